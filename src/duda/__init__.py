@@ -1,0 +1,1 @@
+"""Uncertainty for any PyTorch network: estimate it, check it, decide with it."""

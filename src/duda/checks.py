@@ -1,0 +1,137 @@
+"""What every room asks of its input: arrays become tensors, and bad input a sentence that teaches."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = [
+    "ArrayLike",
+    "as_tensor",
+    "check_finite",
+    "check_probs",
+    "check_same_shape",
+    "log_probs_from",
+    "nearest",
+]
+
+ArrayLike = Tensor | np.ndarray | list[Any] | tuple[Any, ...] | float
+
+_SUM_TOLERANCE = 1e-3  # probabilities stored as float16 sum to one only this well
+
+
+def as_tensor(value: ArrayLike, name: str) -> Tensor:
+    """Return `value` as a detached tensor; numpy's floats keep their precision.
+
+    Raises:
+        TypeError: if `value` is nothing that holds numbers.
+
+    >>> as_tensor([[0.5, 0.5]], "probs").shape
+    torch.Size([1, 2])
+    """
+    if isinstance(value, Tensor):
+        return value.detach()
+    try:
+        return torch.from_numpy(np.array(value))
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"`{name}` must be a tensor or an array of numbers, got {type(value).__name__}: {error}."
+        ) from None
+
+
+def check_finite(value: Tensor, name: str) -> None:
+    """Raise a `ValueError` that counts the NaN and infinite entries of `value`."""
+    if not value.is_floating_point() and not value.is_complex():
+        return
+    bad = int((~torch.isfinite(value)).sum())
+    if bad:
+        nans = int(torch.isnan(value).sum())
+        first = torch.nonzero(~torch.isfinite(value))[0].tolist()
+        raise ValueError(
+            f"`{name}` has {nans} NaN and {bad - nans} infinite values, the first at index {first}: "
+            "remove or replace them."
+        )
+
+
+def check_same_shape(value: Tensor, name: str, expected: tuple[int, ...], of: str) -> None:
+    """Raise a `ValueError` naming both shapes, and the remedy where there is a plain one."""
+    found = tuple(value.shape)
+    if found == tuple(expected):
+        return
+    remedy = f"reshape it to match {of}"
+    if found == (*expected, 1):
+        remedy = f"call `{name}.squeeze({len(expected)})`"
+    elif (*found, 1) == tuple(expected):
+        remedy = f"call `{name}.unsqueeze({len(found)})`"
+    raise ValueError(f"`{name}` has shape {found}, expected {tuple(expected)}: {remedy}.")
+
+
+def check_probs(probs: Tensor, name: str = "probs") -> None:
+    """Raise a `ValueError` unless `probs` `(N, C, *positions)` holds distributions on dimension 1."""
+    if probs.ndim < 2:
+        raise ValueError(
+            f"`{name}` has shape {tuple(probs.shape)}, expected (N, C) or (N, C, *positions): for two "
+            f"classes given as one column, stack `1 - {name}` and `{name}`."
+        )
+    if probs.numel() == 0:
+        raise ValueError(f"`{name}` has shape {tuple(probs.shape)} and is empty, expected examples.")
+    if not probs.is_floating_point():
+        raise ValueError(f"`{name}` has dtype {probs.dtype}, expected floating-point probabilities.")
+    check_finite(probs, name)
+    low, high = float(probs.min()), float(probs.max())
+    if low < 0 or high > 1 + _SUM_TOLERANCE:
+        raise ValueError(
+            f"`{name}` lies in [{low:.4g}, {high:.4g}], expected [0, 1]: pass raw outputs as `logits=`."
+        )
+    worst = float((probs.sum(1, dtype=torch.float64) - 1).abs().max())
+    if worst > _SUM_TOLERANCE:
+        raise ValueError(
+            f"`{name}` sums over dimension 1 to a number that is {worst:.4g} away from 1, expected 1: "
+            "classes are dimension 1, and raw outputs go into `logits=`."
+        )
+
+
+def log_probs_from(probs: ArrayLike | None, logits: ArrayLike | None) -> Tensor:
+    """Return log-probabilities `(N, C, *positions)` from just one of `probs` and `logits`, in nats.
+
+    Raises:
+        TypeError: if both or neither are given.
+        ValueError: if they are no distributions (`probs`) or hold NaN (`logits`).
+
+    >>> log_probs_from(None, [[0.0, 0.0]]).exp()
+    tensor([[0.5000, 0.5000]], dtype=torch.float64)
+    """
+    if (probs is None) == (logits is None):
+        raise TypeError("give either `probs` or `logits=`, not both and not neither.")
+    if probs is not None:
+        values = as_tensor(probs, "probs")
+        check_probs(values)
+        return values.log()
+    values = as_tensor(logits, "logits")  # type: ignore[arg-type]
+    if values.ndim < 2 or values.numel() == 0:
+        raise ValueError(
+            f"`logits` has shape {tuple(values.shape)}, expected (N, C) or (N, C, *positions)."
+        )
+    if not values.is_floating_point():
+        values = values.float()
+    log_probs = values.log_softmax(1)
+    if bool(log_probs.isnan().any()):
+        raise ValueError("`logits` has NaN or +infinite values: remove or replace them.")
+    return log_probs
+
+
+def nearest(word: str, known: Iterable[str], what: str) -> str:
+    """Return the sentence for an unknown name: what was asked, what is near, what there is.
+
+    >>> nearest("mcdropout", ["mc-dropout", "deterministic"], "method")
+    "unknown method 'mcdropout': did you mean 'mc-dropout'? Known: mc-dropout, deterministic."
+    """
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
+    hint = f" did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
+    return f"unknown {what} {word!r}:{hint} Known: {', '.join(names)}."

@@ -1,0 +1,49 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+__all__ = ["write_atomically"]
+
+
+def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]) -> Path:
+    """Let `write` fill a temporary file beside `path`, then move it there in one step.
+
+    Whoever reads `path` sees the old file or the new one, also when the process is killed.
+
+    Raises:
+        OSError: if the directory cannot be made or written, or the file not replaced.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix
+        )
+    except OSError as error:
+        raise OSError(
+            f"cannot write `{target}`: {error.strerror or error}; choose a directory that you may "
+            "write to."
+        ) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def _umask() -> int:
+    """Return the process's file mode mask, which Python only tells by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
