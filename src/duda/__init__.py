@@ -1,1 +1,63 @@
 """Uncertainty for any PyTorch network: estimate it, check it, decide with it."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from duda import datasets, evaluation
+    from duda.likelihoods import Categorical, FixedGaussian, Gaussian
+    from duda.methods import METHODS, DeepEnsemble, Deterministic, MCDropout, UncertainModel
+    from duda.predictions import ClassPrediction, GaussianPrediction, load_prediction
+    from duda.training import fit
+
+__all__ = [
+    "METHODS",
+    "Categorical",
+    "ClassPrediction",
+    "DeepEnsemble",
+    "Deterministic",
+    "FixedGaussian",
+    "Gaussian",
+    "GaussianPrediction",
+    "MCDropout",
+    "UncertainModel",
+    "datasets",
+    "evaluation",
+    "fit",
+    "load_prediction",
+]
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Categorical": "likelihoods",
+    "FixedGaussian": "likelihoods",
+    "Gaussian": "likelihoods",
+    "METHODS": "methods",
+    "DeepEnsemble": "methods",
+    "Deterministic": "methods",
+    "MCDropout": "methods",
+    "UncertainModel": "methods",
+    "ClassPrediction": "predictions",
+    "GaussianPrediction": "predictions",
+    "load_prediction": "predictions",
+    "fit": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first used, so that `import duda` costs little more than torch."""
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"duda.{_HOMES[name]}"), name)
+    elif name in __all__:
+        value = importlib.import_module(f"duda.{name}")
+    else:
+        raise AttributeError(f"module 'duda' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,4 +1,4 @@
-"""What every room asks of its input: arrays become tensors, and bad input a sentence that teaches."""
+"""What every room asks of its input: arrays become tensors, bad input a sentence that teaches."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def as_tensor(value: ArrayLike, name: str) -> Tensor:
         return torch.from_numpy(np.array(value))
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"`{name}` must be a tensor or an array of numbers, got {type(value).__name__}: {error}."
+            f"`{name}` is a {type(value).__name__}, expected a tensor or array of numbers: {error}."
         ) from None
 
 
@@ -53,8 +53,8 @@ def check_finite(value: Tensor, name: str) -> None:
         nans = int(torch.isnan(value).sum())
         first = torch.nonzero(~torch.isfinite(value))[0].tolist()
         raise ValueError(
-            f"`{name}` has {nans} NaN and {bad - nans} infinite values, the first at index {first}: "
-            "remove or replace them."
+            f"`{name}` has {nans} NaN and {bad - nans} infinite values, the first at index "
+            f"{first}: remove or replace them."
         )
 
 
@@ -72,27 +72,32 @@ def check_same_shape(value: Tensor, name: str, expected: tuple[int, ...], of: st
 
 
 def check_probs(probs: Tensor, name: str = "probs") -> None:
-    """Raise a `ValueError` unless `probs` `(N, C, *positions)` holds distributions on dimension 1."""
+    """Raise a `ValueError` unless `probs` `(N, C, *positions)` are distributions over dimension 1."""
     if probs.ndim < 2:
         raise ValueError(
-            f"`{name}` has shape {tuple(probs.shape)}, expected (N, C) or (N, C, *positions): for two "
-            f"classes given as one column, stack `1 - {name}` and `{name}`."
+            f"`{name}` has shape {tuple(probs.shape)}, expected (N, C) or (N, C, *positions): for "
+            f"two classes given as one column, stack `1 - {name}` and `{name}`."
         )
     if probs.numel() == 0:
-        raise ValueError(f"`{name}` has shape {tuple(probs.shape)} and is empty, expected examples.")
+        raise ValueError(
+            f"`{name}` has shape {tuple(probs.shape)} and is empty, expected examples."
+        )
     if not probs.is_floating_point():
-        raise ValueError(f"`{name}` has dtype {probs.dtype}, expected floating-point probabilities.")
+        raise ValueError(
+            f"`{name}` has dtype {probs.dtype}, expected floating-point probabilities."
+        )
     check_finite(probs, name)
     low, high = float(probs.min()), float(probs.max())
     if low < 0 or high > 1 + _SUM_TOLERANCE:
         raise ValueError(
-            f"`{name}` lies in [{low:.4g}, {high:.4g}], expected [0, 1]: pass raw outputs as `logits=`."
+            f"`{name}` lies in [{low:.4g}, {high:.4g}], expected [0, 1]: pass raw outputs as "
+            "`logits=`."
         )
     worst = float((probs.sum(1, dtype=torch.float64) - 1).abs().max())
     if worst > _SUM_TOLERANCE:
         raise ValueError(
-            f"`{name}` sums over dimension 1 to a number that is {worst:.4g} away from 1, expected 1: "
-            "classes are dimension 1, and raw outputs go into `logits=`."
+            f"`{name}` sums over dimension 1 to a number {worst:.4g} away from 1, expected 1: classes "
+            "are dimension 1, and raw outputs go into `logits=`."
         )
 
 

@@ -1,0 +1,65 @@
+"""The contract of a likelihood: a loss for training, and a reduction of draws that streams."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from duda.predictions import Prediction
+
+__all__ = ["Likelihood", "Reduction"]
+
+
+class Reduction(ABC):
+    """Sufficient statistics of the draws seen so far; their size does not grow with the draws."""
+
+    @abstractmethod
+    def add(self, draws: Float[Tensor, "M N *outputs"]) -> None:
+        """Take in M more draws of raw outputs for the same N examples."""
+
+    @abstractmethod
+    def result(self) -> Prediction:
+        """Return the prediction that all draws so far make."""
+
+
+class Likelihood(ABC):
+    """The distribution of a target given a network's raw outputs `(N, ...)`."""
+
+    @abstractmethod
+    def width(self, targets: int) -> int:
+        """Return how many raw outputs the network needs for `targets` classes or target columns."""
+
+    @abstractmethod
+    def check_targets(
+        self, outputs: Float[Tensor, "N *outputs"], y: Shaped[Tensor, "N *targets"]
+    ) -> None:
+        """Raise a `ValueError` that says what is wrong with `y`, or with the outputs' shape."""
+
+    @abstractmethod
+    def negative_log_likelihood(
+        self, outputs: Float[Tensor, "N *outputs"], y: Shaped[Tensor, "N *targets"]
+    ) -> Float[Tensor, ""]:
+        """Return the mean over examples of -log p(y | outputs), unchecked, so that vmap runs it."""
+
+    @abstractmethod
+    def reduction(self, keep_draws: bool = False) -> Reduction:
+        """Return an empty reduction of draws, which also keeps them if asked to."""
+
+    def loss(
+        self, outputs: Float[Tensor, "N *outputs"], y: Shaped[Tensor, "N *targets"]
+    ) -> Float[Tensor, ""]:
+        """Return the mean over examples of -log p(y | outputs), in nats.
+
+        Raises:
+            ValueError: if `y` does not fit the outputs, or holds what is no target.
+        """
+        self.check_targets(outputs, y)
+        return self.negative_log_likelihood(outputs, y)
+
+    def reduce(self, draws: Float[Tensor, "M N *outputs"], keep_draws: bool = False) -> Prediction:
+        """Return the prediction that M draws of raw outputs make."""
+        reduction = self.reduction(keep_draws)
+        reduction.add(draws)
+        return reduction.result()

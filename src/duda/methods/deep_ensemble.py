@@ -1,0 +1,124 @@
+"""Deep ensembles: several networks, trained one without the other, that vote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Self
+
+from torch import Tensor, nn
+
+from duda.batches import Inputs
+from duda.likelihoods import Likelihood
+from duda.methods.base import UncertainModel, check_count, check_network
+from duda.methods.deterministic import Deterministic
+from duda.predictions import Prediction
+from duda.sampling import member_draws
+
+__all__ = ["DeepEnsemble"]
+
+
+class DeepEnsemble(UncertainModel):
+    """Members that differ in initialisation and order of training data.
+
+    The prediction is the mean of probabilities, or the mixture's mean and variance, mean of
+    σ² + μ² − μ*². Source: Lakshminarayanan et al. 2017, section 2.4.
+
+    Args:
+        networks: a function that makes a new network at each call, or a list of networks.
+        likelihood: what their raw outputs mean.
+        members: how many networks to make; a list brings its own number.
+
+    >>> import duda, torch
+    >>> model = duda.DeepEnsemble(lambda: torch.nn.Linear(2, 3), duda.Categorical(), members=4)
+    >>> model.predict(torch.zeros(5, 2), members=2).probs.shape
+    torch.Size([5, 3])
+    """
+
+    def __init__(
+        self,
+        networks: Callable[[], nn.Module] | Sequence[nn.Module],
+        likelihood: Likelihood,
+        members: int | None = None,
+    ) -> None:
+        made = _networks(networks, members)
+        super().__init__(likelihood, samples=len(made))
+        self.members = nn.ModuleList(made)
+
+    @classmethod
+    def from_factory(cls, factory: Callable[[], nn.Module], likelihood: Likelihood) -> Self:
+        """Return the ensemble with its default number of members."""
+        return cls(factory, likelihood)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the raw outputs of a member drawn at random."""
+        import torch
+
+        return self.members[int(torch.randint(len(self.members), ()))](x)
+
+    def independent(self) -> list[UncertainModel]:
+        """Return the members, each as a model that shares its network."""
+        return [Deterministic(network, self.likelihood) for network in self.members]
+
+    def draws(self, x: Tensor, samples: int, chunk: int | None) -> Iterator[Tensor]:
+        """Yield the outputs of the first `samples` members."""
+        if samples > len(self.members):
+            raise ValueError(
+                f"`members` is {samples}, but the ensemble has {len(self.members)} of them."
+            )
+        return member_draws(list(self.members)[:samples], x, chunk)
+
+    def predict(
+        self,
+        x: Inputs,
+        *,
+        members: int | None = None,
+        samples: int | None = None,
+        seed: int | None = None,
+        keep_draws: bool = False,
+        batch_size: int = 256,
+        chunk: int | None = None,
+    ) -> Prediction:
+        """Return the prediction of the first `members` members, by default of all.
+
+        A draw is a member, so `samples` says the same as `members`; the rest is as for any model.
+
+        Raises:
+            ValueError: if there are fewer members, or both names give different numbers.
+        """
+        if members is not None and samples is not None and members != samples:
+            raise ValueError(f"`members` is {members} but `samples` is {samples}: give only one.")
+        return super().predict(
+            x,
+            samples=samples if members is None else check_count(members, "members"),
+            seed=seed,
+            keep_draws=keep_draws,
+            batch_size=batch_size,
+            chunk=chunk,
+        )
+
+
+def _networks(
+    networks: Callable[[], nn.Module] | Sequence[nn.Module], members: int | None
+) -> list[nn.Module]:
+    """Return the members, made by the factory or taken from the list."""
+    if isinstance(networks, nn.Module):
+        raise TypeError(
+            "`networks` is one network, expected a function that makes a new one at each call, "
+            "such as `lambda: MyNetwork()`, or a list of networks."
+        )
+    if callable(networks):
+        made = [
+            networks() for _ in range(check_count(5 if members is None else members, "members"))
+        ]
+    else:
+        made = list(networks)
+        check_count(len(made), "members")
+        if members not in (None, len(made)):
+            raise ValueError(f"`members` is {members}, but the list has {len(made)} networks.")
+    for network in made:
+        check_network(network)
+    if len({id(network) for network in made}) < len(made):
+        raise ValueError(
+            "`networks` gives the same module more than once, expected a new one for each member."
+        )
+    return made

@@ -1,0 +1,43 @@
+"""The plain network, as the yardstick that every method is measured by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from duda.likelihoods import Likelihood
+from duda.methods.base import UncertainModel, check_network
+
+__all__ = ["Deterministic"]
+
+
+class Deterministic(UncertainModel):
+    """A network as it is: one draw, all uncertainty aleatoric.
+
+    Args:
+        network: any module whose raw outputs fit the likelihood.
+        likelihood: what these outputs mean.
+
+    >>> import duda, torch
+    >>> model = duda.Deterministic(torch.nn.Linear(2, 3), duda.Categorical())
+    >>> model.predict(torch.zeros(4, 2)).probs.shape
+    torch.Size([4, 3])
+    """
+
+    def __init__(self, network: nn.Module, likelihood: Likelihood) -> None:
+        super().__init__(likelihood, samples=1)
+        self.network = check_network(network)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the network's raw outputs."""
+        return self.network(x)
+
+    def draws(self, x: Tensor, samples: int, chunk: int | None) -> Iterator[Tensor]:
+        """Yield the one draw there is; more would only repeat it."""
+        if samples != 1:
+            raise ValueError(
+                f"`samples` is {samples}, but nothing is random in a Deterministic model, which "
+                "has one draw: leave `samples` out."
+            )
+        yield self.network(x).unsqueeze(0)

@@ -1,0 +1,126 @@
+"""Predictions of classes: mean probabilities and how far the draws disagree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from duda.checks import ArrayLike, check_same_shape, log_probs_from
+from duda.predictions.base import Prediction, check_draws, check_no_nan
+
+__all__ = ["ClassPrediction", "entropy"]
+
+
+def entropy(log_probs: Float[Tensor, "..."], dim: int) -> Float[Tensor, "..."]:
+    """Return -Σ p log p over `dim` in nats, with 0 log 0 = 0, from log-probabilities.
+
+    >>> entropy(torch.tensor([200.0, 0.0]).log_softmax(0), dim=0)
+    tensor(0.)
+    """
+    probs = log_probs.exp()
+    return torch.where(probs > 0, probs * -log_probs, 0.0).sum(dim)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ClassPrediction(Prediction):
+    """The mean of M categorical distributions over C classes, and how far the M disagree.
+
+    `entropy` splits into `aleatoric`, the mean entropy of the draws, and `epistemic`, the mutual
+    information of label and draw; all in nats. Source: Depeweg et al. 2018, eq. 2; Houlsby et al.
+    2011 (BALD).
+
+    Args:
+        log_probs: log of the mean probabilities, `(N, C, *positions)`.
+        aleatoric: mean over draws of their entropies, `(N, *positions)`, nats.
+        votes: how many draws put each class first, `(N, C, *positions)`, integers.
+        draws: the M draws' probabilities `(M, N, C, *positions)`, where they were kept.
+
+    >>> answer = ClassPrediction.from_probs([[0.5, 0.5], [1.0, 0.0]])
+    >>> answer.entropy
+    tensor([0.6931, 0.0000], dtype=torch.float64)
+    """
+
+    log_probs: Float[Tensor, "N C *positions"]
+    aleatoric: Float[Tensor, "N *positions"]
+    votes: Int[Tensor, "N C *positions"]
+    draws: Float[Tensor, "M N C *positions"] | None = None
+
+    derived: ClassVar[tuple[str, ...]] = (
+        "probs",
+        "labels",
+        "confidence",
+        "margin",
+        "entropy",
+        "epistemic",
+        "variation_ratio",
+        "score",
+    )
+
+    def __post_init__(self) -> None:
+        if self.log_probs.ndim < 2 or self.log_probs.shape[1] < 2:
+            raise ValueError(
+                f"`log_probs` has shape {tuple(self.log_probs.shape)}, expected (N, C, *positions) "
+                "with at least two classes."
+            )
+        each = (len(self.log_probs), *self.log_probs.shape[2:])
+        check_same_shape(self.aleatoric, "aleatoric", each, "`log_probs` without its classes")
+        check_same_shape(self.votes, "votes", tuple(self.log_probs.shape), "`log_probs`")
+        check_draws(self.draws, tuple(self.log_probs.shape))
+        check_no_nan(self.log_probs, "log_probs")
+        check_no_nan(self.aleatoric, "aleatoric")
+
+    @classmethod
+    def from_probs(cls, probs: ArrayLike) -> Self:
+        """Return the prediction of one network that gave `probs` `(N, C, *positions)`.
+
+        Draws of several come from `Categorical().reduce(draws)`, which takes log-probabilities too.
+        """
+        log_probs = log_probs_from(probs, None)
+        votes = torch.zeros_like(log_probs, dtype=torch.int32)
+        votes.scatter_(1, log_probs.argmax(1, keepdim=True), 1)
+        return cls(log_probs, entropy(log_probs, dim=1), votes)
+
+    @property
+    def probs(self) -> Float[Tensor, "N C *positions"]:
+        """Mean probabilities."""
+        return self.log_probs.exp()
+
+    @property
+    def labels(self) -> Int[Tensor, "N *positions"]:
+        """The most probable class."""
+        return self.log_probs.argmax(1)
+
+    @property
+    def confidence(self) -> Float[Tensor, "N *positions"]:
+        """Probability of the most probable class."""
+        return self.log_probs.amax(1).exp()
+
+    @property
+    def margin(self) -> Float[Tensor, "N *positions"]:
+        """Probability of the first class minus that of the second."""
+        first, second = self.probs.topk(2, dim=1).values.unbind(1)
+        return first - second
+
+    @property
+    def entropy(self) -> Float[Tensor, "N *positions"]:
+        """Entropy of the mean probabilities, nats."""
+        return entropy(self.log_probs, dim=1)
+
+    @property
+    def epistemic(self) -> Float[Tensor, "N *positions"]:
+        """Mutual information of label and draw, nats; never negative (Jensen), but for rounding."""
+        return (self.entropy - self.aleatoric).clamp(min=0)
+
+    @property
+    def variation_ratio(self) -> Float[Tensor, "N *positions"]:
+        """Share of draws whose first class is not the most frequent one (Freeman 1965)."""
+        return 1 - self.votes.amax(1) / self.votes.sum(1)
+
+    @property
+    def score(self) -> Float[Tensor, "N *positions"]:
+        """Uncertainty: the entropy, nats."""
+        return self.entropy

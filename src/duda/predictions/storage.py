@@ -1,0 +1,43 @@
+"""Reading what `Prediction.save` wrote."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from duda.predictions.base import FORMAT
+from duda.predictions.classes import ClassPrediction
+from duda.predictions.gaussian import GaussianPrediction
+
+__all__ = ["load_prediction"]
+
+
+def load_prediction(path: str | os.PathLike[str]) -> ClassPrediction | GaussianPrediction:
+    """Read what `Prediction.save` wrote.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged or holds something else.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    kinds = {kind.__name__: kind for kind in (ClassPrediction, GaussianPrediction)}
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"no prediction at `{path}`: save one with `prediction.save(path)`."
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(
+            f"`{path}` is no whole safetensors file: {error}; save it again."
+        ) from error
+    kind = kinds.get(metadata.get("kind", ""))
+    if kind is None or metadata.get("format") != FORMAT["format"]:
+        raise ValueError(f"`{path}` holds no prediction: its metadata are {metadata}.")
+    try:
+        return kind(**tensors)
+    except TypeError as error:
+        raise ValueError(f"`{path}` holds no whole {kind.__name__}: {error}.") from error
