@@ -1,0 +1,145 @@
+"""Draws of a network with random calls in it: a few at once where vmap can, else one by one."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Hashable, Iterator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch._C._functorch import is_batchedtensor
+from torch.func import vmap
+
+from duda.sampling.dropout import HiddenDropout, NeedsLoop
+from duda.sampling.sharing import Memory, Restart, random_state
+
+__all__ = ["random_draws"]
+
+_log = logging.getLogger(__name__)
+
+# All that a chunk of draws computes should fit the processor's caches and the allocator's reuse:
+# benchmarks/sampling.py has the row that this number comes from.
+_CHUNK_BYTES = 2**25
+_FIRST_BYTES_PER_EXAMPLE = 2**15  # a guess, for the first chunk only; the next ones are measured
+
+_needs_loop: WeakKeyDictionary[nn.Module, set[Hashable]] = WeakKeyDictionary()
+
+
+def random_draws(
+    network: nn.Module, x: Tensor, samples: int, chunk: int | None = None
+) -> Iterator[Float[Tensor, "m N ..."]]:
+    """Yield `samples` draws of the outputs for `x`, `chunk` at a time, sharing what they share.
+
+    What comes before the first random call runs once on N examples. Where vmap cannot run the
+    network, a loop over the draws takes its place, which the log tells once.
+
+    Raises:
+        ValueError: if nothing in the network is random.
+    """
+    x = x.clone() if x.is_inference() else x
+    shape = (tuple(x.shape), x.dtype, x.device)
+    looped = shape in _needs_loop.get(network, ())
+    runner = _Runner(network, x, vmapped=not looped)
+    done = 0
+    while done < samples:
+        if runner.vmapped:
+            size = min(samples - done, chunk or runner.chunk())
+            try:
+                draws = runner.run(size)
+            except Exception as error:  # whatever vmap raises: the loop shows if it is the network's
+                runner = _Runner(network, x, vmapped=False)
+                reason = error
+                continue
+        else:
+            draws = runner.run(1)
+            if not looped:
+                looped = True
+                _needs_loop.setdefault(network, set()).add(shape)
+                _log.warning(
+                    "%s runs its draws one by one, because vmap cannot: %s",
+                    type(network).__name__,
+                    str(reason).strip().splitlines()[0] if str(reason) else type(reason).__name__,
+                )
+        done += len(draws)
+        yield draws
+
+
+class _Runner:
+    """Runs a network for chunks of draws, with or without vmap, and with what it remembers."""
+
+    def __init__(self, network: nn.Module, x: Tensor, *, vmapped: bool) -> None:
+        self.network = network
+        self.x = x
+        self.vmapped = vmapped
+        self.memory = Memory(network, vmapped=vmapped)
+        self._ran = False
+
+    def chunk(self) -> int:
+        """Return how many draws fit the budget, by what the last pass computed."""
+        bytes_per_draw = self.memory.drawn_bytes
+        if not self._ran:
+            bytes_per_draw = max(16 * self.x.nbytes, len(self.x) * _FIRST_BYTES_PER_EXAMPLE)
+        return max(1, _CHUNK_BYTES // max(1, bytes_per_draw))
+
+    def run(self, size: int) -> Tensor:
+        """Return `size` draws `(size, N, ...)`."""
+        one_pass = self._vmapped if self.vmapped else self._single
+        while True:
+            try:
+                draws = one_pass(size)
+            except Restart:
+                self.memory.restart()
+            except Exception:
+                # A call that the memory could not see may have met a tensor without data.
+                if not (self.memory.on and self.memory.used and self._ran):
+                    raise
+                self.memory.on = False
+            else:
+                self._ran = True
+                return draws
+
+    def _vmapped(self, size: int) -> Tensor:
+        mode = HiddenDropout()
+        differs = False
+
+        def one_draw(draw: Tensor) -> Tensor:
+            nonlocal differs
+            mode.draw = draw
+            with mode, self.memory.one_pass(self.x) as x:
+                outputs = _one_tensor(self.network(x))
+            differs = is_batchedtensor(outputs)
+            return outputs
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="There is a performance drop")
+            draws = vmap(one_draw, randomness="different")(
+                torch.arange(size, device=self.x.device)
+            )
+        if not differs and not mode.found:
+            raise NeedsLoop("it shows no randomness")
+        return draws
+
+    def _single(self, size: int) -> Tensor:
+        before = random_state(self.x.device)
+        with HiddenDropout() as mode, self.memory.one_pass(self.x) as x:
+            outputs = _one_tensor(self.network(x))
+        if not mode.found and torch.equal(before, random_state(self.x.device)) and not self._ran:
+            raise ValueError(
+                f"nothing is random in this {type(self.network).__name__}, so all draws would be "
+                "the same: add dropout to it (`nn.Dropout`, or `F.dropout`), or use "
+                "`duda.Deterministic` or `duda.DeepEnsemble`."
+            )
+        return outputs.unsqueeze(0)
+
+
+def _one_tensor(outputs: Any) -> Tensor:
+    if isinstance(outputs, Tensor):
+        return outputs
+    raise TypeError(
+        f"the network returned a {type(outputs).__name__}, expected one tensor of raw outputs: wrap "
+        "it in a module that returns only these."
+    )

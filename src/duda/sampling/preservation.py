@@ -1,0 +1,92 @@
+"""Predicting without a trace: modes, weights, buffers and random state stay as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from duda.sampling.writes import written
+
+__all__ = ["preserved"]
+
+
+@contextmanager
+def preserved(model: nn.Module, seed: int | None = None) -> Iterator[None]:
+    """Put `model` in eval mode, and leave it bit-identical at the end, also after an exception.
+
+    With a `seed` the random state starts from it, and is what it was before afterwards.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    guard = _WeightGuard(model)
+    with ExitStack() as stack:
+        if seed is not None:
+            stack.enter_context(_seeded(seed, _devices(model)))
+        stack.enter_context(guard)
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.no_grad())
+        try:
+            for module, _ in modes:
+                module.training = False
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+            for module, name, buffer, content in buffers:
+                module._buffers[name] = buffer
+                _restore(buffer, content)
+            for weight, content in guard.saved.values():
+                _restore(weight, content)
+
+
+class _WeightGuard(TorchFunctionMode):
+    """Copies a weight before the first call that writes to it; the others cost nothing."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.saved: dict[int, tuple[Tensor, Tensor]] = {}
+        self._weights = {weight.data_ptr(): weight for weight in model.parameters()}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call `func`, after saving the weight that it writes to."""
+        kwargs = kwargs or {}
+        target = written(func, args, kwargs)
+        if target is not None and not torch._C._functorch.is_functorch_wrapped_tensor(target):
+            weight = self._weights.get(target.untyped_storage().data_ptr())
+            if weight is not None and id(weight) not in self.saved:
+                self.saved[id(weight)] = (weight, weight.detach().clone())
+        return func(*args, **kwargs)
+
+
+def _restore(tensor: Tensor, content: Tensor) -> None:
+    if not torch.equal(tensor, content):
+        tensor.data.copy_(content)
+
+
+def _devices(model: nn.Module) -> list[torch.device]:
+    tensors = (*model.parameters(), *model.buffers())
+    return list({tensor.device for tensor in tensors if tensor.device.type == "cuda"})
+
+
+@contextmanager
+def _seeded(seed: int, devices: list[torch.device]) -> Iterator[None]:
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise ValueError(f"`seed` is {seed!r}, expected a whole number.")
+    with torch.random.fork_rng(devices):
+        torch.default_generator.manual_seed(seed)
+        for device in devices:
+            with torch.cuda.device(device):
+                torch.cuda.default_generators[torch.cuda.current_device()].manual_seed(seed)
+        yield

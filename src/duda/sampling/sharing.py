@@ -1,0 +1,360 @@
+"""Values that do not depend on the draw: computed in the first pass, remembered for the others.
+
+The network runs once for each chunk of draws, under a mode that sees every call. A call of which
+all arguments are known (the input, the weights, and what was computed from these alone) is answered
+from memory, whole modules at a time. Only what random calls read is kept: the rest of the trunk is
+freed as in any forward pass, and stands in later passes as tensors without data.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._C._functorch import is_batchedtensor
+from torch.overrides import TorchFunctionMode
+
+from duda.sampling.writes import written
+
+__all__ = ["Memory", "Restart", "random_state"]
+
+_CONSTANTS = (bool, int, float, complex, str, bytes, type(None), type(...), type)
+_CONSTANTS += (torch.dtype, torch.device, torch.layout, torch.memory_format)  # type: ignore[assignment]
+_PATIENCE = 2  # restarts after which a network is taken as it is, without memory
+
+
+class Restart(RuntimeError):  # noqa: N818 - no error: it never leaves the engine
+    """Raised inside a pass that cannot use what it remembers: run it again from the start."""
+
+
+class _NotShared(Exception):  # noqa: N818
+    """An argument depends on the draw, or nobody knows where it comes from."""
+
+
+class _Value:
+    """What a tensor holds, the same in every draw; calls are known by the identity of these.
+
+    Attributes:
+        like: shape and dtype.
+        kept: the data, once a call that is not shared has read them.
+        source: the weight or buffer, if it is one.
+        storage: the values that share memory with this one.
+    """
+
+    __slots__ = ("kept", "like", "source", "storage")
+
+    def __init__(self, tensor: Tensor, storage: list[_Value], source: Tensor | None = None) -> None:
+        self.like = (tensor.shape, tensor.dtype)
+        self.kept: Tensor | None = None
+        self.source = source
+        self.storage = storage
+        storage.append(self)
+
+    def keep(self, tensor: Tensor) -> None:
+        """Hold on to the data of `tensor`, which has this value."""
+        if self.kept is None:
+            self.kept = tensor.detach()
+
+
+class Memory(TorchFunctionMode):
+    """The calls of earlier passes and their results.
+
+    Args:
+        network: whose weights are the same in every draw.
+        vmapped: whether a pass hides its draws in an axis of vmap, so that tensors tell whether
+            they depend on the draw; otherwise the state of the random generator tells it.
+
+    Attributes:
+        on: whether anything is remembered at all.
+        drawn_bytes: what the calls of the last pass made that were not shared, for one draw.
+    """
+
+    def __init__(self, network: nn.Module, *, vmapped: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.vmapped = vmapped
+        self.on = True
+        self.drawn_bytes = 0
+        self._changing: set[int] = set()  # weights and buffers that the network writes to
+        self._restarts = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._results: dict[Hashable, tuple[Any, _Value | None]] = {}
+        self._roots = [
+            _Value(tensor, [], source=tensor)
+            for tensor in (*self.network.parameters(), *self.network.buffers())
+            if id(tensor) not in self._changing
+        ]
+        self._input: _Value | None = None
+
+    @property
+    def used(self) -> bool:
+        """Whether a pass would be answered from memory."""
+        return bool(self._results)
+
+    def restart(self) -> None:
+        """Forget all; when it happens again and again, remember nothing any more."""
+        self._restarts += 1
+        self.on = self.on and self._restarts <= _PATIENCE
+        self._forget()
+
+    @contextmanager
+    def one_pass(self, x: Tensor) -> Iterator[Tensor]:
+        """Watch one pass of the network, and yield the input to give it."""
+        self.drawn_bytes = 0
+        self._random_calls = 0
+        self._known: dict[int, tuple[weakref.ref[Tensor], _Value, bool]] = {}
+        alias = x.detach()
+        if not self.on:
+            with self:
+                yield alias.clone()  # which the network may write to
+            return
+        if self._input is None:
+            self._input = _Value(alias, [])
+            self._input.keep(x)
+        self._know(alias, self._input)
+        for root in self._roots:
+            self._know(root.source, root)  # type: ignore[arg-type]
+        with self._watched_modules(), self:
+            yield alias
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Answer the call from memory, or make it and remember the result if it is shared."""
+        kwargs = kwargs or {}
+        if not self.on:
+            return self._counted(func(*args, **kwargs))
+        target = written(func, args, kwargs)
+        try:
+            key = (func, self._key(args), self._key(kwargs))
+        except _NotShared:
+            return self._run(func, args, kwargs, target)
+        if key in self._results:
+            return self._recall(key, target)
+        return self._record(key, func, args, kwargs, target)
+
+    def _run(self, func: Any, args: Any, kwargs: Any, target: Tensor | None) -> Any:
+        """Make a call that differs by draw."""
+        self._read(args, kwargs)
+        self._unshare(target)
+        result = func(*args, **kwargs)
+        if target is not None:
+            self._known.pop(id(target), None)
+        return self._counted(result)
+
+    def _record(self, key: Hashable, func: Any, args: Any, kwargs: Any, target: Any) -> Any:
+        """Make a call that seems to be the same in every draw, and remember it if it is."""
+        if any(self._known[id(arg)][2] for arg in _tensors((args, kwargs))):
+            raise Restart("data that an earlier pass did not keep")
+        values = [(self._known[id(arg)][1], arg) for arg in _tensors((args, kwargs))]
+        before = None if self.vmapped else random_state(values[0][1].device if values else None)
+        if target is not None:
+            self._unshare(target)
+        result = func(*args, **kwargs)
+        if self._is_random(result, before, values):
+            self._random_calls += 1
+            for value, arg in values:
+                if arg is not target:
+                    value.keep(arg)
+            self._known.pop(id(target), None)
+            return self._counted(result)
+        wrote = None
+        if target is not None:
+            wrote = _Value(target, [])
+            self._know(target, wrote)
+        storages = {_storage(arg): value.storage for value, arg in values if arg is not target}
+        try:
+            self._results[key] = (self._remember(result, storages), wrote)
+        except _NotShared:
+            for value, arg in values:
+                value.keep(arg)
+        return result
+
+    def _is_random(self, result: Any, before: Tensor | None, values: list[Any]) -> bool:
+        if self.vmapped:
+            return any(is_batchedtensor(tensor) for tensor in _tensors(result))
+        after = random_state(values[0][1].device if values else None)
+        return before is not None and not torch.equal(before, after)
+
+    def _recall(self, key: Hashable, target: Tensor | None) -> Any:
+        """Return a remembered result, as new tensors over the data that were kept."""
+        result, wrote = self._results[key]
+        if wrote is not None and target is not None:
+            # `target` holds what it held before; whoever reads it again makes the pass start anew.
+            self._know(target, wrote, blank=True)
+        return self._restore(result)
+
+    def _call_module(self, module: nn.Module, call: Any, *args: Any, **kwargs: Any) -> Any:
+        """Answer a module's call from memory, or make it."""
+        try:
+            key: Hashable = (module, self._key(args), self._key(kwargs))
+        except _NotShared:
+            return call(*args, **kwargs)
+        if key in self._results:
+            return self._recall(key, None)
+        random_calls = self._random_calls
+        result = call(*args, **kwargs)
+        try:
+            wrote_to_its_arguments = (module, self._key(args), self._key(kwargs)) != key
+        except _NotShared:
+            wrote_to_its_arguments = True
+        if self._random_calls == random_calls and not wrote_to_its_arguments:
+            self._adopt(result)
+            try:
+                self._results[key] = (self._remember(result, None), None)
+            except _NotShared:
+                return result
+        return result
+
+    def _adopt(self, result: Any) -> None:
+        """Take what calls out of sight made of shared input as shared, where that is certain."""
+        for tensor in _tensors(result):
+            certain = not is_batchedtensor(tensor) if self.vmapped else self._random_calls == 0
+            if self._value(tensor) is None and certain:
+                value = _Value(tensor, [])
+                value.keep(tensor)
+                self._know(tensor, value)
+
+    @contextmanager
+    def _watched_modules(self) -> Iterator[None]:
+        """Route the calls of all modules below the network through `_call_module`."""
+        modules = [m for m in self.network.modules() if not isinstance(m, torch.jit.ScriptModule)]
+        before = [(m, m.__dict__.get("_compiled_call_impl")) for m in modules if m is not self.network]
+        try:
+            for module, compiled in before:
+                call = compiled or module._call_impl
+                module._compiled_call_impl = partial(self._call_module, module, call)
+            yield
+        finally:
+            for module, compiled in before:
+                if compiled is None:
+                    module.__dict__.pop("_compiled_call_impl", None)
+                else:
+                    module._compiled_call_impl = compiled
+
+    def _know(self, tensor: Tensor, value: _Value, *, blank: bool = False) -> None:
+        self._known[id(tensor)] = (weakref.ref(tensor), value, blank)
+
+    def _value(self, tensor: Tensor) -> _Value | None:
+        reference, value, _ = self._known.get(id(tensor), (None, None, False))
+        return value if reference is not None and reference() is tensor else None
+
+    def _key(self, argument: Any) -> Hashable:
+        """Return what tells this argument from others, or raise if it may depend on the draw."""
+        if isinstance(argument, Tensor):
+            value = self._value(argument)
+            if value is None:
+                raise _NotShared
+            return value
+        if isinstance(argument, _CONSTANTS):
+            return (type(argument), argument)
+        if isinstance(argument, (tuple, list)):
+            return (type(argument), *map(self._key, argument))
+        if isinstance(argument, dict):
+            return (dict, *((name, self._key(value)) for name, value in argument.items()))
+        if isinstance(argument, slice):
+            return (slice, *map(self._key, (argument.start, argument.stop, argument.step)))
+        raise _NotShared
+
+    def _read(self, *arguments: Any) -> None:
+        """Keep the data of the shared tensors that a call which is not shared reads."""
+        for tensor in _tensors(arguments):
+            reference, value, blank = self._known.get(id(tensor), (None, None, False))
+            if value is None or reference is None or reference() is not tensor:
+                continue
+            if blank:
+                raise Restart("data that an earlier pass did not keep")
+            value.keep(tensor)
+
+    def _unshare(self, target: Tensor | None) -> None:
+        """Give a shared tensor that is about to be written to data of its own."""
+        value = None if target is None else self._value(target)
+        if value is None or target is None:
+            return
+        source = next((v.source for v in value.storage if v.source is not None), None)
+        if source is not None:
+            self._changing.add(id(source))
+            raise Restart("a weight or buffer that the network writes to")
+        if len(value.storage) > 1:
+            self.on = False
+            raise Restart("a tensor that the network writes to through one of several views")
+        if value.kept is not None:
+            value.kept = target.detach()
+            target.data = target.clone()
+
+    def _remember(self, result: Any, storages: dict[int, list[_Value]] | None) -> Any:
+        """Return `result` with values for its tensors; new ones join the storage they lie in."""
+        if isinstance(result, Tensor):
+            value = self._value(result)
+            if value is None:
+                if storages is None:
+                    raise _NotShared
+                value = _Value(result, storages.get(_storage(result), []))
+                self._know(result, value)
+            return value
+        if isinstance(result, (tuple, list)):
+            return _rebuilt(result, [self._remember(item, storages) for item in result])
+        if isinstance(result, dict):
+            return {name: self._remember(item, storages) for name, item in result.items()}
+        if isinstance(result, _CONSTANTS):
+            return result
+        raise _NotShared
+
+    def _restore(self, result: Any) -> Any:
+        """Return a remembered result with tensors for its values."""
+        if isinstance(result, _Value):
+            if result.source is not None:
+                return result.source
+            if result.kept is None:
+                shape, dtype = result.like
+                tensor = torch.empty(shape, dtype=dtype, device="meta")
+            else:
+                tensor = result.kept.detach()
+            self._know(tensor, result, blank=result.kept is None)
+            return tensor
+        if isinstance(result, (tuple, list)):
+            return _rebuilt(result, [self._restore(item) for item in result])
+        if isinstance(result, dict):
+            return {name: self._restore(item) for name, item in result.items()}
+        return result
+
+    def _counted(self, result: Any) -> Any:
+        self.drawn_bytes += sum(tensor.nbytes for tensor in _tensors(result))
+        return result
+
+
+def random_state(device: torch.device | None) -> Tensor:
+    """Return the state of torch's global generators for the CPU and, if it is another, `device`."""
+    state = torch.default_generator.get_state()
+    if device is not None and device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        return torch.cat([state, torch.cuda.default_generators[index].get_state()])
+    return state
+
+
+def _tensors(tree: Any) -> Iterator[Tensor]:
+    """Yield the tensors in nested tuples, lists and dictionaries."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, (tuple, list)):
+        for item in tree:
+            yield from _tensors(item)
+    elif isinstance(tree, dict):
+        for item in tree.values():
+            yield from _tensors(item)
+
+
+def _rebuilt(like: Any, items: list[Any]) -> Any:
+    """Return `items` in the type of `like`: a list, a tuple or one with names."""
+    return type(like)(*items) if hasattr(like, "_fields") else type(like)(items)
+
+
+def _storage(tensor: Tensor) -> int:
+    return 0 if is_batchedtensor(tensor) else tensor.untyped_storage()._cdata
