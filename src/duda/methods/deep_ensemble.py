@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
+import torch
 from torch import Tensor, nn
 
 from duda.batches import Inputs
@@ -12,7 +13,6 @@ from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
 from duda.methods.deterministic import Deterministic
 from duda.predictions import Prediction
-from duda.sampling import member_draws
 
 __all__ = ["DeepEnsemble"]
 
@@ -51,8 +51,6 @@ class DeepEnsemble(UncertainModel):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the raw outputs of a member drawn at random."""
-        import torch
-
         return self.members[int(torch.randint(len(self.members), ()))](x)
 
     def independent(self) -> list[UncertainModel]:
@@ -65,7 +63,9 @@ class DeepEnsemble(UncertainModel):
             raise ValueError(
                 f"`members` is {samples}, but the ensemble has {len(self.members)} of them."
             )
-        return member_draws(list(self.members)[:samples], x, chunk)
+        # One by one: to stack the weights for vmap costs more than it saves (benchmarks/members.py).
+        for network in self.members[:samples]:
+            yield network(x).unsqueeze(0)
 
     def predict(
         self,

@@ -2,7 +2,6 @@
 
 from duda.sampling.dropout import HiddenDropout
 from duda.sampling.executors import random_draws
-from duda.sampling.members import member_draws
 from duda.sampling.preservation import preserved
 
-__all__ = ["HiddenDropout", "member_draws", "preserved", "random_draws"]
+__all__ = ["HiddenDropout", "preserved", "random_draws"]

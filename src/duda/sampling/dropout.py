@@ -123,7 +123,9 @@ class HiddenDropout(TorchFunctionMode):
         args: Any,
         kwargs: Any,
     ) -> Tensor:
-        arguments = dict(zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), args))
+        arguments = dict(
+            zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), args)
+        )
         arguments |= kwargs
         p = arguments.get("dropout_p", 0.0)
         if p == 0:

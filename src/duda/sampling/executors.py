@@ -50,7 +50,9 @@ def random_draws(
             size = min(samples - done, chunk or runner.chunk())
             try:
                 draws = runner.run(size)
-            except Exception as error:  # whatever vmap raises: the loop shows if it is the network's
+            except (
+                Exception
+            ) as error:  # whatever vmap raises: the loop shows if it is the network's
                 runner = _Runner(network, x, vmapped=False)
                 reason = error
                 continue
@@ -116,9 +118,7 @@ class _Runner:
 
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="There is a performance drop")
-            draws = vmap(one_draw, randomness="different")(
-                torch.arange(size, device=self.x.device)
-            )
+            draws = vmap(one_draw, randomness="different")(torch.arange(size, device=self.x.device))
         if not differs and not mode.found:
             raise NeedsLoop("it shows no randomness")
         return draws

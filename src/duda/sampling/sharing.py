@@ -9,7 +9,7 @@ freed as in any forward pass, and stands in later passes as tensors without data
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -226,7 +226,9 @@ class Memory(TorchFunctionMode):
     def _watched_modules(self) -> Iterator[None]:
         """Route the calls of all modules below the network through `_call_module`."""
         modules = [m for m in self.network.modules() if not isinstance(m, torch.jit.ScriptModule)]
-        before = [(m, m.__dict__.get("_compiled_call_impl")) for m in modules if m is not self.network]
+        before = [
+            (m, m.__dict__.get("_compiled_call_impl")) for m in modules if m is not self.network
+        ]
         try:
             for module, compiled in before:
                 call = compiled or module._call_impl
