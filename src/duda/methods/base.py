@@ -40,7 +40,7 @@ class UncertainModel(nn.Module, ABC):
     @classmethod
     def from_factory(cls, factory: Callable[[], nn.Module], likelihood: Likelihood) -> Self:
         """Return the method with its defaults around as many new networks as it needs."""
-        return cls(factory(), likelihood)
+        return cls(factory(), likelihood)  # type: ignore[arg-type] # a subclass takes these two
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:

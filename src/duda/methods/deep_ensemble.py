@@ -51,7 +51,8 @@ class DeepEnsemble(UncertainModel):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the raw outputs of a member drawn at random."""
-        return self.members[int(torch.randint(len(self.members), ()))](x)
+        outputs: Tensor = self.members[int(torch.randint(len(self.members), ()))](x)
+        return outputs
 
     def independent(self) -> list[UncertainModel]:
         """Return the members, each as a model that shares its network."""
@@ -63,7 +64,7 @@ class DeepEnsemble(UncertainModel):
             raise ValueError(
                 f"`members` is {samples}, but the ensemble has {len(self.members)} of them."
             )
-        # One by one: to stack the weights for vmap costs more than it saves (benchmarks/members.py).
+        # One by one: stacking weights for vmap costs more than it saves (benchmarks/members.py).
         for network in self.members[:samples]:
             yield network(x).unsqueeze(0)
 

@@ -31,7 +31,8 @@ class Deterministic(UncertainModel):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the network's raw outputs."""
-        return self.network(x)
+        outputs: Tensor = self.network(x)
+        return outputs
 
     def draws(self, x: Tensor, samples: int, chunk: int | None) -> Iterator[Tensor]:
         """Yield the one draw there is; more would only repeat it."""

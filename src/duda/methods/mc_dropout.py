@@ -39,7 +39,8 @@ class MCDropout(UncertainModel):
     def forward(self, x: Tensor) -> Tensor:
         """Return one draw of raw outputs, in training and in eval mode."""
         with HiddenDropout():
-            return self.network(x)
+            outputs: Tensor = self.network(x)
+        return outputs
 
     def draws(self, x: Tensor, samples: int, chunk: int | None) -> Iterator[Tensor]:
         """Yield draws that share all that comes before the first dropout."""

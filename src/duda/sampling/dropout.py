@@ -29,6 +29,7 @@ _OTHERS = (
     torch.feature_alpha_dropout,
     torch.feature_alpha_dropout_,
 )
+_ATTENTION_NAMES = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 _RECURRENT = (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)
 
 
@@ -91,7 +92,8 @@ class HiddenDropout(TorchFunctionMode):
         if self.draw is not None:
             if inplace:  # vmap cannot write draws into what they share, so `x` must not be used now
                 self._overwritten[id(x)] = weakref.ref(x)
-            return DrawnDropout.apply(self.draw, x, mask_shape, p)  # type: ignore[no-any-return]
+            drawn: Tensor = DrawnDropout.apply(self.draw, x, mask_shape, p)  # type: ignore[no-untyped-call]
+            return drawn
         if torch.is_grad_enabled() or x.device.type != "cpu":
             dropped = x * F.dropout(torch.ones(mask_shape, dtype=x.dtype, device=x.device), p)
         else:
@@ -123,9 +125,7 @@ class HiddenDropout(TorchFunctionMode):
         args: Any,
         kwargs: Any,
     ) -> Tensor:
-        arguments = dict(
-            zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), args)
-        )
+        arguments = dict(zip(_ATTENTION_NAMES, args, strict=False))
         arguments |= kwargs
         p = arguments.get("dropout_p", 0.0)
         if p == 0:
@@ -158,7 +158,7 @@ class HiddenDropout(TorchFunctionMode):
 def _arguments(func: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Tensor, float, bool]:
     """Return the input, p and whether to drop in place; whether to train is what we know better."""
     if func in (torch.dropout, torch.dropout_):
-        named = dict(zip(("input", "p", "train"), args)) | kwargs
+        named = dict(zip(("input", "p", "train"), args, strict=False)) | kwargs
         return named["input"], named["p"], func is torch.dropout_
     bound = _bind(func, args, kwargs)
     return bound.arguments["input"], bound.arguments["p"], bound.arguments["inplace"]
@@ -205,13 +205,6 @@ _HANDLERS: dict[Callable[..., Any], _Handler] = {
     F.scaled_dot_product_attention: HiddenDropout._attention,
 }
 
-_SIGNATURES = {
-    func: inspect.signature(func)
-    for func in (
-        F.dropout,
-        *_CHANNELS,
-        F.alpha_dropout,
-        F.feature_alpha_dropout,
-        F.multi_head_attention_forward,
-    )
+_SIGNATURES: dict[Callable[..., Any], inspect.Signature] = {
+    func: inspect.signature(func) for func in _HANDLERS if inspect.isfunction(func)
 }

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch._C._functorch import is_batchedtensor
+from torch._C._functorch import (  # type: ignore[attr-defined]
+    _is_vmap_fallback_enabled,
+    _set_vmap_fallback_enabled,
+    is_batchedtensor,
+)
 from torch.func import vmap
 
 from duda.sampling.dropout import HiddenDropout, NeedsLoop
-from duda.sampling.sharing import Memory, Restart, random_state
+from duda.sampling.generators import random_state, set_random_state
+from duda.sampling.sharing import Memory, Restart
 
 __all__ = ["random_draws"]
 
@@ -42,31 +47,32 @@ def random_draws(
     """
     x = x.clone() if x.is_inference() else x
     shape = (tuple(x.shape), x.dtype, x.device)
-    looped = shape in _needs_loop.get(network, ())
-    runner = _Runner(network, x, vmapped=not looped)
+    runner = _Runner(network, x, vmapped=shape not in _needs_loop.get(network, ()))
     done = 0
     while done < samples:
-        if runner.vmapped:
-            size = min(samples - done, chunk or runner.chunk())
-            try:
-                draws = runner.run(size)
-            except (
-                Exception
-            ) as error:  # whatever vmap raises: the loop shows if it is the network's
-                runner = _Runner(network, x, vmapped=False)
-                reason = error
-                continue
+        size = min(samples - done, chunk or runner.chunk()) if runner.vmapped else 1
+        state = random_state(x.device)
+        try:
+            draws = runner.run(size)
+        except Exception as error:
+            if not runner.vmapped:
+                raise
+            reason = error  # whatever vmap says: the loop shows whether it is the network's own
         else:
-            draws = runner.run(1)
-            if not looped:
-                looped = True
-                _needs_loop.setdefault(network, set()).add(shape)
-                _log.warning(
-                    "%s runs its draws one by one, because vmap cannot: %s",
-                    type(network).__name__,
-                    str(reason).strip().splitlines()[0] if str(reason) else type(reason).__name__,
-                )
-        done += len(draws)
+            done += len(draws)
+            yield draws
+            continue
+        set_random_state(state, x.device)  # so that a seed means the same draws next time
+        runner = _Runner(network, x, vmapped=False)
+        draws = runner.run(1)
+        _log.warning(
+            "%s runs its draws one by one, because vmap cannot: %s",
+            type(network).__name__,
+            str(reason).strip().split(". ")[0] or type(reason).__name__,
+        )
+        if done == 0:
+            _needs_loop.setdefault(network, set()).add(shape)
+        done += 1
         yield draws
 
 
@@ -116,8 +122,7 @@ class _Runner:
             differs = is_batchedtensor(outputs)
             return outputs
 
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message="There is a performance drop")
+        with _without_slow_rules():
             draws = vmap(one_draw, randomness="different")(torch.arange(size, device=self.x.device))
         if not differs and not mode.found:
             raise NeedsLoop("it shows no randomness")
@@ -127,7 +132,8 @@ class _Runner:
         before = random_state(self.x.device)
         with HiddenDropout() as mode, self.memory.one_pass(self.x) as x:
             outputs = _one_tensor(self.network(x))
-        if not mode.found and torch.equal(before, random_state(self.x.device)) and not self._ran:
+        same = all(map(torch.equal, before, random_state(self.x.device)))
+        if same and not mode.found and not self._ran:
             raise ValueError(
                 f"nothing is random in this {type(self.network).__name__}, so all draws would be "
                 "the same: add dropout to it (`nn.Dropout`, or `F.dropout`), or use "
@@ -136,10 +142,21 @@ class _Runner:
         return outputs.unsqueeze(0)
 
 
+@contextmanager
+def _without_slow_rules() -> Iterator[None]:
+    """Let vmap refuse an operator that it has no rule for, instead of warning and crawling."""
+    enabled = _is_vmap_fallback_enabled()
+    _set_vmap_fallback_enabled(False)
+    try:
+        yield
+    finally:
+        _set_vmap_fallback_enabled(enabled)
+
+
 def _one_tensor(outputs: Any) -> Tensor:
     if isinstance(outputs, Tensor):
         return outputs
     raise TypeError(
-        f"the network returned a {type(outputs).__name__}, expected one tensor of raw outputs: wrap "
-        "it in a module that returns only these."
+        f"the network returned a {type(outputs).__name__}, expected one tensor of raw outputs: "
+        "wrap it in a module that returns only these."
     )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from duda.sampling.generators import seeded
 from duda.sampling.writes import written
 
 __all__ = ["preserved"]
@@ -31,10 +32,9 @@ def preserved(model: nn.Module, seed: int | None = None) -> Iterator[None]:
     guard = _WeightGuard(model)
     with ExitStack() as stack:
         if seed is not None:
-            stack.enter_context(_seeded(seed, _devices(model)))
-        stack.enter_context(guard)
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.no_grad())
+            stack.enter_context(seeded(seed, _devices(model)))
+        for context in (guard, torch.inference_mode(False), torch.no_grad()):
+            stack.enter_context(context)
         try:
             for module, _ in modes:
                 module.training = False
@@ -78,15 +78,3 @@ def _restore(tensor: Tensor, content: Tensor) -> None:
 def _devices(model: nn.Module) -> list[torch.device]:
     tensors = (*model.parameters(), *model.buffers())
     return list({tensor.device for tensor in tensors if tensor.device.type == "cuda"})
-
-
-@contextmanager
-def _seeded(seed: int, devices: list[torch.device]) -> Iterator[None]:
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise ValueError(f"`seed` is {seed!r}, expected a whole number.")
-    with torch.random.fork_rng(devices):
-        torch.default_generator.manual_seed(seed)
-        for device in devices:
-            with torch.cuda.device(device):
-                torch.cuda.default_generators[torch.cuda.current_device()].manual_seed(seed)
-        yield

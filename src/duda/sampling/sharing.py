@@ -19,20 +19,21 @@ from torch import Tensor, nn
 from torch._C._functorch import is_batchedtensor
 from torch.overrides import TorchFunctionMode
 
+from duda.sampling.generators import random_state
 from duda.sampling.writes import written
 
-__all__ = ["Memory", "Restart", "random_state"]
+__all__ = ["Memory", "Restart"]
 
 _CONSTANTS = (bool, int, float, complex, str, bytes, type(None), type(...), type)
 _CONSTANTS += (torch.dtype, torch.device, torch.layout, torch.memory_format)  # type: ignore[assignment]
 _PATIENCE = 2  # restarts after which a network is taken as it is, without memory
 
 
-class Restart(RuntimeError):  # noqa: N818 - no error: it never leaves the engine
+class Restart(RuntimeError):
     """Raised inside a pass that cannot use what it remembers: run it again from the start."""
 
 
-class _NotShared(Exception):  # noqa: N818
+class _NotShared(Exception):
     """An argument depends on the draw, or nobody knows where it comes from."""
 
 
@@ -177,11 +178,11 @@ class Memory(TorchFunctionMode):
                 value.keep(arg)
         return result
 
-    def _is_random(self, result: Any, before: Tensor | None, values: list[Any]) -> bool:
+    def _is_random(self, result: Any, before: list[Tensor] | None, values: list[Any]) -> bool:
         if self.vmapped:
             return any(is_batchedtensor(tensor) for tensor in _tensors(result))
         after = random_state(values[0][1].device if values else None)
-        return before is not None and not torch.equal(before, after)
+        return before is not None and not all(map(torch.equal, before, after))
 
     def _recall(self, key: Hashable, target: Tensor | None) -> Any:
         """Return a remembered result, as new tensors over the data that were kept."""
@@ -330,15 +331,6 @@ class Memory(TorchFunctionMode):
     def _counted(self, result: Any) -> Any:
         self.drawn_bytes += sum(tensor.nbytes for tensor in _tensors(result))
         return result
-
-
-def random_state(device: torch.device | None) -> Tensor:
-    """Return the state of torch's global generators for the CPU and, if it is another, `device`."""
-    state = torch.default_generator.get_state()
-    if device is not None and device.type == "cuda":
-        index = torch.cuda.current_device() if device.index is None else device.index
-        return torch.cat([state, torch.cuda.default_generators[index].get_state()])
-    return state
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:

@@ -37,5 +37,5 @@ def _inplace_position(func: Callable[..., Any]) -> int | None:
     """Return where `func` takes its argument `inplace`, if it has one."""
     if not inspect.isfunction(func):  # those of C end in an underscore instead
         return None
-    names = list(inspect.signature(func).parameters)
+    names = list(inspect.signature(func, follow_wrapped=False).parameters)
     return names.index("inplace") if "inplace" in names else None
