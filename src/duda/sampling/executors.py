@@ -118,7 +118,7 @@ class _Runner:
             nonlocal differs
             mode.draw = draw
             with mode, self.memory.one_pass(self.x) as x:
-                outputs = _one_tensor(self.network(x))
+                outputs = self._outputs(x)
             differs = is_batchedtensor(outputs)
             return outputs
 
@@ -131,7 +131,7 @@ class _Runner:
     def _single(self, size: int) -> Tensor:
         before = random_state(self.x.device)
         with HiddenDropout() as mode, self.memory.one_pass(self.x) as x:
-            outputs = _one_tensor(self.network(x))
+            outputs = self._outputs(x)
         same = all(map(torch.equal, before, random_state(self.x.device)))
         if same and not mode.found and not self._ran:
             raise ValueError(
@@ -140,6 +140,16 @@ class _Runner:
                 "`duda.Deterministic` or `duda.DeepEnsemble`."
             )
         return outputs.unsqueeze(0)
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        outputs = self.network(x)
+        if not isinstance(outputs, Tensor):
+            raise TypeError(
+                f"the network returned a {type(outputs).__name__}, expected one tensor of raw "
+                "outputs: wrap it in a module that returns only these."
+            )
+        self.memory.read(outputs)
+        return outputs
 
 
 @contextmanager
@@ -151,12 +161,3 @@ def _without_slow_rules() -> Iterator[None]:
         yield
     finally:
         _set_vmap_fallback_enabled(enabled)
-
-
-def _one_tensor(outputs: Any) -> Tensor:
-    if isinstance(outputs, Tensor):
-        return outputs
-    raise TypeError(
-        f"the network returned a {type(outputs).__name__}, expected one tensor of raw outputs: "
-        "wrap it in a module that returns only these."
-    )

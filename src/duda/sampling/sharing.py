@@ -143,7 +143,7 @@ class Memory(TorchFunctionMode):
 
     def _run(self, func: Any, args: Any, kwargs: Any, target: Tensor | None) -> Any:
         """Make a call that differs by draw."""
-        self._read(args, kwargs)
+        self.read(args, kwargs)
         self._unshare(target)
         result = func(*args, **kwargs)
         if target is not None:
@@ -266,8 +266,8 @@ class Memory(TorchFunctionMode):
             return (slice, *map(self._key, (argument.start, argument.stop, argument.step)))
         raise _NotShared
 
-    def _read(self, *arguments: Any) -> None:
-        """Keep the data of the shared tensors that a call which is not shared reads."""
+    def read(self, *arguments: Any) -> None:
+        """Keep the data of the shared tensors that what differs by draw reads."""
         for tensor in _tensors(arguments):
             reference, value, blank = self._known.get(id(tensor), (None, None, False))
             if value is None or reference is None or reference() is not tensor:

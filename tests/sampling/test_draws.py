@@ -1,0 +1,170 @@
+"""Draws have the right law, whichever way the engine takes them."""
+
+from __future__ import annotations
+
+import copy
+import logging
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import duda
+from duda.sampling import executors
+from tests.sampling.networks import HIDING_PLACES, LENGTH, NEED_A_LOOP, SHARED_WRITES, WIDTH
+
+ALL = HIDING_PLACES | NEED_A_LOOP | SHARED_WRITES
+SAMPLES = 2000
+# Largest of some hundred standard normal deviations: past 5.5 once in 10^5 runs, and seeds are fixed.
+DEVIATIONS = 5.5
+
+
+def network(name: str) -> tuple[nn.Module, Tensor]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return ALL[name](), torch.randn(4, LENGTH, WIDTH)
+
+
+def draws_in_training_mode(net: nn.Module, x: Tensor) -> Tensor:
+    """Return draws the plain way: these networks know no other difference between the modes."""
+    reference = copy.deepcopy(net).train()
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(1)
+        return torch.stack([reference(x.clone()) for _ in range(SAMPLES)])
+
+
+def assert_same_law(draws: Tensor, expected: Tensor) -> None:
+    """Compare means and variances within their Monte-Carlo errors."""
+    draws, expected = draws.double(), expected.double()
+    n = len(draws)
+    error = ((draws.var(0) + expected.var(0)) / n).sqrt()
+    assert ((draws.mean(0) - expected.mean(0)).abs() <= DEVIATIONS * error + 1e-9).all()
+
+    def variance_and_error(sample: Tensor) -> tuple[Tensor, Tensor]:
+        squares = (sample - sample.mean(0)) ** 2
+        return squares.mean(0), squares.var(0) / n
+
+    (one, one_error), (other, other_error) = map(variance_and_error, (draws, expected))
+    assert ((one - other).abs() <= DEVIATIONS * (one_error + other_error).sqrt() + 1e-9).all()
+    assert (one > 0).all()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_draws_have_the_law_of_training_mode(name: str) -> None:
+    net, x = network(name)
+    answer = duda.MCDropout(net, duda.FixedGaussian(), samples=SAMPLES).predict(
+        x, seed=0, keep_draws=True
+    )
+    means = answer.draws[:, :, :3]
+    assert_same_law(means, draws_in_training_mode(net, x))
+
+
+@pytest.mark.parametrize("name", HIDING_PLACES)
+def test_vmap_and_loop_agree(name: str) -> None:
+    net, x = network(name)
+    net.eval()
+    ways = []
+    for vmapped in (True, False):
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(2)
+            runner = executors._Runner(net, x, vmapped=vmapped)
+            try:
+                first = runner.run(100 if vmapped else 1)
+            except executors.NeedsLoop:
+                pytest.skip("only a loop gets this right")
+            rest = [runner.run(len(first)) for _ in range(SAMPLES // len(first) - 1)]
+            ways.append(torch.cat([first, *rest]))
+    assert_same_law(*ways)
+
+
+@pytest.mark.parametrize("name", HIDING_PLACES)
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_hidden_dropout_shows_variance_in_any_context(name: str, context: type) -> None:
+    net, x = network(name)
+    with context():
+        inputs = x.clone()
+        answer = duda.MCDropout(net, duda.FixedGaussian(), samples=20).predict(inputs, seed=0)
+    assert (answer.epistemic > 0).all()
+    assert not answer.mean.requires_grad
+
+
+@pytest.mark.parametrize("name", NEED_A_LOOP)
+def test_the_fallback_says_so_once(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    net, x = network(name)
+    model = duda.MCDropout(net, duda.FixedGaussian(), samples=3)
+    with caplog.at_level(logging.WARNING):
+        model.predict(x, seed=0)
+        model.predict(x, seed=0)
+    assert len(caplog.records) == 1
+    assert "Body runs its draws one by one" in caplog.text
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_seed_means_the_same_draws(name: str) -> None:
+    net, x = network(name)
+    model = duda.MCDropout(net, duda.FixedGaussian(), samples=30)
+    one, two, other = (model.predict(x, seed=seed, chunk=7) for seed in (0, 0, 1))
+    assert torch.equal(one.mean, two.mean)
+    assert torch.equal(one.epistemic, two.epistemic)
+    assert not torch.equal(one.mean, other.mean)
+
+
+def test_without_a_seed_the_global_generator_decides() -> None:
+    net, x = network("F.dropout")
+    model = duda.MCDropout(net, duda.FixedGaussian(), samples=5)
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        one, next_one = model.predict(x), model.predict(x)
+        torch.manual_seed(7)
+        two = model.predict(x)
+    assert torch.equal(one.mean, two.mean)
+    assert not torch.equal(one.mean, next_one.mean)
+
+
+def test_control_flow_that_differs_between_draws_uses_the_right_shared_value() -> None:
+    class Choice(nn.Module):
+        """Runs one shared layer on one of two shared inputs, as a random number says."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            one, two = x + 1, x - 1
+            return self.layer(one if torch.rand(()) < 0.5 else two)
+
+    net, x = Choice(), torch.zeros(1, 2)
+    model = duda.MCDropout(net, duda.FixedGaussian(), samples=40)
+    draws = model.predict(x, seed=0, keep_draws=True).draws[:, 0, :2]
+    with torch.no_grad():
+        possible = torch.stack([net.layer(x + 1)[0], net.layer(x - 1)[0]])
+    distance = torch.cdist(draws, possible)
+    assert (distance.amin(1) < 1e-6).all()
+    assert set(distance.argmin(1).tolist()) == {0, 1}
+
+
+def test_nothing_random_is_an_error_that_says_how_to_mend_it() -> None:
+    model = duda.MCDropout(nn.Linear(2, 3), duda.Categorical())
+    with pytest.raises(ValueError, match=r"nothing is random in this Linear.*nn\.Dropout"):
+        model.predict(torch.zeros(4, 2))
+
+
+def test_dropout_with_p_zero_is_the_plain_network() -> None:
+    net = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.0), nn.Linear(8, 3))
+    x = torch.randn(5, 2)
+    answer = duda.MCDropout(net, duda.Categorical(), samples=4).predict(x)
+    plain = duda.Deterministic(net, duda.Categorical()).predict(x)
+    torch.testing.assert_close(answer.probs, plain.probs)
+    assert (answer.epistemic < 1e-6).all()
+
+
+def test_the_networks_own_error_comes_through() -> None:
+    net = nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 2))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        duda.MCDropout(net, duda.Categorical()).predict(torch.zeros(4, 2))
+
+
+def test_outputs_that_are_no_tensor_are_a_clear_error() -> None:
+    net = nn.LSTM(4, 4, 2, dropout=0.5)
+    with pytest.raises(TypeError, match="returned a tuple, expected one tensor"):
+        duda.MCDropout(net, duda.Categorical()).predict(torch.zeros(4, 3, 4))

@@ -1,0 +1,136 @@
+"""Work that is the same for every draw is done once, and memory does not grow with the draws."""
+
+from __future__ import annotations
+
+import weakref
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import duda
+from duda.sampling import executors
+from tests.sampling.networks import Counter
+
+ROWS, SAMPLES = 6, 50
+
+
+class Trunk(nn.Module):
+    """A trunk and a head with dropout; the ways to write a forward pass differ by `style`."""
+
+    def __init__(self, style: str) -> None:
+        super().__init__()
+        self.style = style
+        self.counter = Counter()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.act = nn.ReLU(inplace=True)
+        self.dropout = nn.Dropout(0.5)
+        self.head = nn.Linear(4, 3)
+        self.hooked: list[int] = []
+        self.conv.register_forward_hook(lambda module, args, out: self.hooked.append(len(out)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv(self.counter(x))
+        if self.style == "modules":
+            h = self.act(self.norm(h))
+        elif self.style == "functions":
+            h = F.relu(h) + h.sigmoid() * 2
+        else:
+            h = F.relu(h, inplace=True)
+            h += 1
+        h = self.dropout(h.mean((2, 3)))
+        if self.style == "loop":
+            h = h if h.sum() > -1e9 else -h  # data-dependent: vmap gives up
+        return self.head(h)
+
+
+@pytest.mark.parametrize("style", ["modules", "functions", "in place", "loop"])
+@pytest.mark.parametrize("chunk", [None, SAMPLES, 8, 1])
+def test_the_trunk_runs_once_on_the_batch(style: str, chunk: int | None) -> None:
+    net = Trunk(style)
+    model = duda.MCDropout(net, duda.Categorical(), samples=SAMPLES)
+    x = torch.randn(ROWS, 1, 8, 8)
+    model.predict(x, seed=0)  # for the loop, the first prediction also tries vmap
+    net.counter.rows.clear()
+    net.hooked.clear()
+    answer = model.predict(x, seed=0, chunk=chunk)
+    assert net.counter.rows == [ROWS]
+    assert net.hooked == [ROWS]
+    assert (answer.epistemic > 0).all()
+
+
+def test_each_batch_runs_the_trunk_once() -> None:
+    net = Trunk("modules")
+    model = duda.MCDropout(net, duda.Categorical(), samples=SAMPLES)
+    model.predict(torch.randn(10, 1, 8, 8), batch_size=4, chunk=7)
+    assert net.counter.rows == [4, 4, 2]
+
+
+@pytest.mark.parametrize("style", ["modules", "functions", "in place"])
+def test_remembered_trunk_gives_the_values_of_the_plain_network(style: str) -> None:
+    net = Trunk(style).eval()
+    net.dropout.p = 0.0
+    x = torch.randn(ROWS, 1, 8, 8)
+    before = x.clone()
+    with torch.no_grad():
+        expected = net(x)
+        for vmapped in (True, False):
+            runner = executors._Runner(net, x, vmapped=vmapped)
+            for _ in range(3):
+                torch.testing.assert_close(runner.run(1)[0], expected)
+    assert torch.equal(x, before)
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of the tensors alive, and remembers the peak."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive: dict[int, int] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(tensor, Tensor) and tensor.device.type != "meta":
+                storage = tensor.untyped_storage()
+                key = storage._cdata
+                if key not in self.alive:
+                    self.alive[key] = storage.nbytes()
+                    weakref.finalize(storage, self.alive.pop, key, None)
+        self.peak = max(self.peak, sum(self.alive.values()))
+        return out
+
+
+@pytest.mark.parametrize("style", ["modules", "loop"])
+@pytest.mark.parametrize("likelihood", [duda.Categorical(), duda.FixedGaussian()])
+def test_memory_does_not_grow_with_the_draws(style: str, likelihood: object) -> None:
+    net = Trunk(style)
+    model = duda.MCDropout(net, likelihood)
+    x = torch.randn(ROWS, 1, 8, 8)
+    model.predict(x, seed=0, samples=2)
+    peaks = []
+    for samples in (50, 1000):
+        with LiveBytes() as live:
+            model.predict(x, seed=0, samples=samples, chunk=25)
+        peaks.append(live.peak)
+    assert peaks[0] > x.nbytes
+    assert peaks[1] <= 1.2 * peaks[0]
+
+
+def test_only_what_random_calls_read_is_kept() -> None:
+    net = Trunk("functions").eval()
+    x = torch.randn(64, 1, 32, 32)
+    runner = executors._Runner(net, x, vmapped=True)
+    with torch.no_grad():
+        runner.run(4)
+    kept = {
+        id(value): value.kept.nbytes
+        for result, _ in runner.memory._results.values()
+        for value in [result]
+        if getattr(value, "kept", None) is not None and value.kept.data_ptr() != x.data_ptr()
+    }
+    assert 0 < sum(kept.values()) <= 64 * 4 * 4  # the pooled features, not the maps
