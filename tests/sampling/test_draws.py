@@ -15,7 +15,7 @@ from tests.sampling.networks import HIDING_PLACES, LENGTH, NEED_A_LOOP, SHARED_W
 
 ALL = HIDING_PLACES | NEED_A_LOOP | SHARED_WRITES
 SAMPLES = 2000
-# Largest of some hundred standard normal deviations: past 5.5 once in 10^5 runs, and seeds are fixed.
+# Of some hundred standard normal deviations one is past this in 10^5 runs; seeds are fixed.
 DEVIATIONS = 5.5
 
 

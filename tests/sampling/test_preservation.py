@@ -82,5 +82,5 @@ def test_nan_weights_and_buffers_stay_too() -> None:
 @pytest.mark.parametrize("seed", [1.5, "0", True])
 def test_a_seed_is_a_whole_number(seed: object) -> None:
     model = duda.Deterministic(nn.Linear(2, 2), duda.Categorical())
-    with pytest.raises(ValueError, match="`seed` is .*, expected a whole number"):
+    with pytest.raises(ValueError, match=r"`seed` is .*, expected a whole number"):
         model.predict(torch.zeros(1, 2), seed=seed)

@@ -1,0 +1,193 @@
+"""What holds for every method with every likelihood."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import duda
+from duda.likelihoods import LIKELIHOODS, Likelihood
+from duda.methods import METHODS, UncertainModel
+
+N, TARGETS = 7, 3
+PAIRS = [(method, likelihood) for method in METHODS for likelihood in LIKELIHOODS]
+RANDOM = [name for name in METHODS if name == "mc-dropout"]
+
+
+def build(method: str, likelihood: str, seed: int = 0) -> UncertainModel:
+    meaning = LIKELIHOODS[likelihood]()
+
+    def factory() -> nn.Module:
+        return nn.Sequential(
+            nn.Linear(4, 16),
+            nn.BatchNorm1d(16),
+            nn.ReLU(),
+            nn.Dropout(0.3),
+            nn.Linear(16, meaning.width(TARGETS)),
+        )
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return METHODS[method].from_factory(factory, meaning)
+
+
+def inputs() -> Tensor:
+    return torch.randn(N, 4, generator=torch.Generator().manual_seed(0))
+
+
+def targets(likelihood: Likelihood) -> Tensor:
+    if isinstance(likelihood, duda.Categorical):
+        return torch.arange(N) % TARGETS
+    return torch.randn(N, TARGETS, generator=torch.Generator().manual_seed(1))
+
+
+def tensors(answer: duda.ClassPrediction | duda.GaussianPrediction) -> dict[str, np.ndarray]:
+    return answer.numpy()
+
+
+def assert_equal(one, other) -> None:
+    a, b = tensors(one), tensors(other)
+    assert a.keys() == b.keys()
+    assert all(np.array_equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize(("method", "likelihood"), PAIRS)
+def test_shapes_and_identities(method: str, likelihood: str) -> None:
+    model = build(method, likelihood)
+    answer = model.predict(inputs(), seed=0, keep_draws=True)
+    assert len(answer) == N
+    assert answer.draws.shape[:2] == (model.samples, N)
+    if likelihood == "categorical":
+        assert answer.probs.shape == (N, TARGETS)
+        torch.testing.assert_close(answer.probs.sum(1), torch.ones(N))
+        torch.testing.assert_close(answer.entropy, answer.aleatoric + answer.epistemic)
+        torch.testing.assert_close(answer.draws.mean(0), answer.probs)
+    else:
+        assert answer.mean.shape == answer.std.shape == (N, TARGETS)
+        torch.testing.assert_close(answer.std**2, answer.aleatoric + answer.epistemic)
+        means, variances = answer.draws.double().chunk(2, dim=2)
+        total = (variances + means**2).mean(0) - means.mean(0) ** 2
+        torch.testing.assert_close(answer.variance.double(), total, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("method", "likelihood"), PAIRS)
+def test_every_parameter_gets_a_gradient(method: str, likelihood: str) -> None:
+    model = build(method, likelihood)
+    for part in model.independent():
+        loss = part.loss(inputs(), targets(part.likelihood))
+        assert loss.shape == ()
+        loss.backward()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    assert all(g is not None and bool(torch.isfinite(g).all()) for g in gradients)
+    assert any(bool(g.abs().sum() > 0) for g in gradients)
+
+
+@pytest.mark.parametrize(("method", "likelihood"), PAIRS)
+def test_same_seed_same_answer_and_kinds_of_input_agree(method: str, likelihood: str) -> None:
+    model, x = build(method, likelihood), inputs()
+    answer = model.predict(x, seed=0, batch_size=3)
+    y = torch.zeros(N)
+    for data in (
+        x,
+        x.numpy(),
+        TensorDataset(x),
+        TensorDataset(x, y),
+        DataLoader(TensorDataset(x, y), batch_size=3),
+        x.double(),
+    ):
+        assert_equal(model.predict(data, seed=0, batch_size=3), answer)
+
+
+@pytest.mark.parametrize(("method", "likelihood"), PAIRS)
+def test_save_and_load(method: str, likelihood: str) -> None:
+    model, other = build(method, likelihood), build(method, likelihood, seed=1)
+    other.load_state_dict(model.state_dict())
+    assert_equal(model.predict(inputs(), seed=0), other.predict(inputs(), seed=0))
+
+
+@pytest.mark.parametrize(("method", "likelihood"), PAIRS)
+def test_dtype_follows_the_model(method: str, likelihood: str) -> None:
+    model = build(method, likelihood).double()
+    answer = model.predict(inputs(), seed=0)
+    first = answer.log_probs if likelihood == "categorical" else answer.mean
+    assert first.dtype == torch.float64
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize(("method", "likelihood"), PAIRS)
+def test_device_follows_the_model(method: str, likelihood: str) -> None:
+    model = build(method, likelihood).cuda()
+    state = torch.cuda.get_rng_state()
+    answer = model.predict(inputs(), seed=0)
+    assert answer.score.device.type == "cuda"
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+    assert_equal(model.predict(inputs(), seed=0).to("cpu"), answer.to("cpu"))
+
+
+@pytest.mark.parametrize(("method", "likelihood"), PAIRS)
+def test_forward_is_one_draw_and_modes_stay(method: str, likelihood: str) -> None:
+    model = build(method, likelihood)
+    model.train()
+    before = copy.deepcopy(model.state_dict())
+    model.predict(inputs(), seed=0)
+    assert all(module.training for module in model.modules())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    model.eval()
+    assert model(inputs()).shape == (N, model.likelihood.width(TARGETS))
+
+
+@pytest.mark.parametrize(("method", "likelihood"), PAIRS)
+@pytest.mark.parametrize("chunk", [1, 4, 100])
+def test_chunks_agree(method: str, likelihood: str, chunk: int) -> None:
+    model = build(method, likelihood)
+    samples = 1500 if method in RANDOM else None
+    one = model.predict(inputs(), seed=0, samples=samples)
+    other = model.predict(inputs(), seed=1, samples=samples, chunk=chunk)
+    if likelihood == "categorical":
+        a, b, spread = one.probs, other.probs, 0.5  # no number in [0, 1] spreads further
+    else:
+        a, b, spread = one.mean, other.mean, one.epistemic.sqrt()
+    if method in RANDOM:
+        assert ((a - b).abs() <= 5 * spread * math.sqrt(2 / 1500)).all()
+    else:
+        assert torch.equal(a, b)
+
+
+BAD_CALLS = {
+    "no examples": ({"x": torch.zeros(0, 4)}, ValueError, "`x` has shape .*at least one example"),
+    "no data set": ({"x": TensorDataset(torch.zeros(0, 4))}, ValueError, "no examples"),
+    "NaN": ({"x": torch.full((2, 4), torch.nan)}, ValueError, "`x` has 8 NaN"),
+    "infinite": ({"x": torch.full((2, 4), torch.inf)}, ValueError, "8 infinite"),
+    "a list": ({"x": [[1.0] * 4]}, TypeError, "`x` is a list"),
+    "no samples": ({"x": torch.zeros(2, 4), "samples": 0}, ValueError, "`samples` is 0"),
+    "negative samples": ({"x": torch.zeros(2, 4), "samples": -3}, ValueError, "`samples` is -3"),
+    "half a sample": ({"x": torch.zeros(2, 4), "samples": 1.5}, ValueError, "`samples` is 1.5"),
+    "no batch": ({"x": torch.zeros(2, 4), "batch_size": 0}, ValueError, "`batch_size` is 0"),
+    "no chunk": ({"x": torch.zeros(2, 4), "chunk": 0}, ValueError, "`chunk` is 0"),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("case", BAD_CALLS)
+def test_bad_calls(method: str, case: str) -> None:
+    call, error, message = BAD_CALLS[case]
+    with pytest.raises(error, match=message):
+        build(method, "categorical").predict(**call)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_likelihood_is_an_instance(method: str) -> None:
+    with pytest.raises(TypeError, match=r"`likelihood` is a .*with its brackets"):
+        METHODS[method].from_factory(lambda: nn.Linear(4, 3), duda.Categorical)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_network_is_a_module(method: str) -> None:
+    with pytest.raises(TypeError, match=r"expected a torch\.nn\.Module"):
+        METHODS[method].from_factory(lambda: torch.relu, duda.Categorical())
