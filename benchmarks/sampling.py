@@ -6,6 +6,7 @@ installed.
 
 from __future__ import annotations
 
+import copy
 import statistics
 from collections.abc import Callable
 
@@ -82,19 +83,21 @@ def peers(network: Network, x: Tensor) -> dict[str, Callable[[], object]]:
     """Return what the peers do for the same, where they are installed."""
     found: dict[str, Callable[[], object]] = {}
     try:
-        from torch_uncertainty.models import mc_dropout
+        from torch_uncertainty.methods import mc_dropout
     except ImportError:
         print("(torch-uncertainty is not installed)")
     else:
-        wrapped = mc_dropout(network, num_estimators=SAMPLES, last_layer=False).eval()
-        found["torch-uncertainty 50 x"] = lambda: wrapped(x)
+        repeating = mc_dropout(copy.deepcopy(network), SAMPLES).eval()
+        looping = mc_dropout(copy.deepcopy(network), SAMPLES, on_batch=False).eval()
+        found["torch-uncertainty"] = lambda: repeating(x)
+        found["torch-uncertainty, on_batch=False"] = lambda: looping(x)
     try:
         from lightning_uq_box.uq_methods import MCDropoutClassification
     except ImportError:
         print("(lightning-uq-box is not installed)")
     else:
-        method = MCDropoutClassification(network, SAMPLES, nn.CrossEntropyLoss())
-        method.setup("predict")
+        method = MCDropoutClassification(copy.deepcopy(network), SAMPLES, nn.CrossEntropyLoss())
+        method.eval()
         found["lightning-uq-box"] = lambda: method.predict_step(x)
     return found
 
@@ -109,10 +112,10 @@ def main() -> None:
         x = torch.rand(rows, 1, 28, 28, generator=generator)
         network.eval()
         seconds = side_by_side(ways(network, x))
-        print(f"\nbatch of {rows:<26} median s   / by hand   / loop")
+        print(f"\nbatch of {rows:<28} median s   / by hand   / loop")
         for name, times in seconds.items():
             print(
-                f"  {name:<32} {statistics.median(times):9.4f}   "
+                f"  {name:<34} {statistics.median(times):9.4f}   "
                 f"{ratio(seconds, name, 'trunk once, head by hand'):9.2f}   "
                 f"{ratio(seconds, name, 'loop'):6.2f}"
             )

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from duda.checks import check_finite
+from duda.checks import as_tensor, check_finite
 
 __all__ = ["Inputs", "input_batches"]
 
@@ -27,14 +26,15 @@ def input_batches(data: Inputs, batch_size: int) -> tuple[Iterator[Tensor], int 
         ValueError: if there are no examples, or an input is not finite.
         TypeError: if `data` is none of these, or its items hold no tensor.
     """
-    if isinstance(data, np.ndarray):
-        data = torch.from_numpy(data)
-    if isinstance(data, Tensor):
+    if isinstance(data, (Tensor, np.ndarray)):
         if data.ndim == 0 or len(data) == 0:
             raise ValueError(
                 f"`x` has shape {tuple(data.shape)}, expected at least one example on dimension 0."
             )
-        return _checked(data.split(batch_size)), -(-len(data) // batch_size)
+        starts = range(0, len(data), batch_size)
+        # An array is copied batch by batch: it may be read-only, or larger than memory.
+        pieces = (as_tensor(data[start : start + batch_size], "x") for start in starts)
+        return _checked(pieces), len(starts)
     if isinstance(data, Dataset):
         data = DataLoader(data, batch_size)
     if not isinstance(data, DataLoader):

@@ -13,7 +13,9 @@ from torch import Tensor
 __all__ = [
     "ArrayLike",
     "as_tensor",
+    "at_least_float32",
     "check_finite",
+    "check_not_empty",
     "check_probs",
     "check_same_shape",
     "log_probs_from",
@@ -39,12 +41,30 @@ def as_tensor(value: ArrayLike, name: str) -> Tensor:
     try:
         return torch.from_numpy(np.array(value))
     except (TypeError, ValueError) as error:
+        why = str(error).rstrip(".")
         raise TypeError(
-            f"`{name}` is a {type(value).__name__}, expected a tensor or array of numbers: {error}."
+            f"`{name}` is a {type(value).__name__}, expected a tensor or array of numbers: {why}."
         ) from None
 
 
-def check_finite(value: Tensor, name: str) -> None:
+def at_least_float32(value: Tensor) -> Tensor:
+    """Return `value` in float32 where its dtype is an integer or a shorter float.
+
+    >>> at_least_float32(torch.tensor([1, 2])).dtype
+    torch.float32
+    """
+    return value.to(torch.promote_types(value.dtype, torch.float32))
+
+
+def check_not_empty(value: Tensor, name: str) -> None:
+    """Raise a `ValueError` if `value` has no entries."""
+    if value.numel() == 0:
+        raise ValueError(
+            f"`{name}` has shape {tuple(value.shape)} and is empty, expected at least one example."
+        )
+
+
+def check_finite(value: Tensor, name: str, remedy: str = "remove or replace them") -> None:
     """Raise a `ValueError` that counts the NaN and infinite entries of `value`."""
     if not value.is_floating_point() and not value.is_complex():
         return
@@ -54,7 +74,7 @@ def check_finite(value: Tensor, name: str) -> None:
         first = torch.nonzero(~torch.isfinite(value))[0].tolist()
         raise ValueError(
             f"`{name}` has {nans} NaN and {bad - nans} infinite values, the first at index "
-            f"{first}: remove or replace them."
+            f"{first}: {remedy}."
         )
 
 
@@ -71,17 +91,16 @@ def check_same_shape(value: Tensor, name: str, expected: tuple[int, ...], of: st
     raise ValueError(f"`{name}` has shape {found}, expected {tuple(expected)}: {remedy}.")
 
 
-def check_probs(probs: Tensor, name: str = "probs") -> None:
-    """Raise a `ValueError` unless `probs` `(N, C, *positions)` are distributions over dimension 1."""
-    if probs.ndim < 2:
+def check_probs(
+    probs: Tensor, name: str = "probs", remedy: str = "pass raw outputs as `logits=`"
+) -> None:
+    """Raise a `ValueError` unless `probs` `(N, C, *positions)` are distributions over classes."""
+    if probs.ndim < 2 or probs.shape[1] == 1:
         raise ValueError(
             f"`{name}` has shape {tuple(probs.shape)}, expected (N, C) or (N, C, *positions): for "
             f"two classes given as one column, stack `1 - {name}` and `{name}`."
         )
-    if probs.numel() == 0:
-        raise ValueError(
-            f"`{name}` has shape {tuple(probs.shape)} and is empty, expected examples."
-        )
+    check_not_empty(probs, name)
     if not probs.is_floating_point():
         raise ValueError(
             f"`{name}` has dtype {probs.dtype}, expected floating-point probabilities."
@@ -89,15 +108,12 @@ def check_probs(probs: Tensor, name: str = "probs") -> None:
     check_finite(probs, name)
     low, high = float(probs.min()), float(probs.max())
     if low < 0 or high > 1 + _SUM_TOLERANCE:
-        raise ValueError(
-            f"`{name}` lies in [{low:.4g}, {high:.4g}], expected [0, 1]: pass raw outputs as "
-            "`logits=`."
-        )
+        raise ValueError(f"`{name}` lies in [{low:.4g}, {high:.4g}], expected [0, 1]: {remedy}.")
     worst = float((probs.sum(1, dtype=torch.float64) - 1).abs().max())
     if worst > _SUM_TOLERANCE:
         raise ValueError(
-            f"`{name}` sums over dimension 1 to a number {worst:.4g} away from 1, expected 1: classes "
-            "are dimension 1, and raw outputs go into `logits=`."
+            f"`{name}` sums over dimension 1, the classes, to a number {worst:.4g} away from 1, "
+            f"expected 1: {remedy}."
         )
 
 
@@ -116,17 +132,20 @@ def log_probs_from(probs: ArrayLike | None, logits: ArrayLike | None) -> Tensor:
     if probs is not None:
         values = as_tensor(probs, "probs")
         check_probs(values)
-        return values.log()
+        return at_least_float32(values).log()
     values = as_tensor(logits, "logits")  # type: ignore[arg-type]
-    if values.ndim < 2 or values.numel() == 0:
+    if values.ndim < 2 or values.shape[1] == 1:
         raise ValueError(
-            f"`logits` has shape {tuple(values.shape)}, expected (N, C) or (N, C, *positions)."
+            f"`logits` has shape {tuple(values.shape)}, expected (N, C) or (N, C, *positions): for "
+            "two classes given as one column, stack zeros and `logits`."
         )
-    if not values.is_floating_point():
-        values = values.float()
-    log_probs = values.log_softmax(1)
+    check_not_empty(values, "logits")
+    log_probs = at_least_float32(values).log_softmax(1)
     if bool(log_probs.isnan().any()):
-        raise ValueError("`logits` has NaN or +infinite values: remove or replace them.")
+        raise ValueError(
+            "`logits` has NaN or +infinite values, or -infinite ones for all classes: remove or "
+            "replace them."
+        )
     return log_probs
 
 
@@ -136,7 +155,7 @@ def nearest(word: str, known: Iterable[str], what: str) -> str:
     >>> nearest("mcdropout", ["mc-dropout", "deterministic"], "method")
     "unknown method 'mcdropout': did you mean 'mc-dropout'? Known: mc-dropout, deterministic."
     """
-    names = list(known)
-    close = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
-    hint = f" did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
-    return f"unknown {what} {word!r}:{hint} Known: {', '.join(names)}."
+    names = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), names, n=3, cutoff=0.5)
+    hint = f" did you mean {' or '.join(repr(names[name]) for name in close)}?" if close else ""
+    return f"unknown {what} {word!r}:{hint} Known: {', '.join(names.values())}."

@@ -20,15 +20,20 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]
     """
     target = Path(path)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix
-        )
+        _write_and_move(target, write)
     except OSError as error:
         raise OSError(
-            f"cannot write `{target}`: {error.strerror or error}; choose a directory that you may "
-            "write to."
+            f"cannot write `{target}`: {error.strerror or error}; choose a path that you may write "
+            "to."
         ) from error
+    return target
+
+
+def _write_and_move(target: Path, write: Callable[[Path], None]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(
+        dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix
+    )
     os.close(handle)
     temporary = Path(name)
     try:
@@ -39,7 +44,6 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-    return target
 
 
 def _umask() -> int:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from duda.checks import check_same_shape
 from duda.predictions import Prediction
 
 __all__ = ["Likelihood", "Reduction"]
@@ -14,6 +15,19 @@ __all__ = ["Likelihood", "Reduction"]
 
 class Reduction(ABC):
     """Sufficient statistics of the draws seen so far; their size does not grow with the draws."""
+
+    shape: tuple[int, ...] | None = None
+
+    def check_draws(self, draws: Float[Tensor, "M N *outputs"]) -> None:
+        """Raise a `ValueError` if there are no draws, or they do not fit those before."""
+        if draws.ndim < 2 or len(draws) == 0:
+            raise ValueError(
+                f"`draws` has shape {tuple(draws.shape)}, expected (M, N, ...) with at least one "
+                "draw."
+            )
+        if self.shape is not None:
+            check_same_shape(draws, "draws", (len(draws), *self.shape), "the draws before")
+        self.shape = tuple(draws.shape[1:])
 
     @abstractmethod
     def add(self, draws: Float[Tensor, "M N *outputs"]) -> None:

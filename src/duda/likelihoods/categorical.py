@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from duda.checks import check_probs, check_same_shape
+from duda.checks import at_least_float32, check_not_empty, check_probs, check_same_shape
 from duda.likelihoods.base import Likelihood, Reduction
 from duda.predictions.classes import ClassPrediction, entropy
 
@@ -44,26 +43,32 @@ class Categorical(Likelihood):
                 f"the network's outputs have shape {tuple(outputs.shape)}, expected "
                 "(N, C, *positions) with at least two classes: for two classes give two logits."
             )
+        check_not_empty(outputs, "y")
+        each = (len(outputs), *outputs.shape[2:])
         if y.is_floating_point():
+            if y.shape == each:
+                raise ValueError(
+                    f"`y` has shape {each} and dtype {y.dtype}, expected integer labels, or a "
+                    "share for each class: call `y.long()`."
+                )
             check_same_shape(y, "y", tuple(outputs.shape), "the outputs, one share for each class")
-            check_probs(y, "y")
+            check_probs(y, "y", "divide counts of votes by their sum over the classes")
             return
-        check_same_shape(
-            y, "y", (len(outputs), *outputs.shape[2:]), "the outputs without their classes"
-        )
+        check_same_shape(y, "y", each, "the outputs without their classes")
         wrong = (y < 0) | (y >= outputs.shape[1])
         if self.ignore_index is not None:
             wrong &= y != self.ignore_index
         if bool(wrong.any()):
             raise ValueError(
-                f"`y` holds the label {int(y[wrong][0])}, expected 0 to {outputs.shape[1] - 1}: give "
-                "a label to skip as `Categorical(ignore_index=...)`."
+                f"`y` holds the label {int(y[wrong][0])}, expected 0 to {outputs.shape[1] - 1}: "
+                "give a label to skip as `Categorical(ignore_index=...)`."
             )
 
     def negative_log_likelihood(
         self, outputs: Float[Tensor, "N C *positions"], y: Shaped[Tensor, "N *targets"]
     ) -> Float[Tensor, ""]:
         """Return the cross-entropy, the mean over examples and the positions that count."""
+        outputs = at_least_float32(outputs)
         if y.is_floating_point():
             return F.cross_entropy(outputs, y.to(outputs.dtype))
         if self.ignore_index is None:
@@ -78,28 +83,38 @@ class Categorical(Likelihood):
 
 
 class _ClassReduction(Reduction):
-    """Streams log Σ p, Σ H(p) and the votes, in float64 and integers."""
+    """Streams Σ p, Σ H(p) and the votes, in float64 and integers.
+
+    Σ p is kept as log max p and the multiple of max p that it is: nothing underflows, and draws
+    that agree have exactly their own mean.
+    """
 
     def __init__(self, keep_draws: bool) -> None:
         self.kept: list[Tensor] | None = [] if keep_draws else None
         self.count = 0
 
     def add(self, draws: Float[Tensor, "M N C *positions"]) -> None:
+        self.check_draws(draws)
         if draws.ndim < 3 or draws.shape[2] < 2:
             raise ValueError(
                 f"`draws` has shape {tuple(draws.shape)}, expected (M, N, C, *positions) with at "
                 "least two classes."
             )
-        log_probs = draws.to(torch.promote_types(draws.dtype, torch.float32)).log_softmax(2)
-        log_sum = log_probs.logsumexp(0).double()
+        log_probs = at_least_float32(draws).log_softmax(2)
+        # The clamp lets -inf - peak be -inf, not NaN, for a class that no draw allows.
+        peak = log_probs.amax(0).clamp(min=torch.finfo(log_probs.dtype).min)
+        multiple = (log_probs - peak).exp().sum(0, dtype=torch.float64)
+        peak = peak.double()
         entropy_sum = entropy(log_probs, dim=2).sum(0, dtype=torch.float64)
         first = log_probs.argmax(2).transpose(0, 1)
         if self.count == 0:
             self.dtype = log_probs.dtype
-            self.log_sum, self.entropy_sum = log_sum, entropy_sum
-            self.votes = torch.zeros_like(log_sum, dtype=torch.int32)
+            self.peak, self.multiple, self.entropy_sum = peak, multiple, entropy_sum
+            self.votes = torch.zeros_like(peak, dtype=torch.int32)
         else:
-            self.log_sum = torch.logaddexp(self.log_sum, log_sum)
+            top = torch.maximum(self.peak, peak)
+            self.multiple = self.multiple * (self.peak - top).exp() + multiple * (peak - top).exp()
+            self.peak = top
             self.entropy_sum = self.entropy_sum + entropy_sum
         self.votes.scatter_add_(1, first, torch.ones_like(first, dtype=torch.int32))
         self.count += len(draws)
@@ -110,7 +125,7 @@ class _ClassReduction(Reduction):
         if self.count == 0:
             raise ValueError("there are no draws to reduce: `add` at least one.")
         return ClassPrediction(
-            log_probs=(self.log_sum - math.log(self.count)).to(self.dtype),
+            log_probs=(self.peak + (self.multiple / self.count).log()).to(self.dtype),
             aleatoric=(self.entropy_sum / self.count).to(self.dtype),
             votes=self.votes,
             draws=None if self.kept is None else torch.cat(self.kept),

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from duda.checks import check_finite, check_same_shape
+from duda.checks import at_least_float32, check_finite, check_not_empty, check_same_shape
 from duda.likelihoods.base import Likelihood, Reduction
 from duda.predictions import GaussianPrediction
 
@@ -30,6 +30,7 @@ class _AnyGaussian(Likelihood):
     ) -> None:
         """Raise a `ValueError` unless `y` is finite and has the shape of the predicted mean."""
         mean, _ = self.moments(outputs)
+        check_not_empty(mean, "y")
         check_same_shape(y, "y", tuple(mean.shape), "the predicted mean")
         check_finite(y, "y")
 
@@ -37,7 +38,7 @@ class _AnyGaussian(Likelihood):
         self, outputs: Float[Tensor, "N outputs *positions"], y: Shaped[Tensor, "N D *positions"]
     ) -> Float[Tensor, ""]:
         """Return ½ log σ² + (y - μ)² / 2σ² + ½ log 2π, summed over the D outputs, then averaged."""
-        mean, variance = self.moments(outputs)
+        mean, variance = self.moments(at_least_float32(outputs))
         square = (y.to(mean.dtype) - mean).square()
         each = 0.5 * (variance.log() + square / variance + math.log(2 * math.pi))
         return each.sum(1).mean()
@@ -121,9 +122,8 @@ class _MomentReduction(Reduction):
         self.count = 0
 
     def add(self, draws: Float[Tensor, "M N outputs *positions"]) -> None:
-        means, variances = self.likelihood.moments(
-            draws.to(torch.promote_types(draws.dtype, torch.float32)), dim=2
-        )
+        self.check_draws(draws)
+        means, variances = self.likelihood.moments(at_least_float32(draws), dim=2)
         if self.kept is not None:
             self.kept.append(torch.cat([means, variances], dim=2))
         variance_sum = variances.sum(0, dtype=torch.float64)

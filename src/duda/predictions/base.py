@@ -7,14 +7,14 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from duda.checks import check_same_shape
+from duda.checks import as_tensor, check_same_shape
 from duda.files import write_atomically
 
 __all__ = ["FORMAT", "Prediction", "check_draws", "check_no_nan"]
@@ -46,17 +46,19 @@ class Prediction(ABC):
     def __getitem__(
         self, index: int | slice | Sequence[int] | np.ndarray | Int[Tensor, "K"] | Bool[Tensor, "N"]
     ) -> Self:
-        """Return the chosen examples; a single number gives a prediction of length 1."""
-        if isinstance(index, int):
-            if not -len(self) <= index < len(self):
-                raise IndexError(f"example {index} of a prediction for {len(self)} examples.")
-            index = slice(index, index + 1 or None)
-        if not isinstance(index, slice):
-            index = torch.as_tensor(index, device=next(iter(self._tensors().values())).device)
+        """Return the chosen examples; a single number gives a prediction of length 1.
+
+        Raises:
+            IndexError: if there are no such examples, or a mask does not fit.
+        """
+        tensors = self._tensors()
+        chosen = _chosen(index, len(self))
+        if isinstance(chosen, Tensor):
+            chosen = chosen.to(next(iter(tensors.values())).device)
         return type(self)(
             **{
-                name: value[:, index] if name == "draws" else value[index]
-                for name, value in self._tensors().items()
+                name: value[:, chosen] if name == "draws" else value[chosen]
+                for name, value in tensors.items()
             }
         )
 
@@ -71,14 +73,22 @@ class Prediction(ABC):
         """Return one prediction for the examples of all, in order.
 
         Raises:
-            ValueError: if there are none, or only some of them kept their draws.
+            TypeError: if they are predictions of another kind.
+            ValueError: if there are none, or they differ in more than the number of examples.
         """
         if not predictions:
             raise ValueError("`predictions` is empty, expected at least one prediction.")
+        for prediction in predictions:
+            if not isinstance(prediction, cls):
+                raise TypeError(
+                    f"`predictions` holds a {type(prediction).__name__}, expected each to be a "
+                    f"{cls.__name__}."
+                )
         parts = [prediction._tensors() for prediction in predictions]
-        if len({frozenset(part) for part in parts}) > 1:
+        if any(_shapes_of_one(part) != _shapes_of_one(parts[0]) for part in parts):
             raise ValueError(
-                "`predictions` differ in what they hold: predict all with the same `keep_draws`."
+                "`predictions` differ in their classes, outputs, positions or draws: predict all "
+                "with one model and the same `keep_draws` and `samples`."
             )
         return cls(
             **{
@@ -94,21 +104,77 @@ class Prediction(ABC):
     def numpy(self) -> dict[str, np.ndarray]:
         """Return all that the prediction holds and all that follows from it, as arrays by name."""
         values = self._tensors() | {name: getattr(self, name) for name in self.derived}
-        return {name: value.cpu().numpy() for name, value in values.items()}
+        return {name: value.detach().cpu().numpy() for name, value in values.items()}
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the prediction to `path` as safetensors, whole or not at all."""
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        tensors = {name: value.contiguous().cpu() for name, value in self._tensors().items()}
-        metadata = FORMAT | {"kind": type(self).__name__}
-        return write_atomically(path, lambda file: save_file(tensors, file, metadata))
+        tensors = {name: value.detach().cpu() for name, value in self._tensors().items()}
+        # The format refuses gaps, and two names for the same memory.
+        whole = {
+            name: value.clone(memory_format=torch.contiguous_format)
+            for name, value in tensors.items()
+        }
+
+        def write(file: Path) -> None:
+            try:
+                save_file(whole, file, FORMAT | {"kind": type(self).__name__})
+            except SafetensorError as error:
+                raise OSError(str(error)) from error
+
+        return write_atomically(path, write)
+
+
+def _chosen(index: Any, count: int) -> slice | Tensor:
+    """Return `index` as a slice forwards, or as one dimension of truth values or numbers."""
+    if isinstance(index, slice):
+        if index.step is None or index.step > 0:
+            return index
+        index = range(count)[index]  # torch's slices cannot go backwards
+    numbers = as_tensor(index, "index")
+    if numbers.ndim > 1 or (numbers.is_floating_point() and len(numbers.flatten())):
+        raise IndexError(
+            f"`index` has shape {tuple(numbers.shape)} and dtype {numbers.dtype}, expected one "
+            "dimension of numbers of examples, or of True and False."
+        )
+    if numbers.dtype == torch.bool:
+        if numbers.shape != (count,):
+            raise IndexError(
+                f"`index` is a mask of shape {tuple(numbers.shape)}, expected ({count},): one True "
+                "or False for each example."
+            )
+        return numbers
+    numbers = numbers.long().reshape(-1)
+    wrong = (numbers < -count) | (numbers >= count)
+    if bool(wrong.any()):
+        raise IndexError(
+            f"`index` asks for example {int(numbers[wrong][0])} of a prediction for {count}, "
+            f"expected {-count} to {count - 1}."
+        )
+    return numbers
+
+
+def _shapes_of_one(tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of `tensors` with their examples left out."""
+    return {
+        name: (len(value), *value.shape[2:]) if name == "draws" else tuple(value.shape[1:])
+        for name, value in tensors.items()
+    }
 
 
 def check_draws(draws: Tensor | None, one: tuple[int, ...]) -> None:
-    """Raise a `ValueError` unless `draws` are None or any number of draws of shape `one`."""
-    if draws is not None:
-        check_same_shape(draws, "draws", (len(draws), *one), "the examples, draws first")
+    """Raise a `ValueError` unless `draws` are None or at least one draw of shape `one`, no NaN."""
+    if draws is None:
+        return
+    if draws.ndim == 0 or len(draws) == 0:
+        raise ValueError(
+            f"`draws` has shape {tuple(draws.shape)}, expected at least one draw of shape {one}: "
+            "leave it out if there are none."
+        )
+    check_same_shape(draws, "draws", (len(draws), *one), "the examples, draws first")
+    check_no_nan(draws, "draws")
 
 
 def check_no_nan(value: Tensor, name: str) -> None:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from duda.checks import ArrayLike, check_same_shape, log_probs_from
+from duda.checks import ArrayLike, as_tensor, at_least_float32, check_probs, check_same_shape
 from duda.predictions.base import Prediction, check_draws, check_no_nan
 
 __all__ = ["ClassPrediction", "entropy"]
@@ -22,7 +22,8 @@ def entropy(log_probs: Float[Tensor, "..."], dim: int) -> Float[Tensor, "..."]:
     tensor(0.)
     """
     probs = log_probs.exp()
-    return torch.where(probs > 0, probs * -log_probs, 0.0).sum(dim)
+    each = torch.where(probs > 0, probs * -log_probs, 0.0)
+    return each.sum(dim, dtype=torch.float64).to(log_probs.dtype)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -77,9 +78,15 @@ class ClassPrediction(Prediction):
     def from_probs(cls, probs: ArrayLike) -> Self:
         """Return the prediction of one network that gave `probs` `(N, C, *positions)`.
 
-        Draws of several come from `Categorical().reduce(draws)`, which takes log-probabilities too.
+        Sums within 0.001 of one, as float16 gives them, are scaled to one. Draws of several
+        networks go into `Categorical().reduce(draws)`, which takes log-probabilities for logits.
+
+        Raises:
+            ValueError: if `probs` are no distributions over at least two classes.
         """
-        log_probs = log_probs_from(probs, None)
+        values = as_tensor(probs, "probs")
+        check_probs(values, remedy="raw outputs go into `Categorical().reduce(logits[None])`")
+        log_probs = at_least_float32(values).log().log_softmax(1)
         votes = torch.zeros_like(log_probs, dtype=torch.int32)
         votes.scatter_(1, log_probs.argmax(1, keepdim=True), 1)
         return cls(log_probs, entropy(log_probs, dim=1), votes)
@@ -118,7 +125,8 @@ class ClassPrediction(Prediction):
     @property
     def variation_ratio(self) -> Float[Tensor, "N *positions"]:
         """Share of draws whose first class is not the most frequent one (Freeman 1965)."""
-        return 1 - self.votes.amax(1) / self.votes.sum(1)
+        draws = self.votes.sum(1)
+        return (draws - self.votes.amax(1)).to(self.log_probs.dtype) / draws
 
     @property
     def score(self) -> Float[Tensor, "N *positions"]:

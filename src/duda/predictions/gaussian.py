@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor, check_same_shape
+from duda.checks import ArrayLike, as_tensor, at_least_float32, check_finite, check_same_shape
 from duda.predictions.base import Prediction, check_draws, check_no_nan
 
 __all__ = ["GaussianPrediction"]
@@ -46,26 +46,24 @@ class GaussianPrediction(Prediction):
     derived: ClassVar[tuple[str, ...]] = ("variance", "std", "score")
 
     def __post_init__(self) -> None:
-        mean = as_tensor(self.mean, "mean")
+        mean = _finite(self.mean, "mean")
         if mean.ndim < 2:
             raise ValueError(
                 f"`mean` has shape {tuple(mean.shape)}, expected (N, D, *positions): for one "
                 "output call `mean.unsqueeze(1)`."
             )
-        check_no_nan(mean, "mean")
         object.__setattr__(self, "mean", mean)
         for name in ("aleatoric", "epistemic"):
             given = getattr(self, name)
-            value = torch.zeros_like(mean) if given is None else as_tensor(given, name)
+            value = torch.zeros_like(mean) if given is None else _finite(given, name)
             check_same_shape(value, name, tuple(mean.shape), "`mean`")
-            check_no_nan(value, name)
-            if bool((value < 0).any()):
-                raise ValueError(
-                    f"`{name}` goes down to {float(value.min()):.4g}, expected variances, which are "
-                    "at least 0."
-                )
+            _check_variances(value, name)
             object.__setattr__(self, name, value)
-        check_draws(self.draws, (len(mean), 2 * mean.shape[1], *mean.shape[2:]))
+        if self.draws is not None:
+            draws = _finite(self.draws, "draws")
+            check_draws(draws, (len(mean), 2 * mean.shape[1], *mean.shape[2:]))
+            _check_variances(draws.chunk(2, dim=2)[1], "draws")
+            object.__setattr__(self, "draws", draws)
 
     @property
     def variance(self) -> Float[Tensor, "N D *positions"]:
@@ -140,6 +138,21 @@ class GaussianPrediction(Prediction):
         check_same_shape(target, "y", tuple(self.mean.shape), "the predicted mean")
         check_no_nan(target, "y")
         return target
+
+
+def _finite(value: ArrayLike, name: str) -> Tensor:
+    """Return `value` as floating-point numbers, none of them NaN or infinite."""
+    numbers = at_least_float32(as_tensor(value, name))
+    check_finite(numbers, name, "check the network's weights and inputs")
+    return numbers
+
+
+def _check_variances(value: Tensor, name: str) -> None:
+    if bool((value < 0).any()):
+        raise ValueError(
+            f"`{name}` has a variance of {float(value.min()):.4g}, expected at least 0: square "
+            "standard deviations."
+        )
 
 
 def _normal_cdf(y: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -35,9 +36,18 @@ def load_prediction(path: str | os.PathLike[str]) -> ClassPrediction | GaussianP
             f"`{path}` is no whole safetensors file: {error}; save it again."
         ) from error
     kind = kinds.get(metadata.get("kind", ""))
-    if kind is None or metadata.get("format") != FORMAT["format"]:
-        raise ValueError(f"`{path}` holds no prediction: its metadata are {metadata}.")
+    if kind is None or not metadata.items() >= FORMAT.items():
+        raise ValueError(
+            f"`{path}` holds no prediction that this version of duda can read: its metadata are "
+            f"{metadata}, expected {FORMAT}."
+        )
+    names = {field.name for field in dataclasses.fields(kind)}
+    if tensors.keys() | {"draws"} != names:
+        raise ValueError(
+            f"`{path}` holds {sorted(tensors)}, expected for a {kind.__name__} {sorted(names)}, of "
+            "which only `draws` may be missing; save it again."
+        )
     try:
         return kind(**tensors)
-    except TypeError as error:
-        raise ValueError(f"`{path}` holds no whole {kind.__name__}: {error}.") from error
+    except ValueError as error:
+        raise ValueError(f"`{path}` holds no valid {kind.__name__}: {error}") from error

@@ -1,0 +1,126 @@
+"""What every metric asks of its input, which comes out checked and on the CPU."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+
+from duda.checks import (
+    ArrayLike,
+    as_tensor,
+    check_not_empty,
+    check_probs,
+    check_same_shape,
+    log_probs_from,
+)
+
+__all__ = [
+    "class_log_probs",
+    "class_probs",
+    "flags",
+    "hard_labels",
+    "label_shares",
+    "scores",
+]
+
+
+def class_log_probs(
+    probs: ArrayLike | None, logits: ArrayLike | None
+) -> Float[Tensor, "N C *positions"]:
+    """Return log-probabilities in nats and float64, from just one of `probs` and `logits`."""
+    probs = None if probs is None else _widened(probs, "probs")
+    logits = None if logits is None else _widened(logits, "logits")
+    return log_probs_from(probs, logits)
+
+
+def class_probs(
+    probs: ArrayLike | None, logits: ArrayLike | None
+) -> Float[Tensor, "N C *positions"]:
+    """Return probabilities from just one of `probs`, bit by bit as they came, and `logits`."""
+    if probs is None or logits is not None:
+        return class_log_probs(probs, logits).exp()
+    values = as_tensor(probs, "probs").cpu()
+    check_probs(values)
+    return values
+
+
+def hard_labels(y: ArrayLike | None, shape: tuple[int, ...]) -> Int[Tensor, "N *positions"]:
+    """Return integer labels that fit predictions of `shape` `(N, C, *positions)`.
+
+    >>> hard_labels([0, 1], (2, 2))
+    tensor([0, 1])
+    """
+    labels = _labels(y)
+    if labels.is_floating_point():
+        raise ValueError(
+            f"`y` has dtype {labels.dtype}, expected integer labels: call `y.long()`, or "
+            "`y.argmax(1)` on shares of votes."
+        )
+    expected = (shape[0], *shape[2:])
+    check_same_shape(labels, "y", expected, "the predictions without their classes")
+    labels = labels.long()
+    wrong = (labels < 0) | (labels >= shape[1])
+    if bool(wrong.any()):
+        raise ValueError(
+            f"`y` holds the label {int(labels[wrong][0])}, expected 0 to {shape[1] - 1}: leave out "
+            "what has no label."
+        )
+    return labels
+
+
+def label_shares(y: ArrayLike | None, shape: tuple[int, ...]) -> Float[Tensor, "N C *positions"]:
+    """Return each class's share of the votes: `y` itself where it is soft, else zeros and a one."""
+    values = _labels(y)
+    same = tuple(values.shape) == tuple(shape)
+    if not values.is_floating_point() and not same:
+        labels = hard_labels(values, shape)
+        return torch.zeros(shape, dtype=torch.float64).scatter_(1, labels.unsqueeze(1), 1.0)
+    if not same:
+        raise ValueError(
+            f"`y` has dtype {values.dtype} and shape {tuple(values.shape)}, expected soft labels "
+            f"of shape {tuple(shape)}: call `y.long()` if they are class numbers."
+        )
+    check_probs(values, "y", "divide votes by their sum")
+    return values.double()
+
+
+def scores(value: ArrayLike, name: str = "score") -> Shaped[Tensor, "*shape"]:
+    """Return numbers that can be ordered: infinite ones may pass, NaN may not."""
+    values = _widened(value, name)
+    check_not_empty(values, name)
+    nans = int(values.isnan().sum())
+    if nans:
+        raise ValueError(
+            f"`{name}` has {nans} NaN of {values.numel()} values, which have no rank: remove or "
+            "replace them."
+        )
+    return values
+
+
+def flags(value: ArrayLike, name: str, like: Tensor, of: str) -> Bool[Tensor, "*shape"]:
+    """Return yes and no for each entry of `like`, from booleans or the numbers 0 and 1.
+
+    >>> flags([1, 0], "correct", torch.tensor([0.9, 0.4]), "`confidence`")
+    tensor([ True, False])
+    """
+    values = as_tensor(value, name).cpu()
+    check_same_shape(values, name, tuple(like.shape), of)
+    neither = (values != 0) & (values != 1)
+    if bool(neither.any()):
+        raise ValueError(
+            f"`{name}` holds {values[neither][0].item():.4g}, expected booleans or 0 and 1."
+        )
+    return values == 1
+
+
+def _widened(value: ArrayLike, name: str) -> Tensor:
+    """Return `value` in float64 where it is floating-point, so that no digit is lost later."""
+    values = as_tensor(value, name).cpu()
+    return values.double() if values.is_floating_point() else values
+
+
+def _labels(y: ArrayLike | None) -> Tensor:
+    if y is None:
+        raise TypeError("`y` is missing: give the labels to compare with.")
+    return as_tensor(y, "y").cpu()

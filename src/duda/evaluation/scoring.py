@@ -1,0 +1,134 @@
+"""One number for a whole prediction: the share of right labels, proper scores, squared error."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty, check_same_shape
+from duda.evaluation.inputs import class_log_probs, class_probs, hard_labels, label_shares
+
+if TYPE_CHECKING:
+    from duda.predictions import GaussianPrediction
+
+__all__ = ["accuracy", "brier", "density_nll", "nll", "rmse"]
+
+
+def accuracy(
+    probs: ArrayLike | None = None,
+    y: ArrayLike | None = None,
+    *,
+    logits: ArrayLike | None = None,
+) -> float:
+    """Return the share of examples whose most probable class, the first among equals, is `y`.
+
+    Args:
+        probs: `(N, C, *positions)`; every position counts as an example.
+        y: integer labels `(N, *positions)`.
+        logits: in place of `probs`.
+
+    Raises:
+        ValueError: if shapes differ, a label is not in 0 to C - 1, or there is NaN.
+
+    >>> accuracy([[0.7, 0.3], [0.4, 0.6]], [0, 0])
+    0.5
+    """
+    values = class_probs(probs, logits)
+    labels = hard_labels(y, tuple(values.shape))
+    return int((values.argmax(1) == labels).sum()) / labels.numel()
+
+
+def nll(
+    probs: ArrayLike | None = None,
+    y: ArrayLike | None = None,
+    *,
+    logits: ArrayLike | None = None,
+) -> float:
+    """Return the mean negative log-likelihood of the labels, in nats; lower is better.
+
+    A label that was given probability 0 makes it +inf. From `logits`, such as a prediction's
+    `log_probs`, it is exact however sure the network is.
+
+    Args:
+        probs: `(N, C, *positions)`; every position counts as an example.
+        y: integer labels `(N, *positions)`, or soft ones, shares of votes in the shape of `probs`,
+            for their cross-entropy.
+        logits: in place of `probs`.
+
+    >>> round(nll(y=[0, 1], logits=[[0.0, 0.0], [0.0, 0.0]]), 4)
+    0.6931
+    """
+    log_probs = class_log_probs(probs, logits)
+    shares = label_shares(y, tuple(log_probs.shape))
+    # A class without votes adds nothing, also where its log-probability is -inf.
+    losses = torch.where(shares > 0, -shares * log_probs, 0.0).sum(1)
+    return float(losses.mean(dtype=torch.float64))
+
+
+def brier(
+    probs: ArrayLike | None = None,
+    y: ArrayLike | None = None,
+    *,
+    logits: ArrayLike | None = None,
+) -> float:
+    """Return the mean squared distance to the labels, a sum over classes: 0 is best, 2 worst.
+
+    Some libraries give half of it or the mean over classes. Source: Brier 1950, eq. 2.
+
+    Args:
+        probs: `(N, C, *positions)`; every position counts as an example.
+        y: integer labels `(N, *positions)`, or soft ones, shares of votes in the shape of `probs`.
+        logits: in place of `probs`.
+
+    >>> brier([[1.0, 0.0], [1.0, 0.0]], [0, 1])
+    1.0
+    """
+    values = class_probs(probs, logits)
+    shares = label_shares(y, tuple(values.shape))
+    return float((values.double() - shares).square().sum(1).mean())
+
+
+def rmse(mean: ArrayLike, y: ArrayLike) -> float:
+    """Return the root of the mean squared error over all examples and outputs, in units of `y`.
+
+    Raises:
+        ValueError: if the shapes differ, or there are NaN, infinite or no numbers.
+
+    >>> rmse([[1.0], [2.0]], [[1.0], [4.0]]) == 2**0.5
+    True
+    """
+    means, targets = as_tensor(mean, "mean").cpu(), as_tensor(y, "y").cpu()
+    check_same_shape(targets, "y", tuple(means.shape), "the predicted mean")
+    check_finite(means, "mean")
+    check_finite(targets, "y")
+    check_not_empty(means, "mean")
+    return math.sqrt((means.double() - targets.double()).square().mean())
+
+
+def density_nll(prediction: GaussianPrediction, y: ArrayLike) -> float:
+    """Return the mean negative log-density of numbers `y`, over examples and outputs, in nats.
+
+    It is in `y`'s units: with y times k, each output gains log k. Of the exact mixture where the
+    prediction kept its draws. A target that a standard deviation of 0 missed makes it +inf.
+
+    Raises:
+        ValueError: if `y` has not the mean's shape, holds NaN or infinite values, or a standard
+            deviation of 0 hit it: the density is infinite there, and would outweigh all else.
+
+    >>> from duda import GaussianPrediction
+    >>> round(density_nll(GaussianPrediction([[0.0]], [[1.0]]), [[0.0]]), 4)
+    0.9189
+    """
+    targets = as_tensor(y, "y")
+    check_finite(targets, "y")
+    check_not_empty(targets, "y")
+    log_density = prediction.log_prob(targets).cpu().double()
+    infinite = int((log_density == math.inf).sum())
+    if infinite:
+        raise ValueError(
+            f"`prediction` has an infinite density at {infinite} targets, where its standard "
+            "deviation is 0: give the likelihood a larger floor."
+        )
+    return -float(log_density.mean())

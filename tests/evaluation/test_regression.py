@@ -1,0 +1,118 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from duda import GaussianPrediction
+from duda.evaluation import coverage
+
+LEVELS = [0.05, 0.5, 0.9]
+
+
+def column(values):
+    return torch.tensor(values, dtype=torch.float64).unsqueeze(1)
+
+
+def gaussian(mean, std):
+    return GaussianPrediction(column(mean), column(std).square())
+
+
+def test_share_of_scipy_and_netcal():
+    # scipy 1.17.1 and netcal 1.4.0
+    answer = gaussian([0.0, 1.0, 2.0, 3.0], [1.0, 0.5, 2.0, 1.0])
+    found = coverage(answer, column([0.5, 1.2, -1.0, 3.0]), levels=[0.9])
+    assert found.observed.tolist() == [1.0]
+
+
+def test_both_ends_belong_to_the_interval():
+    answer = gaussian([0.3, 0.3], [1.7, 1.7])
+    lower, upper = answer.interval(0.8)
+    ends = torch.stack([lower[0], upper[1]])
+    assert coverage(answer, ends, levels=[0.8]).observed.tolist() == [1.0]
+    beyond = torch.stack(
+        [lower[0].nextafter(torch.tensor(-9.0)), upper[1].nextafter(torch.tensor(9.0))]
+    )
+    assert coverage(answer, beyond, levels=[0.8]).observed.tolist() == [0.0]
+
+
+def test_an_interval_without_width():
+    answer = gaussian([1.0, 1.0], [0.0, 0.0])
+    assert coverage(answer, [[1.0], [1.1]], levels=[0.5]).observed.tolist() == [0.5]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(-5, 5), st.floats(0.1, 3), st.floats(-9, 9)), min_size=1, max_size=20
+    )
+)
+def test_scipy(rows):
+    mean, std, y = (np.array(part) for part in zip(*rows, strict=True))
+    found = coverage(gaussian(mean.tolist(), std.tolist()), y[:, None], LEVELS)
+    for level, observed in zip(LEVELS, found.observed.tolist(), strict=True):
+        lower, upper = stats.norm.interval(level, mean, std)
+        slack = 1e-9
+        least = ((lower + slack <= y) & (y <= upper - slack)).mean()
+        most = ((lower - slack <= y) & (y <= upper + slack)).mean()
+        assert least <= observed <= most
+    assert found.observed.diff().min() >= 0
+
+
+def test_a_true_model_keeps_its_promises():
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.randn(20_000, 2, generator=generator)
+    std = torch.rand(20_000, 2, generator=generator) + 0.1
+    y = mean + std * torch.randn(20_000, 2, generator=generator)
+    found = coverage(GaussianPrediction(mean, std.square()), y)
+    assert found.levels.tolist() == [percent / 100 for percent in range(5, 100, 5)]
+    assert found.mean_error < 0.01
+    sure = coverage(GaussianPrediction(mean, (std / 2).square()), y)
+    assert bool((sure.observed < sure.levels).all())
+    assert sure.mean_error > 0.1
+    cautious = coverage(GaussianPrediction(mean, (2 * std).square()), y)
+    assert bool((cautious.observed > cautious.levels).all())
+
+
+def test_mean_error():
+    found = coverage(gaussian([0.0], [1.0]), [[0.0]], levels=[0.2, 0.6])
+    assert found.mean_error == pytest.approx((0.8 + 0.4) / 2)
+
+
+def test_a_mixture_has_its_own_intervals():
+    # two narrow components: the middle of the interval is empty, yet inside
+    draws = torch.tensor([[[-5.0, 0.01]], [[5.0, 0.01]]])
+    answer = GaussianPrediction([[0.0]], [[0.01]], [[25.0]], draws)
+    assert coverage(answer, [[5.0]], levels=[0.9]).observed.tolist() == [1.0]
+    assert coverage(answer, [[5.3]], levels=[0.9]).observed.tolist() == [0.0]
+    moments = GaussianPrediction([[0.0]], [[0.01]], [[25.0]])
+    assert coverage(moments, [[5.3]], levels=[0.9]).observed.tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("y", "levels", "message"),
+    [
+        ([0.0, 0.0], [0.5], r"y.unsqueeze\(1\)"),
+        ([[0.0]], [0.5], r"expected \(2, 1\)"),
+        ([[0.0], [math.nan]], [0.5], "`y` has 1 NaN"),
+        ([[0.0], [math.inf]], [0.5], "1 infinite"),
+        ([[0.0], [0.0]], [], "`levels` is"),
+        ([[0.0], [0.0]], [0.5, 1.0], "`levels` is"),
+        ([[0.0], [0.0]], [0.0], "`levels` is"),
+        ([[0.0], [0.0]], [95], "`levels` is"),
+        ([[0.0], [0.0]], [math.nan], "`levels` is"),
+        ([[0.0], [0.0]], 0.5, "`levels` is 0.5"),
+    ],
+)
+def test_bad_input(y, levels, message):
+    with pytest.raises(ValueError, match=message):
+        coverage(gaussian([0.0, 0.0], [1.0, 1.0]), y, levels)
+
+
+def test_no_examples():
+    empty = GaussianPrediction(torch.empty(0, 1), torch.empty(0, 1))
+    with pytest.raises(ValueError, match="empty"):
+        coverage(empty, torch.empty(0, 1))

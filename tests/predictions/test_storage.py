@@ -1,0 +1,131 @@
+"""Predictions come back from files bit by bit, and what is no such file is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from duda import Categorical, ClassPrediction, Gaussian, GaussianPrediction, load_prediction
+from duda.predictions import Prediction
+from duda.predictions.base import FORMAT
+from tests.predictions.test_base import MAKERS, assert_equal
+
+
+@pytest.fixture(params=MAKERS)
+def answer(request: pytest.FixtureRequest) -> Prediction:
+    return MAKERS[request.param]()
+
+
+def test_round_trip_is_bit_identical(answer: Prediction, tmp_path: Path) -> None:
+    path = answer.save(tmp_path / "new" / "answer.safetensors")
+    assert path == tmp_path / "new" / "answer.safetensors"
+    assert_equal(load_prediction(path), answer)
+    assert [file.name for file in path.parent.iterdir()] == ["answer.safetensors"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_dtype_survives(dtype: torch.dtype, tmp_path: Path) -> None:
+    for likelihood in (Categorical(), Gaussian()):
+        answer = likelihood.reduce(torch.randn(2, 5, 4, dtype=dtype), keep_draws=True)
+        back = load_prediction(answer.save(tmp_path / "answer"))
+        assert back.draws.dtype == back.aleatoric.dtype == dtype
+
+
+def test_slices_and_shared_memory_are_saved(answer: Prediction, tmp_path: Path) -> None:
+    for part in (answer[1:4], answer[::2], answer[::-1], answer[3:3]):
+        assert_equal(load_prediction(part.save(str(tmp_path / "part"))), part)
+    ones = torch.ones(2, 1)
+    same = GaussianPrediction(ones, ones, ones)
+    assert_equal(load_prediction(same.save(tmp_path / "same")), same)
+
+
+def test_saving_again_replaces_the_file(tmp_path: Path) -> None:
+    first, second = (ClassPrediction.from_probs([[p, 1 - p]]) for p in (0.5, 0.75))
+    first.save(tmp_path / "answer")
+    assert_equal(load_prediction(second.save(tmp_path / "answer")), second)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 8, 100, -8, -1])
+def test_truncated_files_are_told(kept: int, tmp_path: Path) -> None:
+    path = numbers().save(tmp_path / "answer")
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ValueError, match=r"answer` is no whole safetensors file.*save it again"):
+        load_prediction(path)
+
+
+def numbers() -> GaussianPrediction:
+    return GaussianPrediction([[1.0], [2.0]], [[1.0], [4.0]])
+
+
+def rewrite(path: Path, metadata: dict[str, str] | None = None, **changed: torch.Tensor) -> Path:
+    """Save a prediction with other metadata, and other or (if empty) no tensors."""
+    tensors = load_file(numbers().save(path)) | changed
+    tensors = {name: value for name, value in tensors.items() if value.numel()}
+    save_file(tensors, path, FORMAT | {"kind": "GaussianPrediction"} | (metadata or {}))
+    return path
+
+
+NONE = torch.empty(0)
+
+
+@pytest.mark.parametrize("name", ["mean", "aleatoric", "epistemic"])
+def test_missing_tensors_are_told(name: str, tmp_path: Path) -> None:
+    path = rewrite(tmp_path / "answer", **{name: NONE})
+    with pytest.raises(ValueError, match=r"answer` holds .*, expected for a GaussianPrediction"):
+        load_prediction(path)
+
+
+def test_unknown_tensors_are_told(tmp_path: Path) -> None:
+    path = rewrite(tmp_path / "answer", median=torch.zeros(2, 1))
+    with pytest.raises(ValueError, match=r"'median'.*expected for a GaussianPrediction"):
+        load_prediction(path)
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"format": "pt"}, {"version": "2"}, {"kind": "Module"}, {"kind": "Prediction"}]
+)
+def test_other_files_are_told(metadata: dict[str, str], tmp_path: Path) -> None:
+    path = rewrite(tmp_path / "answer", metadata)
+    with pytest.raises(ValueError, match="no prediction that this version of duda can read"):
+        load_prediction(path)
+
+
+def test_weights_are_no_prediction(tmp_path: Path) -> None:
+    save_file({"weight": torch.zeros(2)}, tmp_path / "weights")
+    with pytest.raises(ValueError, match=r"its metadata are {}"):
+        load_prediction(tmp_path / "weights")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"mean": torch.zeros(3, 1)}, "`aleatoric` has shape"),
+        ({"aleatoric": -torch.ones(2, 1)}, "variance of -1"),
+        ({"mean": torch.full((2, 1), torch.nan)}, "2 NaN"),
+    ],
+)
+def test_invalid_values_are_told_with_the_path(
+    changed: dict[str, torch.Tensor], message: str, tmp_path: Path
+) -> None:
+    path = rewrite(tmp_path / "answer", **changed)
+    with pytest.raises(ValueError, match=f"answer` holds no valid GaussianPrediction: .*{message}"):
+        load_prediction(path)
+
+
+def test_missing_files_are_told(tmp_path: Path) -> None:
+    for path in (tmp_path / "none", tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"no prediction at .*prediction.save"):
+            load_prediction(path)
+
+
+def test_an_unwritable_target_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "folder").mkdir()
+    for target in (tmp_path / "file" / "answer", tmp_path / "folder"):
+        with pytest.raises(OSError, match=f"cannot write `{target}`: .*choose a path"):
+            numbers().save(target)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+    assert (tmp_path / "file").read_text() == "in the way"

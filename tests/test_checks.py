@@ -1,0 +1,180 @@
+"""Each check lets good input through, and tells bad input in one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from duda.checks import (
+    as_tensor,
+    at_least_float32,
+    check_finite,
+    check_not_empty,
+    check_probs,
+    check_same_shape,
+    log_probs_from,
+    nearest,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "numbers"),
+    [
+        (0.5, torch.float64, 0.5),
+        ([1, 2], torch.int64, [1, 2]),
+        (np.ones(2, np.float32), torch.float32, [1, 1]),
+        (np.ones(2, bool), torch.bool, [True, True]),
+        (np.arange(3)[::-1], torch.int64, [2, 1, 0]),
+        (torch.ones(2, dtype=torch.float16), torch.float16, [1, 1]),
+        ([torch.zeros(1), torch.ones(1)], torch.float32, [[0], [1]]),
+    ],
+    ids=str,
+)
+def test_arrays_become_tensors_of_their_dtype(value: Any, dtype: torch.dtype, numbers: Any) -> None:
+    tensor = as_tensor(value, "value")
+    assert tensor.dtype == dtype
+    assert tensor.tolist() == numbers
+
+
+def test_arrays_are_copied_and_tensors_are_detached() -> None:
+    array = np.zeros(3)
+    array.flags.writeable = False
+    as_tensor(array, "x")[0] = 1
+    assert not array.any()
+    weight = torch.zeros(3, requires_grad=True)
+    assert not as_tensor(weight, "x").requires_grad
+
+
+@pytest.mark.parametrize("value", ["a", None, object(), [[1], [1, 2]], np.array(["a"])], ids=str)
+def test_what_holds_no_numbers_is_a_type_error(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"^`y` is a \w+, expected a tensor or array of numbers: "):
+        as_tensor(value, "y")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (torch.int64, torch.float32),
+        (torch.bool, torch.float32),
+        (torch.float16, torch.float32),
+        (torch.bfloat16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ],
+)
+def test_short_numbers_are_widened(given: torch.dtype, expected: torch.dtype) -> None:
+    assert at_least_float32(torch.ones(1, dtype=given)).dtype == expected
+
+
+def test_finite_values_pass_and_others_are_counted() -> None:
+    for fine in (torch.zeros(2), torch.zeros(0), torch.tensor([1]), torch.tensor([True])):
+        check_finite(fine, "x")
+    bad = torch.tensor([[0.0, torch.inf], [torch.nan, -torch.inf]])
+    with pytest.raises(ValueError, match=r"`x` has 1 NaN and 2 infinite .* index \[0, 1\]: remove"):
+        check_finite(bad, "x")
+    with pytest.raises(ValueError, match=r": look again\.$"):
+        check_finite(bad, "x", "look again")
+
+
+def test_empty_values_are_told() -> None:
+    check_not_empty(torch.zeros(1), "x")
+    with pytest.raises(ValueError, match=r"`x` has shape \(0, 3\) and is empty"):
+        check_not_empty(torch.zeros(0, 3), "x")
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "remedy"),
+    [
+        ((4, 1), (4,), r"call `y.squeeze\(1\)`"),
+        ((4,), (4, 1), r"call `y.unsqueeze\(1\)`"),
+        ((4, 3, 1), (4, 3), r"call `y.squeeze\(2\)`"),
+        ((4,), (5,), "reshape it to match the outputs"),
+        ((1, 4), (4,), "reshape it to match the outputs"),
+        ((), (4,), "reshape it to match the outputs"),
+    ],
+)
+def test_shapes_are_told_with_their_remedy(
+    found: tuple[int, ...], expected: tuple[int, ...], remedy: str
+) -> None:
+    check_same_shape(torch.zeros(expected), "y", expected, "the outputs")
+    with pytest.raises(ValueError, match=remedy):
+        check_same_shape(torch.zeros(found), "y", expected, "the outputs")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_softmax_of_any_length_is_a_distribution(dtype: torch.dtype) -> None:
+    for classes in (2, 10, 1000):
+        check_probs(torch.randn(50, classes).softmax(1).to(dtype))
+        check_probs(torch.randn(5, classes, 2, 2).softmax(1).to(dtype))
+
+
+@pytest.mark.parametrize(
+    ("probs", "message"),
+    [
+        (torch.tensor([0.5, 0.5]), r"expected \(N, C\) or \(N, C, \*positions\)"),
+        (torch.ones(3, 1), "two classes given as one column, stack `1 - probs` and `probs`"),
+        (torch.zeros(0, 2), "empty"),
+        (torch.tensor([[1, 0]]), "has dtype torch.int64"),
+        (torch.tensor([[torch.nan, 1.0]]), "1 NaN"),
+        (torch.tensor([[-0.1, 1.1]]), r"lies in \[-0.1, 1.1\]"),
+        (torch.tensor([[0.5, 0.4]]), "0.1 away from 1"),
+        (torch.tensor([[0.3, 0.7], [0.7, 0.3], [0.2, 0.8]]).T, "sums over dimension 1"),
+    ],
+)
+def test_no_distributions_are_told(probs: torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_probs(probs)
+    with pytest.raises(ValueError, match=message):
+        log_probs_from(probs, None)
+
+
+def test_probs_and_logits_give_the_same_log_probabilities() -> None:
+    logits = torch.randn(6, 4, 3, dtype=torch.float64)
+    expected = logits - logits.logsumexp(1, keepdim=True)
+    torch.testing.assert_close(log_probs_from(None, logits), expected)
+    torch.testing.assert_close(log_probs_from(logits.softmax(1), None), expected)
+    assert log_probs_from([[1.0, 0.0]], None).tolist() == [[0, -np.inf]]
+    assert log_probs_from(None, [[1000, 0]]).tolist() == [[0, -1000]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64])
+def test_logits_are_reduced_in_float32(dtype: torch.dtype) -> None:
+    logits = torch.tensor([[3, 1, 2]], dtype=dtype)
+    expected = torch.tensor([[3.0, 1.0, 2.0]]).log_softmax(1)
+    torch.testing.assert_close(log_probs_from(None, logits), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("logits", "message"),
+    [
+        ([0.0, 1.0], r"`logits` has shape \(2,\), expected \(N, C\)"),
+        ([[0.0], [1.0]], "stack zeros and `logits`"),
+        (np.zeros((0, 2)), "empty"),
+        ([[np.nan, 0.0]], "NaN or"),
+        ([[np.inf, 0.0]], r"\+infinite"),
+        ([[-np.inf, -np.inf]], "-infinite ones for all classes"),
+    ],
+    ids=str,
+)
+def test_bad_logits_are_told(logits: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        log_probs_from(None, logits)
+
+
+def test_just_one_of_probs_and_logits_is_taken() -> None:
+    for both in ((None, None), ([[0.5, 0.5]], [[0.0, 0.0]])):
+        with pytest.raises(TypeError, match="either `probs` or `logits=`"):
+            log_probs_from(*both)
+
+
+def test_unknown_names_are_told_with_the_nearest() -> None:
+    known = ["mnist", "fashion-mnist", "uci:NAME"]
+    assert "did you mean 'mnist'" in nearest("MNIST", known, "data set")
+    assert "did you mean 'fashion-mnist'" in nearest("fashion_mnist", known, "data set")
+    assert "did you mean 'uci:NAME'" in nearest("uci:name", known, "data set")
+    assert nearest("zzz", known, "data set") == (
+        "unknown data set 'zzz': Known: mnist, fashion-mnist, uci:NAME."
+    )
