@@ -16,7 +16,7 @@ WAYS = {
     "nothing": "",
     "torch": "import torch",
     "torch, duda": "import torch, duda",
-    "torch, every name": "import torch; import duda.methods, duda.predictions",
+    "torch, every name": "import torch; from duda import *",
 }
 LIMIT = 0.2
 

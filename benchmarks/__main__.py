@@ -1,0 +1,11 @@
+"""Runs every benchmark, one after the other."""
+
+from __future__ import annotations
+
+import importlib
+
+NAMES = ("importing", "sampling", "members", "training")
+
+for name in NAMES:
+    print(f"\n== {name} ==", flush=True)
+    importlib.import_module(f"benchmarks.{name}").main()

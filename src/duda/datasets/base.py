@@ -1,0 +1,151 @@
+"""What every data set gives: the same parts, whatever its format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = [
+    "Curve",
+    "Split",
+    "data_folder",
+    "generator",
+    "one_input_problem",
+    "regression_split",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """What a plot of a problem with one input shows.
+
+    Args:
+        x: the inputs to show, ascending, in and outside of the training range.
+        truth: the true function there, in original units.
+        train_range: where training inputs lie.
+    """
+
+    x: Float[Tensor, "K 1"]
+    truth: Float[Tensor, "K 1"]
+    train_range: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A data set, split into training and test examples.
+
+    Args:
+        name: as in `load`.
+        task: `"classification"`, with integer labels, or `"regression"`, with `(N, D)` targets.
+        train: inputs and targets; pictures are `(N, C, H, W)` in [0, 1].
+        test: the same.
+        classes: their names, by label.
+        ood: inputs from somewhere else, where the set brings its own.
+        ood_name: what these are.
+        y_mean: regression targets are standardised, `original = y_mean + y_std * y`.
+        y_std: see `y_mean`.
+        curve: what to plot, for one input.
+    """
+
+    name: str
+    task: Literal["classification", "regression"]
+    train: tuple[Tensor, Tensor]
+    test: tuple[Tensor, Tensor]
+    classes: tuple[str, ...] = ()
+    ood: Tensor | None = None
+    ood_name: str = ""
+    y_mean: float = 0.0
+    y_std: float = 1.0
+    curve: Curve | None = None
+
+
+def regression_split(
+    name: str,
+    train: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+    *,
+    curve: Curve | None = None,
+    ood: Tensor | None = None,
+    ood_name: str = "",
+) -> Split:
+    """Return the split with its targets standardised by the training examples."""
+    mean, std = float(train[1].mean()), float(train[1].std(correction=0)) or 1.0
+    return Split(
+        name=name,
+        task="regression",
+        train=(train[0].float(), ((train[1] - mean) / std).float()),
+        test=(test[0].float(), ((test[1] - mean) / std).float()),
+        ood=None if ood is None else ood.float(),
+        ood_name=ood_name,
+        y_mean=mean,
+        y_std=std,
+        curve=curve,
+    )
+
+
+def one_input_problem(
+    name: str,
+    truth: Callable[[Tensor], Tensor],
+    noise: Callable[[Tensor], Tensor],
+    train_range: tuple[float, float],
+    shown_range: tuple[float, float],
+    seed: int,
+    size: int,
+) -> Split:
+    """Return `size` training and `size` test examples of y = truth(x) + noise(x) ε, ε ~ N(0, 1)."""
+    random = generator(seed)
+    low, high = train_range
+
+    def sample() -> tuple[Tensor, Tensor]:
+        x = low + (high - low) * torch.rand(size, 1, generator=random, dtype=torch.float64)
+        return x, truth(x) + noise(x) * torch.randn(size, 1, generator=random, dtype=torch.float64)
+
+    shown = torch.linspace(*shown_range, 401, dtype=torch.float64)[:, None]
+    outside = (shown[:, 0] < low) | (shown[:, 0] > high)
+    return regression_split(
+        name,
+        train=sample(),
+        test=sample(),
+        curve=Curve(shown.float(), truth(shown).float(), train_range),
+        ood=shown[outside],
+        ood_name="outside the training range",
+    )
+
+
+def generator(seed: int) -> torch.Generator:
+    """Return torch's generator for `seed`, apart from the global one."""
+    return torch.Generator().manual_seed(seed)
+
+
+def data_folder(name: str, files: Sequence[str], source: str) -> Path:
+    """Return the folder `name` below `DUDA_DATA`, which has all `files`.
+
+    Raises:
+        FileNotFoundError: says where to get them, and where to put them.
+    """
+    root = os.environ.get("DUDA_DATA")
+    if not root:
+        raise FileNotFoundError(
+            f"the data set {name!r} is read from the folder `{name}` below the one that the "
+            f"environment variable DUDA_DATA names, which is not set: get it from {source}."
+        )
+    folder = Path(root) / name
+    absent = [file for file in files if not (folder / file).is_file()]
+    if absent:
+        raise missing(name, folder, absent, source)
+    return folder
+
+
+def missing(name: str, folder: Path, absent: Sequence[str], source: str) -> FileNotFoundError:
+    """Return the error for files that are not there."""
+    return FileNotFoundError(
+        f"the data set {name!r} lacks {', '.join(absent)} in `{folder}`: get it from {source}, and "
+        "put it there."
+    )
