@@ -99,8 +99,8 @@ def read_idx(path: Path) -> Tensor:
         raise ValueError(f"`{path}` is truncated or corrupt ({error}): get it again.") from error
     if len(content) < 4 or content[:3] != bytes([0, 0, _UNSIGNED_BYTES]):
         raise ValueError(
-            f"`{path}` is no idx file of unsigned bytes, it starts with {content[:4].hex(' ')}: get "
-            "it again."
+            f"`{path}` is no idx file of unsigned bytes, it starts with {content[:4].hex(' ')}: "
+            "get it again."
         )
     header = 4 + 4 * content[3]
     if len(content) < header:

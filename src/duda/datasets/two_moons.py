@@ -12,7 +12,7 @@ __all__ = ["two_moons"]
 
 
 def two_moons(seed: int = 0, size: int = 500) -> Split:
-    """Return scikit-learn's two moons with noise 0.2; out of distribution is a wide ring about them.
+    """Return scikit-learn's two moons, noise 0.2; out of distribution is a wide ring about them.
 
     >>> two_moons().train[0].shape
     torch.Size([500, 2])

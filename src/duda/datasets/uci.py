@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -46,13 +47,14 @@ def uci(table: str, seed: int = 0) -> Split:
     )
 
 
-def _numbers(path: Path, ndim: int) -> np.ndarray:
+def _numbers(path: Path, ndim: Literal[1, 2]) -> np.ndarray:
     try:
-        values: np.ndarray = np.loadtxt(path, ndmin=ndim)
-    except (ValueError, UnicodeDecodeError) as error:
+        text = path.read_text()
+        if not text.strip():
+            raise ValueError("it is empty")
+        values: np.ndarray = np.loadtxt(text.splitlines(), ndmin=ndim)
+    except ValueError as error:  # an encoding error is one, too
         raise ValueError(f"`{path}` is no table of numbers ({error}): get it again.") from error
-    if values.size == 0:
-        raise ValueError(f"`{path}` is empty: get it again.")
     return values
 
 
@@ -60,7 +62,7 @@ def _whole_numbers(path: Path, limit: int) -> list[int]:
     values = _numbers(path, ndim=1)
     if (values != values.round()).any() or values.min() < 0 or values.max() >= limit:
         raise ValueError(
-            f"`{path}` holds {values.min():g} to {values.max():g}, expected whole numbers from 0 to "
-            f"{limit - 1}: get it again."
+            f"`{path}` holds {values.min():g} to {values.max():g}, expected whole numbers from 0 "
+            f"to {limit - 1}: get it again."
         )
     return [int(value) for value in values]
