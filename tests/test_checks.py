@@ -178,3 +178,10 @@ def test_unknown_names_are_told_with_the_nearest() -> None:
     assert nearest("zzz", known, "data set") == (
         "unknown data set 'zzz': Known: mnist, fashion-mnist, uci:NAME."
     )
+
+
+def test_a_softmax_in_bfloat16_counts_as_probabilities() -> None:
+    generator = torch.Generator().manual_seed(0)
+    probs = torch.randn(500, 10, generator=generator).bfloat16().softmax(1)
+    assert float((probs.double().sum(1) - 1).abs().max()) > 1e-3
+    check_probs(probs)

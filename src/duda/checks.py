@@ -106,11 +106,12 @@ def check_probs(
             f"`{name}` has dtype {probs.dtype}, expected floating-point probabilities."
         )
     check_finite(probs, name)
+    tolerance = max(_SUM_TOLERANCE, torch.finfo(probs.dtype).eps)  # bfloat16 rounds by more
     low, high = float(probs.min()), float(probs.max())
-    if low < 0 or high > 1 + _SUM_TOLERANCE:
+    if low < 0 or high > 1 + tolerance:
         raise ValueError(f"`{name}` lies in [{low:.4g}, {high:.4g}], expected [0, 1]: {remedy}.")
     worst = float((probs.sum(1, dtype=torch.float64) - 1).abs().max())
-    if worst > _SUM_TOLERANCE:
+    if worst > tolerance:
         raise ValueError(
             f"`{name}` sums over dimension 1, the classes, to a number {worst:.4g} away from 1, "
             f"expected 1: {remedy}."
