@@ -20,6 +20,8 @@ from torch._C._functorch import is_batchedtensor
 from torch.overrides import TorchFunctionMode
 
 from duda.sampling.generators import random_state
+from duda.sampling.nested import rebuilt, tensors
+from duda.sampling.values import Value, storage_of
 from duda.sampling.writes import written
 
 __all__ = ["Memory", "Restart"]
@@ -35,31 +37,6 @@ class Restart(RuntimeError):
 
 class _NotShared(Exception):
     """An argument depends on the draw, or nobody knows where it comes from."""
-
-
-class _Value:
-    """What a tensor holds, the same in every draw; calls are known by the identity of these.
-
-    Attributes:
-        like: shape and dtype.
-        kept: the data, once a call that is not shared has read them.
-        source: the weight or buffer, if it is one.
-        storage: the values that share memory with this one.
-    """
-
-    __slots__ = ("kept", "like", "source", "storage")
-
-    def __init__(self, tensor: Tensor, storage: list[_Value], source: Tensor | None = None) -> None:
-        self.like = (tensor.shape, tensor.dtype)
-        self.kept: Tensor | None = None
-        self.source = source
-        self.storage = storage
-        storage.append(self)
-
-    def keep(self, tensor: Tensor) -> None:
-        """Hold on to the data of `tensor`, which has this value."""
-        if self.kept is None:
-            self.kept = tensor.detach()
 
 
 class Memory(TorchFunctionMode):
@@ -86,13 +63,13 @@ class Memory(TorchFunctionMode):
         self._forget()
 
     def _forget(self) -> None:
-        self._results: dict[Hashable, tuple[Any, _Value | None]] = {}
+        self._results: dict[Hashable, tuple[Any, Value | None]] = {}
         self._roots = [
-            _Value(tensor, [], source=tensor)
+            Value(tensor, [], source=tensor)
             for tensor in (*self.network.parameters(), *self.network.buffers())
             if id(tensor) not in self._changing
         ]
-        self._input: _Value | None = None
+        self._input: Value | None = None
 
     @property
     def used(self) -> bool:
@@ -110,14 +87,14 @@ class Memory(TorchFunctionMode):
         """Watch one pass of the network, and yield the input to give it."""
         self.drawn_bytes = 0
         self._random_calls = 0
-        self._known: dict[int, tuple[weakref.ref[Tensor], _Value, bool]] = {}
+        self._known: dict[int, tuple[weakref.ref[Tensor], Value, bool]] = {}
         alias = x.detach()
         if not self.on:
             with self:
                 yield alias.clone()  # which the network may write to
             return
         if self._input is None:
-            self._input = _Value(alias, [])
+            self._input = Value(alias, [])
             self._input.keep(x)
         self._know(alias, self._input)
         for root in self._roots:
@@ -152,9 +129,9 @@ class Memory(TorchFunctionMode):
 
     def _record(self, key: Hashable, func: Any, args: Any, kwargs: Any, target: Any) -> Any:
         """Make a call that seems to be the same in every draw, and remember it if it is."""
-        if any(self._known[id(arg)][2] for arg in _tensors((args, kwargs))):
+        if any(self._known[id(arg)][2] for arg in tensors((args, kwargs))):
             raise Restart("data that an earlier pass did not keep")
-        values = [(self._known[id(arg)][1], arg) for arg in _tensors((args, kwargs))]
+        values = [(self._known[id(arg)][1], arg) for arg in tensors((args, kwargs))]
         before = None if self.vmapped else random_state(values[0][1].device if values else None)
         if target is not None:
             self._unshare(target)
@@ -168,9 +145,9 @@ class Memory(TorchFunctionMode):
             return self._counted(result)
         wrote = None
         if target is not None:
-            wrote = _Value(target, [])
+            wrote = Value(target, [])
             self._know(target, wrote)
-        storages = {_storage(arg): value.storage for value, arg in values if arg is not target}
+        storages = {storage_of(arg): value.storage for value, arg in values if arg is not target}
         try:
             self._results[key] = (self._remember(result, storages), wrote)
         except _NotShared:
@@ -180,7 +157,7 @@ class Memory(TorchFunctionMode):
 
     def _is_random(self, result: Any, before: list[Tensor] | None, values: list[Any]) -> bool:
         if self.vmapped:
-            return any(is_batchedtensor(tensor) for tensor in _tensors(result))
+            return any(is_batchedtensor(tensor) for tensor in tensors(result))
         after = random_state(values[0][1].device if values else None)
         return before is not None and not all(map(torch.equal, before, after))
 
@@ -216,10 +193,10 @@ class Memory(TorchFunctionMode):
 
     def _adopt(self, result: Any) -> None:
         """Take what calls out of sight made of shared input as shared, where that is certain."""
-        for tensor in _tensors(result):
+        for tensor in tensors(result):
             certain = not is_batchedtensor(tensor) if self.vmapped else self._random_calls == 0
             if self._value(tensor) is None and certain:
-                value = _Value(tensor, [])
+                value = Value(tensor, [])
                 value.keep(tensor)
                 self._know(tensor, value)
 
@@ -242,10 +219,10 @@ class Memory(TorchFunctionMode):
                 else:
                     module._compiled_call_impl = compiled
 
-    def _know(self, tensor: Tensor, value: _Value, *, blank: bool = False) -> None:
+    def _know(self, tensor: Tensor, value: Value, *, blank: bool = False) -> None:
         self._known[id(tensor)] = (weakref.ref(tensor), value, blank)
 
-    def _value(self, tensor: Tensor) -> _Value | None:
+    def _value(self, tensor: Tensor) -> Value | None:
         reference, value, _ = self._known.get(id(tensor), (None, None, False))
         return value if reference is not None and reference() is tensor else None
 
@@ -268,7 +245,7 @@ class Memory(TorchFunctionMode):
 
     def read(self, *arguments: Any) -> None:
         """Keep the data of the shared tensors that what differs by draw reads."""
-        for tensor in _tensors(arguments):
+        for tensor in tensors(arguments):
             reference, value, blank = self._known.get(id(tensor), (None, None, False))
             if value is None or reference is None or reference() is not tensor:
                 continue
@@ -292,18 +269,18 @@ class Memory(TorchFunctionMode):
             value.kept = target.detach()
             target.data = target.clone()
 
-    def _remember(self, result: Any, storages: dict[int, list[_Value]] | None) -> Any:
+    def _remember(self, result: Any, storages: dict[int, list[Value]] | None) -> Any:
         """Return `result` with values for its tensors; new ones join the storage they lie in."""
         if isinstance(result, Tensor):
             value = self._value(result)
             if value is None:
                 if storages is None:
                     raise _NotShared
-                value = _Value(result, storages.get(_storage(result), []))
+                value = Value(result, storages.get(storage_of(result), []))
                 self._know(result, value)
             return value
         if isinstance(result, (tuple, list)):
-            return _rebuilt(result, [self._remember(item, storages) for item in result])
+            return rebuilt(result, [self._remember(item, storages) for item in result])
         if isinstance(result, dict):
             return {name: self._remember(item, storages) for name, item in result.items()}
         if isinstance(result, _CONSTANTS):
@@ -312,7 +289,7 @@ class Memory(TorchFunctionMode):
 
     def _restore(self, result: Any) -> Any:
         """Return a remembered result with tensors for its values."""
-        if isinstance(result, _Value):
+        if isinstance(result, Value):
             if result.source is not None:
                 return result.source
             if result.kept is None:
@@ -323,32 +300,11 @@ class Memory(TorchFunctionMode):
             self._know(tensor, result, blank=result.kept is None)
             return tensor
         if isinstance(result, (tuple, list)):
-            return _rebuilt(result, [self._restore(item) for item in result])
+            return rebuilt(result, [self._restore(item) for item in result])
         if isinstance(result, dict):
             return {name: self._restore(item) for name, item in result.items()}
         return result
 
     def _counted(self, result: Any) -> Any:
-        self.drawn_bytes += sum(tensor.nbytes for tensor in _tensors(result))
+        self.drawn_bytes += sum(tensor.nbytes for tensor in tensors(result))
         return result
-
-
-def _tensors(tree: Any) -> Iterator[Tensor]:
-    """Yield the tensors in nested tuples, lists and dictionaries."""
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, (tuple, list)):
-        for item in tree:
-            yield from _tensors(item)
-    elif isinstance(tree, dict):
-        for item in tree.values():
-            yield from _tensors(item)
-
-
-def _rebuilt(like: Any, items: list[Any]) -> Any:
-    """Return `items` in the type of `like`: a list, a tuple or one with names."""
-    return type(like)(*items) if hasattr(like, "_fields") else type(like)(items)
-
-
-def _storage(tensor: Tensor) -> int:
-    return 0 if is_batchedtensor(tensor) else tensor.untyped_storage()._cdata
