@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 import torch
 
@@ -52,7 +53,7 @@ def test_the_seed_decides(name: str) -> None:
     assert torch.equal(one.ood, same.ood)
     assert not torch.equal(one.train[0], other.train[0])
     rows = torch.cat([one.train[0], one.test[0]]).flatten(1)
-    assert len(rows.unique(dim=0)) >= len(rows) - 1  # no test example is a training example
+    assert len(rows.unique(dim=0)) == len(rows)  # no test example is a training example
 
 
 def test_loading_leaves_the_global_random_state() -> None:
@@ -81,13 +82,28 @@ def test_curves_have_the_noise_and_the_range_they_state(name: str, noise_std: fl
     assert torch.equal(split.ood, split.curve.x[outside][:, None])
 
 
+def test_digits_are_scikit_learns_split_in_proportion() -> None:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    split = datasets.load("digits", seed=2)
+    x, y = (torch.cat(pair).numpy() for pair in zip(split.train, split.test, strict=True))
+    mine = np.column_stack([x.reshape(len(x), 64) * 16, y])
+    official = np.column_stack([bunch.data, bunch.target])
+    assert np.array_equal(mine[np.lexsort(mine.T)], official[np.lexsort(official.T)])
+    share = np.bincount(bunch.target) * 1000 / 1797
+    assert (np.abs(split.train[1].bincount().numpy() - share) <= 1).all()
+
+
 def test_photo_patches_are_pictures() -> None:
     ood = datasets.load("digits").ood
     assert ood.shape == (797, 1, 8, 8)
     assert (ood.amin((1, 2, 3)) == 0).all()
     assert (ood.amax((1, 2, 3)) == 1).all()
+    assert torch.equal(ood * 16, (ood * 16).round())  # grey levels of the digits
     neighbours = (ood[..., 1:] - ood[..., :-1]).abs().mean()
-    shuffled = (ood.flatten(1)[:, torch.randperm(64)].diff()).abs().mean()
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
+    shuffled = (ood.flatten(1)[:, order].diff()).abs().mean()
     assert neighbours < 0.8 * shuffled
 
 
@@ -96,6 +112,12 @@ def test_unknown_names_show_the_nearest() -> None:
         datasets.load("mnits")
     with pytest.raises(ValueError, match=r"unknown data set 'uci:concret':.*'uci:concrete'"):
         datasets.load("uci:concret")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seeds_out_of_range(seed: int) -> None:
+    with pytest.raises(ValueError, match=rf"`seed` is {seed}, expected"):
+        datasets.load("two-moons", seed)
 
 
 def test_ood_of_another_set() -> None:
@@ -107,3 +129,15 @@ def test_ood_of_another_set() -> None:
         datasets.ood_inputs(digits, "digits")
     inputs, name = datasets.ood_inputs(datasets.load("cubic"), "sinusoid")
     assert (inputs.shape, name) == ((500, 1), "sinusoid")
+
+
+@needs_files
+def test_mnist_and_fashion_mnist_are_out_of_distribution_for_each_other() -> None:
+    mnist, fashion = datasets.load("mnist"), datasets.load("fashion-mnist")
+    assert (mnist.ood_name, fashion.ood_name) == ("fashion-mnist", "mnist")
+    assert torch.equal(mnist.ood, fashion.test[0])
+    assert torch.equal(fashion.ood, mnist.test[0])
+    inputs, name = datasets.ood_inputs(mnist, "fashion-mnist")
+    assert (name, inputs.shape) == ("fashion-mnist", (10_000, 1, 28, 28))
+    with pytest.raises(ValueError, match=r"'mnist' have shape \(1, 28, 28\).*'digits' \(1, 8, 8\)"):
+        datasets.ood_inputs(datasets.load("digits"), "mnist")

@@ -34,7 +34,7 @@ def load(name: str, seed: int = 0) -> Split:
     """Return the data set `name`; `seed` draws it, splits it or chooses one of its splits.
 
     Raises:
-        ValueError: if the name is unknown, or a file damaged.
+        ValueError: if the name is unknown, the seed not in [0, 2³²), or a file damaged.
         FileNotFoundError: if files are missing; says where to get them and where to put them.
 
     >>> load("two-moons").task
@@ -42,6 +42,8 @@ def load(name: str, seed: int = 0) -> Split:
     """
     if name not in DATASETS:
         raise ValueError(nearest(name, DATASETS, "data set"))
+    if not 0 <= seed < 2**32:  # what numpy takes as a seed
+        raise ValueError(f"`seed` is {seed}, expected a whole number from 0 to 2**32 - 1.")
     return DATASETS[name](seed)
 
 

@@ -125,27 +125,24 @@ def generator(seed: int) -> torch.Generator:
 
 
 def data_folder(name: str, files: Sequence[str], source: str) -> Path:
-    """Return the folder `name` below `DUDA_DATA`, which has all `files`.
+    """Return the folder of the data set `name` below `DUDA_DATA`, which has all `files`.
 
     Raises:
         FileNotFoundError: says where to get them, and where to put them.
     """
+    place = name.replace(":", "/")
     root = os.environ.get("DUDA_DATA")
     if not root:
         raise FileNotFoundError(
-            f"the data set {name!r} is read from the folder `{name}` below the one that the "
-            f"environment variable DUDA_DATA names, which is not set: get it from {source}."
+            f"the data set {name!r} needs {', '.join(files)} in the folder `{place}` below the one "
+            f"that the environment variable DUDA_DATA names, which is not set: get them from "
+            f"{source}, put them there and set DUDA_DATA."
         )
-    folder = Path(root) / name
+    folder = Path(root) / place
     absent = [file for file in files if not (folder / file).is_file()]
     if absent:
-        raise missing(name, folder, absent, source)
+        raise FileNotFoundError(
+            f"the data set {name!r} lacks {', '.join(absent)} in `{folder}`: get what is missing "
+            f"from {source}, and put it there."
+        )
     return folder
-
-
-def missing(name: str, folder: Path, absent: Sequence[str], source: str) -> FileNotFoundError:
-    """Return the error for files that are not there."""
-    return FileNotFoundError(
-        f"the data set {name!r} lacks {', '.join(absent)} in `{folder}`: get it from {source}, and "
-        "put it there."
-    )

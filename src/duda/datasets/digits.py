@@ -19,8 +19,9 @@ LEAST_CONTRAST = 0.15  # pieces of plain sky hold nothing but the noise of the c
 def digits(seed: int = 0) -> Split:
     """Return 1000 of the 1797 digits, `(N, 1, 8, 8)`, for training and the others for testing.
 
-    Out of distribution are as many patches of scikit-learn's two sample photographs as there are
-    test digits.
+    Both parts have the classes in the same proportions, in an order that takes turns. Out of
+    distribution are as many patches of scikit-learn's two sample photographs as there are test
+    digits.
 
     >>> digits().test[0].shape
     torch.Size([797, 1, 8, 8])
@@ -31,7 +32,7 @@ def digits(seed: int = 0) -> Split:
     x = torch.from_numpy(bunch.images).float().unsqueeze(1) / 16
     y = torch.from_numpy(bunch.target).long()
     random = generator(seed)
-    order = torch.randperm(len(x), generator=random)
+    order = _taking_turns(y, random)
     train, test = order[:TRAIN_SIZE], order[TRAIN_SIZE:]
     return Split(
         name="digits",
@@ -44,8 +45,18 @@ def digits(seed: int = 0) -> Split:
     )
 
 
+def _taking_turns(y: Tensor, random: torch.Generator) -> Tensor:
+    """Return a random order in which each beginning has its share of every class."""
+    order = torch.randperm(len(y), generator=random)
+    by_class = order[y[order].argsort(stable=True)]
+    places = torch.cat([(torch.arange(count) + 0.5) / count for count in y.bincount()])
+    return by_class[places.argsort(stable=True)]
+
+
 def photo_patches(count: int, random: torch.Generator) -> Tensor:
     """Return grey patches `(count, 1, 8, 8)` of two photographs, each with its contrast at full.
+
+    They have the digits' grey levels, sixteenths.
 
     Squares of 32 to 160 pixels, shrunk by averaging; those of hardly any contrast are left out.
     """
@@ -65,7 +76,7 @@ def photo_patches(count: int, random: torch.Generator) -> Tensor:
         patch = F.adaptive_avg_pool2d(piece[None], SIDE)
         low, high = patch.min(), patch.max()
         if high - low >= LEAST_CONTRAST:
-            patches.append((patch - low) / (high - low))
+            patches.append(((patch - low) / (high - low) * 16).round() / 16)
     return torch.stack(patches)
 
 

@@ -1,0 +1,167 @@
+"""Training data in batches: tensors shuffled by a seed, or a DataLoader's own batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty
+from duda.training.seeds import epoch_seed
+from duda.training.trees import checksum
+
+__all__ = ["Data", "LoaderData", "TensorData", "prepare"]
+
+Data = Dataset[Any] | DataLoader[Any] | tuple[ArrayLike, ArrayLike]
+
+
+@dataclass(frozen=True)
+class TensorData:
+    """Inputs and targets as tensors, on the model's device and in its dtype."""
+
+    x: Tensor
+    y: Tensor
+    batch_size: int
+
+    def order(self, seed: int) -> Tensor:
+        """Return the permutation of the examples that belongs to a seed of `epoch_seed`."""
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randperm(len(self.x), generator=generator).to(self.x.device)
+
+    def shuffled(self, seed: int, member: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the epoch's batches for a member."""
+        for rows in torch.split(self.order(epoch_seed(seed, member, epoch)), self.batch_size):
+            yield self.x[rows], self.y[rows]
+
+    def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches in the order of the data."""
+        batches = (torch.split(part, self.batch_size) for part in (self.x, self.y))
+        yield from zip(*batches, strict=True)
+
+    def batches(self) -> int | None:
+        """Return the number of batches in an epoch."""
+        return -(-len(self.x) // self.batch_size)
+
+    def identity(self) -> list[Any]:
+        """Return what tells these data from others: shapes and a checksum."""
+        found: list[Any] = []
+        for tensor in (self.x, self.y):
+            found += [list(tensor.shape), checksum(tensor)]
+        return found
+
+
+@dataclass(frozen=True)
+class LoaderData:
+    """A DataLoader, with its batches checked and moved to the model's device and dtype."""
+
+    loader: DataLoader[Any]
+    device: torch.device
+    dtype: torch.dtype
+    name: str
+
+    def shuffled(self, seed: int, member: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the epoch's batches, in an order that depends on the member and the epoch."""
+        with _generators_at(self.loader, member, epoch):
+            yield from self.in_order()
+
+    def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches as the DataLoader gives them."""
+        count = 0
+        for count, item in enumerate(self.loader, 1):  # read after the loop
+            pair = isinstance(item, (tuple, list)) and len(item) == 2
+            if not pair or not all(isinstance(part, Tensor) for part in item):
+                raise TypeError(
+                    f"a batch of `{self.name}` is a {type(item).__name__}, expected a pair of "
+                    "tensors (inputs, targets)."
+                )
+            x, y = item
+            yield _ready(x, y, self.device, self.dtype, f"batch {count} of {self.name}")
+        if count == 0:
+            raise ValueError(f"`{self.name}` gave no batch, expected at least one in each epoch.")
+
+    def batches(self) -> int | None:
+        """Return the number of batches in an epoch, or None where it is not known."""
+        try:
+            return len(self.loader)
+        except TypeError:  # an iterable data set need not know its length
+            return None
+
+    def identity(self) -> list[Any]:
+        """Return what tells these data from others: the number and size of the batches."""
+        return [self.batches(), self.loader.batch_size]
+
+
+def prepare(
+    data: Data,
+    batch_size: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    name: str,
+    shuffle: bool,
+) -> TensorData | LoaderData:
+    """Return `data` in batches.
+
+    Raises:
+        ValueError: if there are no examples, they are not finite, or inputs and targets differ in
+            number.
+        TypeError: if `data` is none of these.
+    """
+    if type(data) is TensorDataset and len(data.tensors) == 2:
+        data = data.tensors  # the same examples without a call for each
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        x, y = as_tensor(data[0], f"x of {name}"), as_tensor(data[1], f"y of {name}")
+        return TensorData(*_ready(x, y, device, dtype, name), batch_size)
+    if isinstance(data, Dataset):
+        if not isinstance(data, IterableDataset) and len(data) == 0:  # type: ignore[arg-type]
+            raise ValueError(f"`{name}` has no examples, expected at least one.")
+        data = DataLoader(
+            data, batch_size, shuffle=shuffle and not isinstance(data, IterableDataset)
+        )
+    if not isinstance(data, DataLoader):
+        raise TypeError(
+            f"`{name}` is a {type(data).__name__}, expected a pair (x, y) of tensors or arrays, a "
+            "Dataset or a DataLoader."
+        )
+    loaded = LoaderData(data, device, dtype, name)
+    if loaded.batches() == 0:
+        raise ValueError(f"`{name}` has no batches, expected at least one.")
+    return loaded
+
+
+def _ready(
+    x: Tensor, y: Tensor, device: torch.device, dtype: torch.dtype, name: str
+) -> tuple[Tensor, Tensor]:
+    """Return inputs and targets, checked, on the device and in floats that suit the model."""
+    for part, kind in ((x, "x"), (y, "y")):
+        if part.ndim == 0:
+            raise ValueError(f"`{kind} of {name}` is one number, expected examples on dimension 0.")
+        check_not_empty(part, f"{kind} of {name}")
+        check_finite(part, f"{kind} of {name}")
+    if len(x) != len(y):
+        raise ValueError(
+            f"`{name}` has {len(x)} inputs but {len(y)} targets, expected one target for each."
+        )
+    x = x.to(device, dtype if x.is_floating_point() else None)
+    # A likelihood computes in float32 at least, so its targets keep that precision.
+    precise = torch.promote_types(dtype, torch.float32)
+    return x, y.to(device, precise if y.is_floating_point() else None)
+
+
+@contextmanager
+def _generators_at(loader: DataLoader[Any], member: int, epoch: int) -> Iterator[None]:
+    """Start the DataLoader's own generators from their first seed, the member and the epoch."""
+    samplers = (loader, loader.sampler, getattr(loader.batch_sampler, "sampler", None))
+    found = {id(g): g for g in (getattr(s, "generator", None) for s in samplers) if g is not None}
+    before = [(generator, generator.get_state()) for generator in found.values()]
+    try:
+        for generator, _ in before:
+            generator.manual_seed(epoch_seed(generator.initial_seed(), member, epoch))
+        yield
+    finally:
+        for generator, state in before:
+            generator.set_state(state)

@@ -1,0 +1,165 @@
+"""The rule that decides whether members train as one vectorised step or one after the other."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import nn
+
+from duda.methods import UncertainModel
+from duda.training.data import LoaderData, TensorData
+from duda.training.optimizers import ELEMENTWISE, OptimizerFactory, make_optimizer
+from duda.training.vectorized import stack, stacked_losses
+
+__all__ = ["choose", "obstacle"]
+
+# Layers that gain from one large matrix product for all members (benchmarks/training.py).
+_FAST: tuple[type[nn.Module], ...] = (
+    nn.Linear,
+    nn.Identity,
+    nn.Flatten,
+    nn.Unflatten,
+    nn.LayerNorm,
+    nn.ReLU,
+    nn.LeakyReLU,
+    nn.ELU,
+    nn.SELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Mish,
+    nn.Tanh,
+    nn.Sigmoid,
+    nn.Softplus,
+    nn.Softmax,
+    nn.LogSoftmax,
+)
+# Their vectorised form is a grouped convolution, which is slow on a CPU.
+_FAST_ON_A_GPU = (nn.Conv1d, nn.Conv2d, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d)
+
+# Weights of a member; with more the cores are busy with one member, and the caches too small.
+_LARGE_ON_A_CPU = 100_000
+
+
+def choose(
+    vectorize: bool | None,
+    parts: list[UncertainModel],
+    data: TensorData | LoaderData,
+    optimizer: OptimizerFactory | None,
+    lr: float | None,
+) -> bool:
+    """Return whether to train all members as one step: if it can be done, and is faster.
+
+    Raises:
+        ValueError: if `vectorize` is True, but that cannot be.
+    """
+    if vectorize is False or (vectorize is None and not _faster(parts)):
+        return False
+    why = obstacle(parts, data, optimizer, lr)
+    if vectorize and why:
+        raise ValueError(f"`vectorize` is True, but {why}: leave it out to train in turn.")
+    return why is None
+
+
+def _faster(parts: list[UncertainModel]) -> bool:
+    fast, weights = _FAST, sum(weight.numel() for weight in parts[0].parameters())
+    if next(parts[0].parameters()).device.type == "cpu":
+        if weights > _LARGE_ON_A_CPU:
+            return False
+    else:
+        fast += _FAST_ON_A_GPU
+    leaves = [module for module in parts[0].modules() if not any(module.children())]
+    return len(parts) > 1 and all(type(module) in fast for module in leaves)
+
+
+def obstacle(
+    parts: list[UncertainModel],
+    data: TensorData | LoaderData,
+    optimizer: OptimizerFactory | None,
+    lr: float | None,
+) -> str | None:
+    """Return why one step over stacked weights would not do the same as a loop, if it would not."""
+    if len(parts) < 2:
+        return "`model` has no members that train one without the other"
+    if not isinstance(data, TensorData):
+        return "`data` is no pair of tensors"
+    if any(type(part).loss is not UncertainModel.loss for part in parts):
+        return f"{type(parts[0]).__name__} has a loss of its own"
+    if any(not _alike(parts[0], part) for part in parts[1:]):
+        return "the members differ in structure"
+    names = [name for name, _ in parts[0].named_parameters(remove_duplicate=False)]
+    if len(names) > len(list(parts[0].parameters())):
+        # torch.func.functional_call does not always put such a weight back.
+        return "a weight of the network has two names"
+    weights = [weight for part in parts for weight in part.parameters()]
+    if len({id(weight) for weight in weights}) < len(weights):
+        return "members share weights"
+    if not all(weight.requires_grad for weight in weights):
+        return "some weights require no gradient"
+    if any(True for part in parts for _ in part.buffers()):
+        return "the network has buffers, such as those of BatchNorm"
+    made = make_optimizer(optimizer, lr, parts[0].parameters())
+    groups = made.param_groups
+    if type(made) not in ELEMENTWISE or len(groups) > 1:
+        return f"{type(made).__name__} is not known to treat each weight alone and alike"
+    return _failure(parts, data)
+
+
+def _alike(one: nn.Module, other: nn.Module) -> bool:
+    """Return whether two modules have the same classes, settings, and names and kinds of weights.
+
+    Anything that cannot be compared counts as different.
+    """
+    a, b = dict(one.named_modules()), dict(other.named_modules())
+    if a.keys() != b.keys() or any(type(a[name]) is not type(b[name]) for name in a):
+        return False
+    shapes = [
+        [(name, weight.shape, weight.dtype, weight.device) for name, weight in m.named_parameters()]
+        for m in (one, other)
+    ]
+    return shapes[0] == shapes[1] and all(_settings_alike(a[name], b[name]) for name in a)
+
+
+def _settings_alike(one: nn.Module, other: nn.Module) -> bool:
+    a, b = (
+        {name: value for name, value in vars(module).items() if name not in vars(nn.Module())}
+        for module in (one, other)
+    )
+    hooked = any(m._forward_hooks or m._forward_pre_hooks for m in (one, other))
+    return not hooked and a.keys() == b.keys() and all(_equal(a[name], b[name]) for name in a)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if a is b:
+        return True
+    if isinstance(a, tuple):
+        return (
+            type(a) is type(b)
+            and len(a) == len(b)
+            and all(map(_equal, a, b))  # shapes and the like
+        )
+    if isinstance(a, (bool, int, float, str)):
+        return type(a) is type(b) and a == b
+    # A likelihood is a frozen dataclass: equal if its settings are.
+    frozen = getattr(type(a), "__dataclass_params__", None)
+    return frozen is not None and frozen.frozen and bool(a == b)
+
+
+def _failure(parts: list[UncertainModel], data: TensorData) -> str | None:
+    """Return why a step on two examples fails in training mode, if it does."""
+    weights = stack(parts)
+    rows = torch.arange(min(2, len(data.x))).expand(len(parts), -1).to(data.x.device)
+    modes = [(module, module.training) for module in parts[0].modules()]
+    try:
+        parts[0].train()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # vmap warns where it has to loop
+            losses = stacked_losses(parts[0], weights, data.x[rows], data.y[rows])
+            torch.autograd.grad(losses.sum(), list(weights.values()), allow_unused=True)
+    except (RuntimeError, ValueError, TypeError, Warning) as error:
+        return f"the network does not run under torch.vmap ({str(error).splitlines()[0]:.120s})"
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return None

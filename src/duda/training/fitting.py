@@ -1,0 +1,152 @@
+"""`fit`: train any method, one way for all of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from duda.methods import UncertainModel
+from duda.methods.base import check_count
+from duda.sampling import preserved
+from duda.training.checkpoint import Checkpoint
+from duda.training.data import Data, LoaderData, TensorData, prepare
+from duda.training.eligibility import choose
+from duda.training.history import History, history_of
+from duda.training.loop import LoopTrainer
+from duda.training.optimizers import OptimizerFactory, described
+from duda.training.run import Run
+from duda.training.seeds import new_seed
+from duda.training.vectorized import StackedTrainer
+
+__all__ = ["fit"]
+
+
+def fit(
+    model: UncertainModel,
+    data: Data,
+    *,
+    epochs: int,
+    optimizer: OptimizerFactory | None = None,
+    lr: float | None = None,
+    batch_size: int = 128,
+    validation: Data | None = None,
+    patience: int | None = None,
+    seed: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    vectorize: bool | None = None,
+) -> History:
+    """Train `model`; members of an ensemble one without the other, each in its own order.
+
+    Args:
+        model: what to train, left in the modes that it has.
+        data: `(x, y)`, a Dataset, or a DataLoader with batches (and maybe a generator) of its own.
+        epochs: how often each member sees the data, at most.
+        optimizer: a function from parameters to an optimizer; Adam with `lr` 0.001 by default.
+        lr: the learning rate, passed to `optimizer` if given.
+        batch_size: examples in a step.
+        validation: as `data`; each member ends with the weights of its epoch with least loss here.
+        patience: epochs without a better validation loss before a member stops.
+        seed: of shuffling and dropout; the global random state then stays as it was.
+        checkpoint: a file, written after each epoch, that the same call goes on from.
+        vectorize: members as one vectorised step; by default where that is faster.
+
+    Raises:
+        ValueError: if an argument, the data or the checkpoint do not fit.
+        FloatingPointError: if a loss or weight becomes NaN or infinite.
+
+    >>> import duda
+    >>> model = duda.Deterministic(torch.nn.Linear(2, 3), duda.Categorical())
+    >>> duda.fit(model, (torch.zeros(9, 2), torch.arange(9) % 3), epochs=2, seed=0).losses.shape
+    torch.Size([1, 2])
+    """
+    if not isinstance(model, UncertainModel):
+        raise TypeError(
+            f"`model` is a {type(model).__name__}, expected one of duda's, such as "
+            "`duda.Deterministic(network, duda.Categorical())`."
+        )
+    check_count(epochs, "epochs")
+    check_count(batch_size, "batch_size")
+    if patience is not None and validation is None:
+        raise ValueError(f"`patience` is {patience}, but there is no `validation` to wait for.")
+    if patience is not None:
+        check_count(patience, "patience")
+    start = new_seed(seed)
+    parts = model.independent()
+    with _modes_kept(model):
+        train, valid = _prepared(parts, data, validation, batch_size)
+        stacked = choose(vectorize, parts, train, optimizer, lr)
+        trainers: list[LoopTrainer | StackedTrainer] = (
+            [StackedTrainer(parts, optimizer, lr)]
+            if stacked
+            else [LoopTrainer(part, i, optimizer, lr) for i, part in enumerate(parts)]
+        )
+        device = next(parts[0].parameters()).device
+        run = Run(trainers, train, valid, epochs, patience, start, device)
+        if checkpoint is not None:
+            _check_workers(train)
+            settings = {
+                "model": [type(model).__name__, len(parts)],
+                "weights": [[n, list(p.shape), str(p.dtype)] for n, p in model.named_parameters()],
+                "likelihood": repr(model.likelihood),
+                "data": train.identity(),
+                "validation": valid and valid.identity(),
+                "epochs": epochs,
+                "optimizer": described(optimizer),
+                "lr": lr,
+                "batch_size": batch_size,
+                "patience": patience,
+                "seed": seed,
+                "vectorize": stacked,
+            }
+            run.go_on_from(Checkpoint(checkpoint, settings))
+        run.train()
+    return history_of([r for t in trainers for r in t.records], run.seed, stacked)
+
+
+def _prepared(
+    parts: list[UncertainModel], data: Data, validation: Data | None, batch_size: int
+) -> tuple[TensorData | LoaderData, TensorData | LoaderData | None]:
+    """Return the data in batches, checked against the outputs of the network."""
+    weights = [weight for weight in parts[0].parameters() if weight.is_floating_point()]
+    if not weights:
+        raise ValueError("`model` has no parameter, expected a network that can be trained.")
+    device, dtype = weights[0].device, weights[0].dtype
+    train = prepare(data, batch_size, device, dtype, "data", shuffle=True)
+    valid = None
+    if validation is not None:
+        valid = prepare(validation, batch_size, device, dtype, "validation", shuffle=False)
+    for found in (train, valid):
+        if isinstance(found, TensorData):
+            _check_targets(parts[0], found)
+    return train, valid
+
+
+def _check_targets(part: UncertainModel, data: TensorData) -> None:
+    """Check all targets at once, against the outputs for two examples."""
+    with preserved(part, seed=0), torch.no_grad():
+        outputs = part(data.x[:2])
+    if outputs.ndim and len(outputs) == len(data.x[:2]):
+        outputs = outputs[:1].expand(len(data.y), *outputs.shape[1:])
+    part.likelihood.check_targets(outputs, data.y)
+
+
+def _check_workers(data: TensorData | LoaderData) -> None:
+    if isinstance(data, LoaderData) and data.loader.persistent_workers:
+        raise ValueError(
+            "`checkpoint` cannot hold the random state of a DataLoader's workers that outlive an "
+            "epoch: make it with `persistent_workers=False`."
+        )
+
+
+@contextmanager
+def _modes_kept(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

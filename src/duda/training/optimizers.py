@@ -1,0 +1,73 @@
+"""Optimizers made from what a user gives, and those that treat each weight alone."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+__all__ = ["ELEMENTWISE", "OptimizerFactory", "described", "make_optimizer"]
+
+OptimizerFactory = Callable[..., Optimizer]
+
+# The update of a weight depends on its own gradients only, so that stacked weights learn alike.
+ELEMENTWISE = (
+    torch.optim.Adadelta,
+    torch.optim.Adagrad,
+    torch.optim.Adam,
+    torch.optim.AdamW,
+    torch.optim.Adamax,
+    torch.optim.NAdam,
+    torch.optim.RAdam,
+    torch.optim.RMSprop,
+    torch.optim.Rprop,
+    torch.optim.SGD,
+)
+
+
+def make_optimizer(
+    optimizer: OptimizerFactory | None, lr: float | None, parameters: Iterable[Tensor]
+) -> Optimizer:
+    """Return an optimizer over the parameters that are to be trained; by default Adam.
+
+    Raises:
+        ValueError: if `lr` is not above 0, or nothing is to be trained.
+        TypeError: if `optimizer` makes no optimizer.
+    """
+    if isinstance(optimizer, Optimizer) or not (optimizer is None or callable(optimizer)):
+        raise TypeError(
+            f"`optimizer` is a {type(optimizer).__name__}, expected a function from parameters to "
+            "an optimizer, such as `torch.optim.SGD` or `functools.partial(torch.optim.SGD, lr=1)`."
+        )
+    if lr is not None and (isinstance(lr, bool) or not isinstance(lr, (int, float))):
+        raise TypeError(f"`lr` is a {type(lr).__name__}, expected a number.")
+    if lr is not None and not 0 < lr < math.inf:
+        raise ValueError(f"`lr` is {lr}, expected a number above 0.")
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    if not trained:
+        raise ValueError("`model` has no parameter that requires a gradient: nothing to train.")
+    build: OptimizerFactory = torch.optim.Adam if optimizer is None else optimizer
+    made = build(trained) if lr is None else build(trained, lr=lr)
+    if not isinstance(made, Optimizer):
+        raise TypeError(
+            f"`optimizer` made a {type(made).__name__}, expected a torch.optim.Optimizer."
+        )
+    return made
+
+
+def described(optimizer: OptimizerFactory | None) -> str:
+    """Return a name that is the same in every process.
+
+    >>> described(functools.partial(torch.optim.SGD, momentum=0.9))
+    'SGD(momentum=0.9)'
+    """
+    if isinstance(optimizer, functools.partial):
+        options: list[Any] = [repr(value) for value in optimizer.args]
+        options += [f"{name}={value!r}" for name, value in sorted(optimizer.keywords.items())]
+        return f"{described(optimizer.func)}({', '.join(options)})"
+    return getattr(optimizer or torch.optim.Adam, "__qualname__", type(optimizer).__name__)

@@ -1,0 +1,136 @@
+"""A run: trainers that have their turn, early stopping, and the file that remembers all."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from duda.progress import Bar
+from duda.sampling.generators import seeded
+from duda.training.checkpoint import Checkpoint
+from duda.training.data import LoaderData, TensorData
+from duda.training.loop import LoopTrainer
+from duda.training.seeds import epoch_seed
+from duda.training.vectorized import StackedTrainer
+
+__all__ = ["Run"]
+
+
+@dataclass
+class Run:
+    """Trainers that have their turn one after the other, and what they all share."""
+
+    trainers: Sequence[LoopTrainer | StackedTrainer]
+    data: TensorData | LoaderData
+    validation: TensorData | LoaderData | None
+    epochs: int
+    patience: int | None
+    seed: int
+    device: torch.device
+    checkpoint: Checkpoint | None = None
+
+    def go_on_from(self, checkpoint: Checkpoint) -> None:
+        """Take up what the file holds; write it before training, to learn whether that works."""
+        self.checkpoint = checkpoint
+        state = checkpoint.load()
+        if state is None:
+            self._save()
+            return
+        self.seed = state["seed"]
+        for trainer, part in zip(self.trainers, state["trainers"], strict=True):
+            trainer.load(part)
+
+    def train(self) -> None:
+        """Train until every member has stopped."""
+        batches = self.data.batches()
+        total = None if batches is None else batches * self.epochs * len(self.trainers)
+        with torch.enable_grad(), Bar("fit", total) as bar:
+            for turn, trainer in enumerate(self.trainers):
+                try:
+                    while not all(record.stopped for record in trainer.records):
+                        self._epoch(trainer, turn, bar)
+                finally:
+                    trainer.write_back()
+
+    def _epoch(self, trainer: LoopTrainer | StackedTrainer, turn: int, bar: Bar) -> None:
+        epoch = 1 + max(len(record.losses) for record in trainer.records)
+        going = [not record.stopped for record in trainer.records]
+        before = (turn * self.epochs + epoch - 1) * (self.data.batches() or 0)
+        start = time.perf_counter()
+        devices = [self.device] if self.device.type == "cuda" else []
+        # A validation draws after training, so that one seed serves both.
+        with seeded(epoch_seed(self.seed, trainer.first, epoch), devices):
+            losses = trainer.train(
+                self.data, self.seed, epoch, lambda batch: bar.update(before + batch)
+            )
+            self._check_weights(trainer, going, epoch)
+            validations: list[float] | None = None
+            if self.validation is not None:
+                validations = trainer.validate(self.validation)
+                self._check_validation(validations, trainer, going, epoch)
+        self._record(trainer, losses, validations, (time.perf_counter() - start) / sum(going))
+        member = f"member {turn + 1} of {len(self.trainers)}, " if len(self.trainers) > 1 else ""
+        bar.note(f"{member}epoch {epoch}, {_figures(losses, validations, going)}")
+        self._save()
+
+    def _record(
+        self,
+        trainer: LoopTrainer | StackedTrainer,
+        losses: list[float],
+        validations: list[float] | None,
+        seconds: float,
+    ) -> None:
+        """Take in an epoch's figures: keep the weights that are best, stop who is to stop."""
+        improved = [False] * len(losses)
+        for i, record in enumerate(trainer.records):
+            if not record.stopped:
+                validation = None if validations is None else validations[i]
+                improved[i] = record.add(losses[i], validation, seconds)
+                record.stop_if_due(self.epochs, self.patience)
+        if validations is not None:
+            trainer.remember(improved)
+        if all(record.stopped for record in trainer.records):
+            trainer.finish()
+
+    def _save(self) -> None:
+        if self.checkpoint is not None:
+            states = [trainer.state() for trainer in self.trainers]
+            self.checkpoint.save({"seed": self.seed, "trainers": states})
+
+    def _check_weights(
+        self, trainer: LoopTrainer | StackedTrainer, going: list[bool], epoch: int
+    ) -> None:
+        for i, (goes, finite) in enumerate(zip(going, trainer.finite(), strict=True)):
+            if goes and not finite:
+                raise FloatingPointError(
+                    f"weights of member {trainer.first + i + 1} became NaN or infinite in epoch "
+                    f"{epoch} (counted from 1): lower `lr`; the weights are left as they are."
+                )
+
+    def _check_validation(
+        self,
+        values: list[float],
+        trainer: LoopTrainer | StackedTrainer,
+        going: list[bool],
+        epoch: int,
+    ) -> None:
+        for i, (goes, value) in enumerate(zip(going, values, strict=True)):
+            if goes and not math.isfinite(value):
+                raise FloatingPointError(
+                    f"the validation loss of member {trainer.first + i + 1} is {value} after epoch "
+                    f"{epoch} (counted from 1): lower `lr`; the weights are left as they are."
+                )
+
+
+def _figures(losses: list[float], validations: list[float] | None, going: list[bool]) -> str:
+    """Return the mean losses of the members that have not stopped."""
+    parts = []
+    for name, values in (("loss", losses), ("validation loss", validations)):
+        if values is not None:
+            now = [value for value, goes in zip(values, going, strict=True) if goes]
+            parts.append(f"{name} {sum(now) / len(now):.4g}")
+    return ", ".join(parts)

@@ -1,0 +1,78 @@
+"""Trains each case again and again in processes that are killed at random moments.
+
+Run as `python -m tests.training.killed DIRECTORY KILLS`. Each attempt is a process of its own,
+forked from this one so that torch is imported only once. Prints for each case how many were killed
+before the one that came to its end, which writes its weights to `CASE.result` in DIRECTORY.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch._dynamo  # an optimizer's first step imports it: once here, not in each process
+from safetensors.torch import save_file
+
+import duda
+from tests.training.models import dropping, ensemble, mlp, noisy, regression
+
+CASES: dict[str, Callable[[], duda.UncertainModel]] = {
+    "dropping": dropping,
+    "in-turn": lambda: ensemble(noisy),
+    "one-step": lambda: ensemble(mlp, members=4),
+}
+
+
+def train(case: str, checkpoint: Path | None) -> dict[str, torch.Tensor]:
+    """Return the weights and buffers after training, and the history."""
+    model = CASES[case]()
+    history = duda.fit(
+        model,
+        regression(64),
+        epochs=40,
+        lr=0.02,
+        batch_size=8,
+        validation=regression(30),
+        patience=12,
+        seed=11,
+        checkpoint=checkpoint,
+    )
+    if history.validation_losses is None or history.vectorized is not (case == "one-step"):
+        raise ValueError("the case is not what its name says.")
+    figures = {"losses": history.losses, "validation": history.validation_losses}
+    return {**model.state_dict(), **figures}
+
+
+def kills_before_the_end(case: str, directory: Path, most: int) -> int:
+    """Start and kill the training of a case at most so often, then let it come to its end."""
+    moments, killed = random.Random(case), 0
+    while True:
+        child = os.fork()
+        if child == 0:
+            trained = train(case, directory / case / "run.safetensors")
+            save_file(trained, directory / f"{case}.result")
+            os._exit(0)
+        if killed < most:
+            time.sleep(moments.uniform(0.0, 0.25))
+            os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        if not os.WIFSIGNALED(status):
+            return killed
+        killed += 1
+
+
+def main() -> None:
+    directory, most = Path(sys.argv[1]), int(sys.argv[2])
+    torch.set_num_threads(1)
+    for case in CASES:
+        print(case, kills_before_the_end(case, directory, most), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,330 @@
+"""A run that is cut off and started again ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import duda
+from duda.training.checkpoint import Checkpoint
+from duda.training.trees import flatten, unflatten
+from tests.training.killed import CASES, train
+from tests.training.models import (
+    dropping,
+    ensemble,
+    mlp,
+    noisy,
+    plain,
+    regression,
+    same,
+    values,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+class CutOffError(Exception):
+    """Stands for whatever ends a process between two epochs."""
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
+    """Return where the runs of all cases are, and how often each was killed."""
+    directory = tmp_path_factory.mktemp("killed")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.training.killed", directory, "12"],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return directory, {case: int(n) for case, n in map(str.split, done.stdout.splitlines())}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bits(
+    case: str, killed: tuple[Path, dict[str, int]]
+) -> None:
+    directory, kills = killed
+    assert kills[case] >= 3
+    found = load_file(directory / f"{case}.result")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        expected = train(case, None)
+    finally:
+        torch.set_num_threads(threads)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name].nan_to_num(99.0), value.nan_to_num(99.0)), name
+    assert [file.name for file in (directory / case).iterdir()] == ["run.safetensors"]
+
+
+def cut_off_each_epoch(
+    build: Callable[[], duda.UncertainModel],
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    data: Callable[[], Any] = regression,
+    **arguments: Any,
+) -> tuple[duda.UncertainModel, Any, int]:
+    """Train with a new model and a new `fit` for every epoch that the checkpoint takes in."""
+    save, attempts = Checkpoint.save, 0
+
+    def save_and_stop(self: Checkpoint, state: dict[str, Any]) -> None:
+        save(self, state)
+        raise CutOffError
+
+    monkeypatch.setattr(Checkpoint, "save", save_and_stop)
+    while True:
+        model, attempts = build(), attempts + 1
+        try:
+            history = duda.fit(model, data(), checkpoint=path, **arguments)
+        except CutOffError:
+            continue
+        monkeypatch.undo()
+        return model, history, attempts
+
+
+OPTIMIZERS = {
+    "adam": None,
+    "amsgrad": functools.partial(torch.optim.AdamW, amsgrad=True),
+    "momentum": functools.partial(torch.optim.SGD, lr=0.01, momentum=0.9),
+    "rmsprop": functools.partial(torch.optim.RMSprop, centered=True),
+    "adafactor": torch.optim.Adafactor,
+}
+MODELS = {
+    "dropping": dropping,
+    "in-turn": lambda: ensemble(noisy, members=2),
+    "one-step": ensemble,
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("patience", [None, 2])
+def test_every_epoch_is_a_place_to_go_on_from(
+    model: str,
+    optimizer: str,
+    patience: int | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments: dict[str, Any] = {
+        "epochs": 4,
+        "batch_size": 16,
+        "seed": 4,
+        "optimizer": OPTIMIZERS[optimizer],
+        "validation": patience and regression(20),
+        "patience": patience,
+    }
+    whole = MODELS[model]()
+    expected = duda.fit(whole, regression(), **arguments)
+    found, history, attempts = cut_off_each_epoch(
+        MODELS[model], tmp_path / "run", monkeypatch, **arguments
+    )
+    assert attempts >= 4
+    assert same(values(found), values(whole))
+    assert torch.equal(history.losses.nan_to_num(9), expected.losses.nan_to_num(9))
+    assert history.best_epochs == expected.best_epochs
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_loaders_go_on_too(own: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def loader() -> DataLoader[Any]:
+        generator = torch.Generator().manual_seed(3) if own else None
+        data = TensorDataset(*regression())
+        return DataLoader(data, 16, shuffle=True, generator=generator)
+
+    whole = dropping()
+    duda.fit(whole, loader(), epochs=4, seed=0)
+    found, _, _ = cut_off_each_epoch(
+        dropping, tmp_path / "run", monkeypatch, data=loader, epochs=4, seed=0
+    )
+    assert same(values(found), values(whole))
+
+
+def test_a_seed_that_was_drawn_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, history, _ = cut_off_each_epoch(dropping, tmp_path / "run", monkeypatch, epochs=3)
+    again = dropping()
+    duda.fit(again, regression(), epochs=3, seed=history.seed)
+    assert same(values(found), values(again))
+
+
+def test_members_that_had_no_turn_yet_start_from_their_first_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = iter(range(100))
+
+    def unlike() -> duda.UncertainModel:
+        model = duda.DeepEnsemble(noisy, duda.Gaussian(), 2)
+        with torch.no_grad(), torch.random.fork_rng():
+            torch.manual_seed(next(starts))
+            for weight in model.parameters():
+                weight.normal_()
+        return model
+
+    first = unlike()
+    starts = iter(range(100))
+    duda.fit(first, regression(), epochs=2, seed=0)
+    found, _, _ = cut_off_each_epoch(unlike, tmp_path / "run", monkeypatch, epochs=2, seed=0)
+    assert same(values(found), values(first))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_finished_run_returns_at_once(model: str, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    arguments: dict[str, Any] = {
+        "epochs": 3,
+        "seed": 0,
+        "checkpoint": path,
+        "validation": regression(20),
+    }
+    first = MODELS[model]()
+    history = duda.fit(first, regression(), **arguments)
+    written = path.stat().st_mtime_ns
+    second = MODELS[model]()
+    again = duda.fit(second, regression(), **arguments)
+    assert path.stat().st_mtime_ns == written
+    assert same(values(first), values(second))
+    for name in ("losses", "validation_losses", "seconds"):
+        assert torch.equal(getattr(history, name), getattr(again, name))
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"epochs": 4}, "its epochs is 3, here it is 4"),
+        ({"lr": 0.1}, "its lr is null, here it is 0.1"),
+        ({"batch_size": 10}, "its batch_size is 128, here it is 10"),
+        ({"seed": 1}, "its seed is 0, here it is 1"),
+        ({"optimizer": torch.optim.SGD}, 'its optimizer is "Adam", here it is "SGD"'),
+        ({"data": regression(49)}, "its data is"),
+        ({"data": (regression()[0], 2 * regression()[1])}, "its data is"),
+        ({"validation": regression(20)}, "its validation is null"),
+        ({"model": ensemble()}, "its model is"),
+        ({"model": plain(lambda: nn.Linear(3, 2))}, "its weights is"),
+        ({"model": duda.Deterministic(mlp(), duda.Gaussian(floor=0.1))}, "its likelihood is"),
+    ],
+)
+def test_another_run_is_told(changes: dict[str, Any], what: str, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    call = {"epochs": 3, "seed": 0, "checkpoint": path, "data": regression()}
+    duda.fit(plain(), **call)  # type: ignore[arg-type]
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=f"is of another run: .*{what}"):
+        duda.fit(**{"model": plain(), **call, **changes})
+    assert path.read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run") / "run.safetensors"
+    duda.fit(plain(), regression(), epochs=1, seed=0, checkpoint=path)
+    return path
+
+
+@given(data=st.data())
+def test_damage_anywhere_is_told(written: Path, data: st.DataObject) -> None:
+    content = bytearray(written.read_bytes())
+    damaged = written.with_name("damaged")
+    cut = data.draw(st.booleans())
+    if cut:
+        content = content[: data.draw(st.integers(0, len(content) - 1))]
+    else:
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place] ^= data.draw(st.integers(1, 255))
+    damaged.write_bytes(content)
+    model = plain()
+    before = values(model)
+    try:
+        duda.fit(model, regression(), epochs=1, seed=0, checkpoint=damaged)
+    except ValueError as error:
+        assert re.match("`checkpoint` .*(damaged|no checkpoint).*delete it to start", str(error))
+        assert same(values(model), before)
+    else:  # only a blank that pads the header may change without a trace
+        assert not cut
+        duda.fit(trained := plain(), regression(), epochs=1, seed=0)
+        assert same(values(model), values(trained))
+
+
+def test_other_safetensors_are_told(tmp_path: Path) -> None:
+    save_file({"x": torch.ones(3)}, tmp_path / "other")
+    with pytest.raises(ValueError, match="is no checkpoint that this version"):
+        duda.fit(plain(), regression(), epochs=1, checkpoint=tmp_path / "other")
+
+
+def test_leftovers_of_a_killed_write_are_removed_and_nothing_else(
+    tmp_path: Path, written: Path
+) -> None:
+    path = tmp_path / "run.safetensors"
+    shutil.copy(written, path)
+    kept = [tmp_path / name for name in (".run.safetensors.old", ".other.abcdefgh.safetensors")]
+    leftover = tmp_path / ".run.safetensors.abc_12yz.safetensors"
+    for file in (*kept, leftover):
+        file.write_text("x")
+    duda.fit(plain(), regression(), epochs=1, seed=0, checkpoint=path)
+    assert sorted(tmp_path.iterdir()) == sorted([path, *kept])
+
+
+def test_a_state_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    class Odd(torch.optim.SGD):
+        def state_dict(self) -> dict[str, Any]:
+            return {**super().state_dict(), "odd": object()}
+
+    with pytest.raises(TypeError, match="`checkpoint` cannot hold a object"):
+        duda.fit(plain(), regression(), epochs=1, optimizer=Odd, checkpoint=tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(st.text() | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+
+@given(TREES)
+def test_trees_come_back(tree: Any) -> None:
+    tensors: dict[str, Tensor] = {}
+    assert repr(unflatten(flatten(tree, tensors), tensors)) == repr(tree)
+    assert not tensors
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.bool]
+)
+def test_tensors_come_back_bit_for_bit(dtype: torch.dtype, tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "run", {"a": 1})
+    tree = {
+        "a": torch.arange(6).to(dtype).reshape(2, 3).T,
+        0: [torch.tensor(1).to(dtype), torch.empty(0, 2).to(dtype)],
+    }
+    checkpoint.save(tree)
+    found = checkpoint.load()
+    assert found is not None
+    assert torch.equal(found["a"], tree["a"])
+    assert [value.dtype for value in found[0]] == [dtype] * 2
+    assert [value.shape for value in found[0]] == [(), (0, 2)]
