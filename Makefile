@@ -18,7 +18,7 @@ demo: $(READY)
 	$(BIN)/duda compare --data digits --out demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .
