@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from duda import datasets, evaluation
+    from duda.comparison import compare
     from duda.likelihoods import Categorical, FixedGaussian, Gaussian
     from duda.methods import METHODS, DeepEnsemble, Deterministic, MCDropout, UncertainModel
     from duda.predictions import ClassPrediction, GaussianPrediction, load_prediction
+    from duda.reporting import report
     from duda.training import fit
 
 __all__ = [
@@ -23,10 +25,12 @@ __all__ = [
     "GaussianPrediction",
     "MCDropout",
     "UncertainModel",
+    "compare",
     "datasets",
     "evaluation",
     "fit",
     "load_prediction",
+    "report",
 ]
 
 __version__ = "0.1.0"
@@ -44,6 +48,8 @@ _HOMES = {
     "GaussianPrediction": "predictions",
     "load_prediction": "predictions",
     "fit": "training",
+    "report": "reporting",
+    "compare": "comparison",
 }
 
 

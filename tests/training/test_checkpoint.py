@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -254,15 +253,13 @@ def test_damage_anywhere_is_told(written: Path, data: st.DataObject) -> None:
     damaged.write_bytes(content)
     model = plain()
     before = values(model)
-    try:
+    if not cut and content[place] in b"\t\n\r" and written.read_bytes()[place] == ord(" "):
+        return  # a blank that pads the header means nothing
+    with pytest.raises(
+        ValueError, match=r"`checkpoint` .*(damaged|no checkpoint).*delete it to start"
+    ):
         duda.fit(model, regression(), epochs=1, seed=0, checkpoint=damaged)
-    except ValueError as error:
-        assert re.match("`checkpoint` .*(damaged|no checkpoint).*delete it to start", str(error))
-        assert same(values(model), before)
-    else:  # only a blank that pads the header may change without a trace
-        assert not cut
-        duda.fit(trained := plain(), regression(), epochs=1, seed=0)
-        assert same(values(model), values(trained))
+    assert same(values(model), before)
 
 
 def test_other_safetensors_are_told(tmp_path: Path) -> None:

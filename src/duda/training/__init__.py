@@ -1,4 +1,9 @@
-"""Training: one function for every method, which can be killed and started again."""
+"""Training: one function for every method, which can be killed and started again.
+
+All that is random in an epoch follows from the seed, the member and the epoch, so a run that goes
+on from the end of an epoch makes the same weights, bit for bit, as one that was never cut off.
+Random numbers that a Dataset takes from elsewhere than torch are its own affair.
+"""
 
 from duda.training.fitting import fit
 from duda.training.history import History

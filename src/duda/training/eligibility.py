@@ -39,7 +39,7 @@ _FAST: tuple[type[nn.Module], ...] = (
 _FAST_ON_A_GPU = (nn.Conv1d, nn.Conv2d, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d)
 
 # Weights of a member; with more the cores are busy with one member, and the caches too small.
-_LARGE_ON_A_CPU = 100_000
+_LARGE_ON_A_CPU = 50_000
 
 
 def choose(

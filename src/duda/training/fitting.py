@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -89,11 +90,7 @@ def fit(
         if checkpoint is not None:
             _check_workers(train)
             settings = {
-                "model": [type(model).__name__, len(parts)],
-                "weights": [[n, list(p.shape), str(p.dtype)] for n, p in model.named_parameters()],
-                "likelihood": repr(model.likelihood),
-                "data": train.identity(),
-                "validation": valid and valid.identity(),
+                **_identity(model, train, valid),
                 "epochs": epochs,
                 "optimizer": described(optimizer),
                 "lr": lr,
@@ -105,6 +102,19 @@ def fit(
             run.go_on_from(Checkpoint(checkpoint, settings))
         run.train()
     return history_of([r for t in trainers for r in t.records], run.seed, stacked)
+
+
+def _identity(
+    model: UncertainModel, train: TensorData | LoaderData, valid: TensorData | LoaderData | None
+) -> dict[str, Any]:
+    """Return what tells this model and these data from others."""
+    return {
+        "model": [type(model).__name__, len(model.independent())],
+        "weights": [[n, list(p.shape), str(p.dtype)] for n, p in model.named_parameters()],
+        "likelihood": repr(model.likelihood),
+        "data": train.identity(),
+        "validation": None if valid is None else valid.identity(),
+    }
 
 
 def _prepared(

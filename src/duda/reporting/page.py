@@ -1,0 +1,103 @@
+"""The page: sections of charts and pictures in one file that opens from disk, with no network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from duda.files import write_atomically
+from duda.reporting.pictures import Picture
+from duda.reporting.table import Row
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+__all__ = ["Chart", "Report", "Section", "Strip"]
+
+
+@dataclass(frozen=True, eq=False)
+class Chart:
+    """A figure, and the method that it is about, if it is about one."""
+
+    figure: Figure
+    method: str = ""
+    note: str = ""
+
+    @property
+    def json(self) -> str:
+        """The figure as JSON that cannot end the script it stands in."""
+        text: str = self.figure.to_json()
+        return text.replace("<", "\\u003c")
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Pictures that belong together."""
+
+    method: str
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """A question, how to read the answer, and the answer.
+
+    Args:
+        title: the question in few words.
+        reading: one sentence on how to read what follows.
+        charts: side by side, where there is room.
+        strips: rows of pictures.
+    """
+
+    title: str
+    reading: str
+    charts: Sequence[Chart] = ()
+    strips: Sequence[Strip] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What `duda.report` found: the table, and the sections below it.
+
+    Args:
+        title: the page's headline.
+        about: a line on the data and the methods.
+        colours: of the methods, in their order.
+        table: a row for each metric, with a cell for each method.
+        seeds: how many runs each number comes from.
+        sections: in the order of reading.
+    """
+
+    title: str
+    about: str
+    colours: dict[str, str]
+    table: Sequence[Row]
+    seeds: int
+    sections: Sequence[Section] = field(default_factory=list)
+
+    def html(self) -> str:
+        """Return the page, with everything it needs inside."""
+        from jinja2 import Environment, PackageLoader
+        from plotly.offline import get_plotlyjs
+
+        loader = PackageLoader("duda.reporting", package_path="")
+        environment = Environment(
+            loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
+        )
+        return environment.get_template("template.html").render(report=self, plotly=get_plotlyjs())
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page to `path`, whole or not at all.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        page = self.html()
+        return write_atomically(path, lambda file: _write(file, page))
+
+
+def _write(file: Path, page: str) -> None:
+    file.write_text(page, encoding="utf-8")

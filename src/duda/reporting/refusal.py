@@ -1,0 +1,49 @@
+"""The risk-coverage curve: what is gained by refusing the least sure examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from duda.evaluation import Selection
+from duda.reporting.theme import axis, blank, thinned
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+__all__ = ["risk_chart"]
+
+
+def risk_chart(
+    curves: Mapping[str, Selection], colours: Mapping[str, str], risk: str, percent: bool
+) -> Figure:
+    """Return the risk over the share accepted, a line for each method.
+
+    Args:
+        curves: by method.
+        colours: by method.
+        risk: what it is called.
+        percent: whether to show it as a share of 100.
+    """
+    from plotly.graph_objects import Scatter
+
+    digits = ".1%" if percent else ".3~g"
+    figure = blank(
+        axis("share accepted, the surest first", range=[0, 1.005], tickformat=".0%", dtick=0.2),
+        axis(risk, rangemode="tozero", tickformat="~%" if percent else "~g"),
+        height=380,
+    )
+    for method, curve in curves.items():
+        points = thinned(len(curve.coverages))
+        figure.add_trace(
+            Scatter(
+                x=curve.coverages[points].tolist(),
+                y=curve.risks[points].tolist(),
+                name=method,
+                mode="lines",
+                line={"color": colours[method], "width": 2.5},
+                hovertemplate=f"{method}<br>%{{x:.1%}} accepted<br>{risk} %{{y:{digits}}}"
+                "<extra></extra>",
+            )
+        )
+    return figure

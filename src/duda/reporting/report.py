@@ -1,0 +1,135 @@
+"""From predictions to a page: which questions can be asked of them, and the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from duda.checks import ArrayLike, as_tensor
+from duda.predictions import ClassPrediction, GaussianPrediction, Prediction
+from duda.reporting.bands import OneInput
+from duda.reporting.metrics import measure
+from duda.reporting.page import Report
+from duda.reporting.sections import (
+    bands_section,
+    calibration_section,
+    coverage_section,
+    galleries,
+    refusal_section,
+    separation_section,
+)
+from duda.reporting.table import Measured, rows
+from duda.reporting.theme import palette
+
+__all__ = ["report"]
+
+Foreign = Mapping[str, Prediction | Mapping[str, Prediction]]
+
+
+def report(
+    predictions: Mapping[str, Prediction],
+    y: ArrayLike,
+    *,
+    ood: Foreign | None = None,
+    inputs: Tensor | None = None,
+    ood_inputs: Tensor | None = None,
+    classes: Sequence[str] = (),
+    one_input: OneInput | None = None,
+    measured: Measured | None = None,
+    title: str = "How sure, and how right?",
+    about: str = "",
+) -> Report:
+    """Return a page on predictions of one or more methods for the same test examples.
+
+    Args:
+        predictions: by the name of the method.
+        y: labels `(N, *positions)`, or targets of the shape of the mean.
+        ood: for inputs from elsewhere: their name, and a prediction, one by method where there are
+            several.
+        inputs: the test pictures `(N, 1 or 3, H, W)` in [0, 1], to show some.
+        ood_inputs: the pictures from elsewhere.
+        classes: their names; numbers by default.
+        one_input: the curve to draw, for regression on one input.
+        measured: `measured[method][metric]`, a number for each seed, for the table; by default what
+            `measure` finds.
+        title: the page's headline.
+        about: a line below it.
+
+    Raises:
+        TypeError: if the predictions are not all of one kind that can be reported.
+        ValueError: if something does not fit.
+
+    >>> answer = ClassPrediction.from_probs([[0.9, 0.1], [0.2, 0.8]])
+    >>> [section.title for section in report({"net": answer}, [0, 1]).sections]
+    ['Is confidence deserved?', 'What does refusing gain?']
+    """
+    kind = _kind(predictions)
+    foreign_name, foreign = _foreign(predictions, ood)
+    if measured is None:
+        found = {m: measure(p, y, foreign.get(m)) for m, p in predictions.items()}
+        measured = {m: {name: [v] for name, v in each.items()} for m, each in found.items()}
+    colours = palette(predictions)
+    if kind is ClassPrediction:
+        sections = [calibration_section(predictions, y, colours)]  # type: ignore[arg-type]
+    else:
+        sections = [bands_section(one_input, colours)] if one_input is not None else []
+        sections.append(coverage_section(predictions, y, colours))  # type: ignore[arg-type]
+    if foreign:
+        sections.append(separation_section(predictions, foreign, foreign_name, colours))
+    sections.append(refusal_section(predictions, y, colours))
+    if kind is ClassPrediction:
+        sections += galleries(
+            predictions,  # type: ignore[arg-type]
+            as_tensor(y, "y"),
+            inputs,
+            "test pictures",
+            classes,
+        )
+        sections += galleries(foreign, None, ood_inputs, foreign_name, classes)  # type: ignore[arg-type]
+    seeds = max(len(values) for each in measured.values() for values in each.values())
+    return Report(title, about, colours, rows(measured), seeds, sections)
+
+
+def _kind(predictions: Mapping[str, Prediction]) -> type[Prediction]:
+    if not predictions:
+        raise ValueError("`predictions` is empty, expected a prediction for each method.")
+    for method, prediction in predictions.items():
+        if not isinstance(prediction, ClassPrediction | GaussianPrediction):
+            raise TypeError(
+                f"`predictions[{method!r}]` is a {type(prediction).__name__}, expected a "
+                "ClassPrediction or a GaussianPrediction."
+            )
+    kinds = {type(prediction) for prediction in predictions.values()}
+    sizes = {len(prediction) for prediction in predictions.values()}
+    if len(kinds) > 1 or len(sizes) > 1:
+        raise ValueError(
+            f"`predictions` holds {len(kinds)} kinds for {sorted(sizes)} examples, expected all of "
+            "one kind and for the same examples."
+        )
+    return kinds.pop()
+
+
+def _foreign(
+    predictions: Mapping[str, Prediction], ood: Foreign | None
+) -> tuple[str, dict[str, Prediction]]:
+    """Return the name of the inputs from elsewhere, and their predictions by method."""
+    if not ood:
+        return "", {}
+    if len(ood) > 1:
+        raise ValueError(f"`ood` names {len(ood)} sets, expected one: make a report for each.")
+    [(name, given)] = ood.items()
+    if isinstance(given, Prediction):
+        given = dict.fromkeys(predictions, given) if len(predictions) == 1 else {}
+    if set(given) != set(predictions):
+        raise ValueError(
+            f"`ood[{name!r}]` has predictions of {sorted(given)}, expected one for each of "
+            f"{sorted(predictions)}."
+        )
+    for method, prediction in given.items():
+        if type(prediction) is not type(predictions[method]):
+            raise ValueError(
+                f"`ood[{name!r}][{method!r}]` is a {type(prediction).__name__}, expected a "
+                f"{type(predictions[method]).__name__}, as for the test examples."
+            )
+    return name, {method: given[method] for method in predictions}

@@ -1,0 +1,176 @@
+"""The sections of the report: one question each, how to read the answer, and the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from duda import evaluation
+from duda.checks import ArrayLike, as_tensor
+from duda.predictions import ClassPrediction, GaussianPrediction, Prediction
+from duda.reporting.bands import OneInput, band_chart
+from duda.reporting.calibration import reliability_diagram
+from duda.reporting.intervals import coverage_chart
+from duda.reporting.page import Chart, Section, Strip
+from duda.reporting.pictures import extremes, is_pictures, pictures
+from duda.reporting.refusal import risk_chart
+from duda.reporting.separation import score_edges, score_histogram
+
+__all__ = [
+    "bands_section",
+    "calibration_section",
+    "coverage_section",
+    "galleries",
+    "refusal_section",
+    "separation_section",
+]
+
+_PICTURES = 8  # in a row
+
+
+def calibration_section(
+    predictions: Mapping[str, ClassPrediction], y: ArrayLike, colours: Mapping[str, str]
+) -> Section:
+    """Return the reliability diagrams, one for each method."""
+    charts = []
+    for method, prediction in predictions.items():
+        bins = evaluation.reliability(y=y, logits=prediction.log_probs)
+        figure = reliability_diagram(bins, colours[method])
+        charts.append(Chart(figure, method, f"ECE {bins.ece:.3f}"))
+    return Section(
+        "Is confidence deserved?",
+        "Each bar is the share of right answers among examples of like confidence; on the dashed "
+        "line confidence is deserved, below it the method is too sure. Below are the numbers of "
+        "examples; bars of fewer than 10 are pale, for they are mostly chance.",
+        charts,
+    )
+
+
+def bands_section(problem: OneInput, colours: Mapping[str, str]) -> Section:
+    """Return the bands over a function of one input, a chart for each method."""
+    return Section(
+        "What is known, and where does it end?",
+        "The line is the predicted mean, the bands are 1, 2 and 3 standard deviations about it; "
+        "dotted is the true function, dots are training data. On grey ground there were none, so "
+        "the bands should widen there.",
+        [
+            Chart(band_chart(problem, method, colours[method]), method)
+            for method in problem.predictions
+        ],
+    )
+
+
+def coverage_section(
+    predictions: Mapping[str, GaussianPrediction], y: ArrayLike, colours: Mapping[str, str]
+) -> Section:
+    """Return the chart of observed over promised coverage."""
+    curves = {m: evaluation.coverage(prediction, y) for m, prediction in predictions.items()}
+    return Section(
+        "Do intervals keep their promise?",
+        "An interval promised to hold a share of the true values should hold just that share: "
+        "lines below the dashed one are too sure, above it too cautious.",
+        [Chart(coverage_chart(curves, colours))],
+    )
+
+
+def separation_section(
+    predictions: Mapping[str, Prediction],
+    foreign: Mapping[str, Prediction],
+    name: str,
+    colours: Mapping[str, str],
+) -> Section:
+    """Return the histograms of the score for test examples and inputs from elsewhere."""
+    classes = isinstance(next(iter(predictions.values())), ClassPrediction)
+    edges = score_edges([p.score for p in (*predictions.values(), *foreign.values())])
+    unit = "entropy, nats" if classes else "standard deviation"
+    return Section(
+        "Is the unfamiliar noticed?",
+        f"Coloured is the uncertainty of test examples, grey that of inputs from elsewhere ({name})"
+        "; the less they overlap, the better. The vertical axis is stretched near zero, to show "
+        "what is rare.",
+        [
+            Chart(
+                score_histogram(
+                    predictions[method].score, foreign[method].score, edges, colours[method], unit
+                ),
+                method,
+            )
+            for method in predictions
+        ],
+    )
+
+
+def refusal_section(
+    predictions: Mapping[str, Prediction], y: ArrayLike, colours: Mapping[str, str]
+) -> Section:
+    """Return the risk-coverage curves."""
+    classes = isinstance(next(iter(predictions.values())), ClassPrediction)
+    curves = {m: _selection(prediction, y) for m, prediction in predictions.items()}
+    risk = "share of wrong answers" if classes else "mean squared error"
+    return Section(
+        "What does refusing gain?",
+        f"From right to left, the least sure examples are refused; the {risk} among the rest "
+        "should fall, and the lower the line the better. At the far left, chance rules.",
+        [Chart(risk_chart(curves, colours, risk, percent=classes))],
+    )
+
+
+def _selection(prediction: Prediction, y: ArrayLike) -> evaluation.Selection:
+    target = as_tensor(y, "y").cpu()
+    if isinstance(prediction, ClassPrediction):
+        return evaluation.selective(prediction.score, prediction.labels.cpu() != target)
+    if isinstance(prediction, GaussianPrediction):
+        error = prediction.mean.cpu().double() - target.double()
+        return evaluation.selective(prediction.score, error.square())
+    raise TypeError(f"a {type(prediction).__name__} has no loss to select by.")
+
+
+def galleries(
+    predictions: Mapping[str, ClassPrediction],
+    y: Tensor | None,
+    x: Tensor | None,
+    name: str,
+    classes: Sequence[str],
+) -> list[Section]:
+    """Return the sections of most and least uncertain pictures, if there are any."""
+    if x is None or not predictions or not is_pictures(x):
+        return []
+    first = next(iter(predictions.values()))
+    names = list(classes) or [str(label) for label in range(first.log_probs.shape[1])]
+    _check_pictures(first, x, names)
+    doubted, trusted = [], []
+    for method, prediction in predictions.items():
+        unsure, sure = extremes(prediction.score, _PICTURES)
+        doubted.append(Strip(method, pictures(x, prediction, unsure, names, y)))
+        trusted.append(Strip(method, pictures(x, prediction, sure, names, y)))
+    below = "Below each picture are its two highest probabilities"
+    own = y is not None
+    return [
+        Section(
+            f"Most uncertain: {name}",
+            f"{below}{'; a cross marks a wrong answer, with the right one' if own else ''}. "
+            f"{'Would you be sure of these?' if own else 'No class is right here, so doubt is.'}",
+            strips=doubted,
+        ),
+        Section(
+            f"Least uncertain: {name}",
+            f"{below}. "
+            + (
+                "These should be easy." if own else "No class is right here: confidence is a fault."
+            ),
+            strips=trusted,
+        ),
+    ]
+
+
+def _check_pictures(prediction: ClassPrediction, x: Tensor, classes: Sequence[str]) -> None:
+    if len(x) != len(prediction):
+        raise ValueError(
+            f"there are {len(x)} pictures for a prediction of {len(prediction)} examples, expected "
+            "one for each."
+        )
+    if len(classes) != prediction.log_probs.shape[1]:
+        raise ValueError(
+            f"`classes` has {len(classes)} names, expected {prediction.log_probs.shape[1]}."
+        )

@@ -1,0 +1,93 @@
+"""The score's histogram: does uncertainty keep familiar inputs apart from foreign ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from duda.reporting.theme import NEUTRAL, axis, blank, translucent
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+__all__ = ["score_edges", "score_histogram", "shares"]
+
+_BINS = 30
+
+
+def score_edges(scores: Sequence[Tensor]) -> Float[Tensor, "B+1"]:
+    """Return the edges of bins of equal width, from zero up, that hold all scores.
+
+    >>> score_edges([torch.tensor([0.0, 3.0])])[:3]
+    tensor([0.0000, 0.1000, 0.2000], dtype=torch.float64)
+    """
+    high = max(float(score.max()) for score in scores)
+    return torch.linspace(0, high or 1.0, _BINS + 1, dtype=torch.float64)
+
+
+def shares(score: Tensor, edges: Float[Tensor, "B+1"]) -> Float[Tensor, "B"]:
+    """Return the share of scores in each bin, which sum to one.
+
+    >>> shares(torch.tensor([0.0, 0.1, 1.0]), torch.tensor([0.0, 0.5, 1.0]).double())
+    tensor([0.6667, 0.3333], dtype=torch.float64)
+    """
+    values = score.flatten().double().cpu()
+    index = torch.bucketize(values, edges[1:-1].contiguous(), right=True)
+    return torch.bincount(index, minlength=len(edges) - 1) / float(values.numel())
+
+
+def score_histogram(
+    score: Tensor, ood: Tensor, edges: Float[Tensor, "B+1"], colour: str, unit: str
+) -> Figure:
+    """Return bars for the score of test examples, and a grey outline for that of other inputs."""
+    from plotly.graph_objects import Bar, Scatter
+
+    own, other = shares(score, edges).tolist(), shares(ood, edges).tolist()
+    # Most test examples are sure: the square root keeps the others in sight beside them.
+    ticks = _ticks(max(own + other))
+    figure = blank(
+        axis(unit, range=[0, float(edges[-1])], nticks=6),
+        axis(
+            "share of inputs",
+            tickvals=[math.sqrt(tick) for tick in ticks],
+            ticktext=[f"{100 * tick:g} %" for tick in ticks],
+            range=[0, 1.04 * math.sqrt(max(own + other))],
+        ),
+        height=320,
+    )
+    figure.update_layout(bargap=0)
+    figure.add_trace(
+        Bar(
+            x=((edges[1:] + edges[:-1]) / 2).tolist(),
+            y=[math.sqrt(value) for value in own],
+            customdata=own,
+            name="test",
+            marker={"color": translucent(colour, 0.85), "line": {"width": 0}},
+            hovertemplate="%{customdata:.1%} of test examples<extra></extra>",
+        )
+    )
+    figure.add_trace(
+        Scatter(
+            x=edges.tolist(),
+            y=[math.sqrt(value) for value in [*other, other[-1]]],
+            customdata=[*other, other[-1]],
+            name="from elsewhere",
+            line={"color": NEUTRAL, "shape": "hv", "width": 2.5},
+            fill="tozeroy",
+            fillcolor=translucent(NEUTRAL, 0.2),
+            mode="lines",
+            hovertemplate="%{customdata:.1%} of the inputs from elsewhere<extra></extra>",
+        )
+    )
+    return figure
+
+
+def _ticks(highest: float) -> list[float]:
+    """Return shares that are told apart on a square root's axis."""
+    known = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+    return [0.0, *(tick for tick in known if 0.01 * highest <= tick <= highest)]

@@ -1,0 +1,115 @@
+"""The table: a row for each metric, a cell for each method, the best of them marked."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from duda.reporting.metrics import METRICS, Metric
+
+__all__ = ["Cell", "Measured", "Row", "rows", "spread"]
+
+Measured = Mapping[str, Mapping[str, Sequence[float]]]
+
+_MOST_DECIMALS = 4
+_NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number over seeds, as text.
+
+    Args:
+        mean: or a dash where there is no number.
+        deviation: the standard deviation over seeds; empty for one seed.
+        best: whether no other method looks better.
+    """
+
+    mean: str
+    deviation: str
+    best: bool
+
+    def __str__(self) -> str:
+        return f"{self.mean} ± {self.deviation}" if self.deviation else self.mean
+
+
+@dataclass(frozen=True)
+class Row:
+    """A metric, and its cell for each method, in their order."""
+
+    metric: Metric
+    cells: tuple[Cell, ...]
+
+
+def spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean over seeds and the sample standard deviation, None for a single seed.
+
+    >>> spread([1.0, 3.0])
+    (2.0, 1.4142135623730951)
+    """
+    mean = math.fsum(values) / len(values) if _finite(values) else sum(values)
+    if len(values) == 1:
+        return mean, None
+    return mean, statistics.stdev(values) if _finite(values) else math.nan
+
+
+def rows(measured: Measured) -> list[Row]:
+    """Return the table of `measured[method][metric]`, one number for each seed.
+
+    Methods whose means look the same, to the digits shown, are all best.
+
+    >>> [row] = rows({"a": {"nll": [0.51]}, "b": {"nll": [0.25]}})
+    >>> [str(cell) for cell in row.cells], [cell.best for cell in row.cells]
+    (['0.510', '0.250'], [False, True])
+    """
+    named = {name: metric for name, metric in METRICS.items() if _anyone_has(name, measured)}
+    return [
+        _row(metric, [measured[method].get(name, ()) for method in measured])
+        for name, metric in named.items()
+    ]
+
+
+def _anyone_has(name: str, measured: Measured) -> bool:
+    return any(name in values for values in measured.values())
+
+
+def _row(metric: Metric, values: list[Sequence[float]]) -> Row:
+    spreads = [spread(each) if each else (math.nan, None) for each in values]
+    scale = 100.0 if metric.percent else 1.0
+    shown = [mean * scale for mean, _ in spreads]
+    decimals = 2 if metric.percent else _decimals(shown)
+    unit = " %" if metric.percent else ""
+    means = [_text(value, decimals) + (unit if not math.isnan(value) else "") for value in shown]
+    ranked = [index for index, (mean, _) in enumerate(spreads) if not math.isnan(mean)]
+    best = min(ranked, key=lambda index: metric.badness(spreads[index][0]), default=None)
+    cells = tuple(
+        Cell(
+            mean=text,
+            deviation="" if deviation is None else _text(deviation * scale, decimals),
+            best=best is not None and text == means[best],
+        )
+        for text, (_, deviation) in zip(means, spreads, strict=True)
+    )
+    return Row(metric, cells)
+
+
+def _decimals(values: Sequence[float]) -> int:
+    """Return how many decimals show three digits of the smallest value, within reason."""
+    sizes = [abs(value) for value in values if math.isfinite(value) and value != 0]
+    if not sizes:
+        return 2
+    return max(0, min(_MOST_DECIMALS, 2 - math.floor(math.log10(min(sizes)))))
+
+
+def _text(value: float, decimals: int) -> str:
+    if math.isnan(value):
+        return _NOTHING
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.{decimals}f}".replace("-", "−")
+
+
+def _finite(values: Sequence[float]) -> bool:
+    return all(math.isfinite(value) for value in values)

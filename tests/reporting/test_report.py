@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+import torch
+
+from duda import GaussianPrediction
+from duda.reporting import OneInput, report
+from tests.reporting.conftest import class_prediction, number_prediction
+
+
+class Page(HTMLParser):
+    """What a browser would load, and what stands in the page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.policy = ""
+        self.charts: list[dict] = []
+        self.texts: list[str] = []
+        self._inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.loads += [values[name] for name in ("src", "href", "data", "action") if name in values]
+        if values.get("http-equiv") == "Content-Security-Policy":
+            self.policy = values["content"]
+        self._inside = values.get("type") or tag
+
+    def handle_data(self, data):
+        if self._inside == "application/json":
+            self.charts.append(json.loads(data))
+        elif self._inside not in ("script", "style"):
+            self.texts.append(data)
+
+    def handle_endtag(self, tag):
+        self._inside = ""
+
+
+@pytest.fixture(scope="module")
+def page():
+    answers = {"one": class_prediction(0), "<b>two</b>": class_prediction(1)}
+    foreign = {"one": class_prediction(2, 20), "<b>two</b>": class_prediction(3, 20)}
+    made = report(
+        answers,
+        torch.arange(60) % 4,
+        ood={"noise": foreign},
+        inputs=torch.rand(60, 1, 8, 8),
+        ood_inputs=torch.rand(20, 1, 8, 8),
+        classes=("a", "b", "</script>", "d"),
+    )
+    return made, Page(made.html())
+
+
+def test_nothing_is_fetched(page):
+    _, html = page
+    assert html.loads
+    assert all(address.startswith("data:") for address in html.loads)
+    assert "default-src 'none'" in html.policy
+
+
+def test_every_section_stands_in_the_page_with_how_to_read_it(page):
+    made, html = page
+    text = " ".join(html.texts)
+    assert len(made.sections) == 7
+    for section in made.sections:
+        assert section.title in text
+        assert section.reading in text
+
+
+def test_every_chart_stands_in_the_page(page):
+    made, html = page
+    charts = [chart for section in made.sections for chart in section.charts]
+    assert len(html.charts) == len(charts) == 2 + 2 + 1
+    assert html.charts[0]["data"][0]["type"] == "bar"
+
+
+def test_names_are_text_and_no_markup(page):
+    _, html = page
+    assert any("<b>two</b>" in text for text in html.texts)
+    assert any("</script>" in text for text in html.texts)
+
+
+def test_it_is_written_whole(page, tmp_path):
+    made, _ = page
+    path = made.save(tmp_path / "deep" / "report.html")
+    assert path.read_text(encoding="utf-8") == made.html()
+    assert [file.name for file in path.parent.iterdir()] == ["report.html"]
+
+
+def test_one_method_takes_its_foreign_prediction_as_it_is(labels):
+    made = report({"one": class_prediction(0)}, labels, ood={"noise": class_prediction(1)})
+    assert "Is the unfamiliar noticed?" in [section.title for section in made.sections]
+
+
+def test_numbers_get_bands_and_coverage(targets):
+    x = torch.linspace(-1, 1, 60)[:, None]
+    problem = OneInput(x, {"one": number_prediction(1)}, (x, targets))
+    made = report({"one": number_prediction(0)}, targets, one_input=problem)
+    assert [section.title for section in made.sections] == [
+        "What is known, and where does it end?",
+        "Do intervals keep their promise?",
+        "What does refusing gain?",
+    ]
+
+
+def test_measured_numbers_of_several_seeds_are_shown(labels):
+    measured = {"one": {"nll": [1.0, 2.0]}}
+    made = report({"one": class_prediction(0)}, labels, measured=measured)
+    assert made.seeds == 2
+    assert str(made.table[0].cells[0]) == "1.50 ± 0.71"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"predictions": {}}, "`predictions` is empty"),
+        ({"predictions": {"a": class_prediction(0), "b": number_prediction(0)}}, "2 kinds"),
+        ({"predictions": {"a": class_prediction(0), "b": class_prediction(0, 9)}}, "same examples"),
+        ({"ood": {"x": class_prediction(1), "y": class_prediction(1)}}, "names 2 sets"),
+        ({"ood": {"x": {"b": class_prediction(1)}}}, r"predictions of \['b'\]"),
+        ({"ood": {"x": number_prediction(1)}}, "expected a ClassPrediction"),
+        ({"inputs": torch.zeros(9, 1, 8, 8)}, "9 pictures for a prediction of 60"),
+        ({"inputs": torch.zeros(60, 1, 8, 8), "classes": ("a", "b")}, "has 2 names, expected 4"),
+    ],
+)
+def test_what_does_not_fit_gets_a_sentence(labels, change, message):
+    arguments = {"predictions": {"a": class_prediction(0)}, "y": labels} | change
+    with pytest.raises(ValueError, match=message):
+        report(**arguments)
+
+
+def test_what_is_no_prediction_is_refused(labels):
+    with pytest.raises(TypeError, match="is a Tensor, expected a ClassPrediction"):
+        report({"a": torch.zeros(60, 4)}, labels)
+
+
+def test_several_outputs_are_reported():
+    answer = GaussianPrediction(torch.zeros(20, 3), torch.ones(20, 3))
+    made = report({"a": answer}, torch.zeros(20, 3), ood={"far": answer})
+    assert made.table[0].metric.label == "RMSE"
