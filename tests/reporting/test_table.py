@@ -38,7 +38,7 @@ def test_the_best_is_marked(metric, values, expected):
 @pytest.mark.parametrize(
     ("metric", "values", "expected"),
     [
-        ("accuracy", (0.97865, 1.0), ["97.86 %", "100.00 %"]),
+        ("accuracy", (0.97868, 1.0), ["97.87 %", "100.00 %"]),
         ("nll", (0.0198, 0.5), ["0.0198", "0.5000"]),
         ("rmse", (123.456, 98.7654), ["123.5", "98.8"]),
         ("nll", (-0.25, 1.5), ["−0.250", "1.500"]),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import duda
@@ -18,6 +21,24 @@ def noisy() -> nn.Module:
     """Return a network with all that an epoch can change: weights, buffers, random numbers."""
     return nn.Sequential(
         nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 2)
+    )
+
+
+class Residual(nn.Module):
+    """A network with a forward pass of its own, which uses a layer twice."""
+
+    def __init__(self, scale: float = 0.5) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 3), nn.Linear(3, 2)
+        self.norm, self.scale = nn.LayerNorm(3), scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(x + self.scale * F.relu(self.first(self.norm(self.first(x)))))
+
+
+def convolutional() -> nn.Module:
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2)
     )
 
 
@@ -51,6 +72,15 @@ def dropping() -> duda.UncertainModel:
 
 def ensemble(network: Callable[[], nn.Module] = mlp, members: int = 3) -> duda.UncertainModel:
     return seeded_model(lambda: duda.DeepEnsemble(network, duda.Gaussian(), members))
+
+
+def double_ensemble(
+    network: Callable[[], nn.Module], likelihood: Any = None, members: int = 4
+) -> duda.UncertainModel:
+    """Return an ensemble in float64."""
+    likelihood = likelihood or duda.Gaussian()
+    make = functools.partial(duda.DeepEnsemble, network, likelihood, members)
+    return seeded_model(make, dtype=torch.float64)
 
 
 def values(model: nn.Module) -> dict[str, Tensor]:

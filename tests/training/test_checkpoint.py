@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch import nn
+from torch.utils.data import BatchSampler, DataLoader, TensorDataset
 
 import duda
 from duda.training.checkpoint import Checkpoint
-from duda.training.trees import flatten, unflatten
 from tests.training.killed import CASES, train
 from tests.training.models import (
     dropping,
@@ -145,11 +145,27 @@ def test_every_epoch_is_a_place_to_go_on_from(
     assert history.best_epochs == expected.best_epochs
 
 
-@pytest.mark.parametrize("own", [False, True])
-def test_loaders_go_on_too(own: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class OwnBatches(BatchSampler):
+    """Batches in an order that their own generator decides."""
+
+    def __init__(self, generator: torch.Generator | None) -> None:
+        self.generator = generator
+
+    def __len__(self) -> int:
+        return 5
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = torch.randperm(50, generator=self.generator)
+        yield from (rows.tolist() for rows in order.split(10))
+
+
+@pytest.mark.parametrize("kind", ["plain", "generator", "batch sampler"])
+def test_loaders_go_on_too(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def loader() -> DataLoader[Any]:
-        generator = torch.Generator().manual_seed(3) if own else None
+        generator = None if kind == "plain" else torch.Generator().manual_seed(3)
         data = TensorDataset(*regression())
+        if kind == "batch sampler":
+            return DataLoader(data, batch_sampler=OwnBatches(generator))
         return DataLoader(data, 16, shuffle=True, generator=generator)
 
     whole = dropping()
@@ -158,6 +174,28 @@ def test_loaders_go_on_too(own: bool, tmp_path: Path, monkeypatch: pytest.Monkey
         dropping, tmp_path / "run", monkeypatch, data=loader, epochs=4, seed=0
     )
     assert same(values(found), values(whole))
+
+
+class Addressed(nn.Tanh):
+    """A layer that tells of an object without a name of its own."""
+
+    def extra_repr(self) -> str:
+        return f"by {object()}"
+
+
+def test_an_address_in_a_networks_text_is_no_other_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = []
+
+    def build() -> duda.UncertainModel:
+        model = plain(lambda: nn.Sequential(nn.Linear(3, 8), Addressed(), nn.Linear(8, 2)))
+        texts.append(re.search(r"at 0x(\w+)", repr(model)))
+        return model
+
+    cut_off_each_epoch(build, tmp_path / "run", monkeypatch, epochs=2, seed=0)
+    assert len(texts) >= 2
+    assert all(texts)
 
 
 def test_a_seed_that_was_drawn_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,6 +259,14 @@ def test_a_finished_run_returns_at_once(model: str, tmp_path: Path) -> None:
         ({"model": ensemble()}, "its model is"),
         ({"model": plain(lambda: nn.Linear(3, 2))}, "its weights is"),
         ({"model": duda.Deterministic(mlp(), duda.Gaussian(floor=0.1))}, "its likelihood is"),
+        (
+            {"model": plain(lambda: nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)))},
+            r"its network is .*Tanh\(\).*, here it is .*ReLU\(\)",
+        ),
+        (
+            {"model": plain(lambda: nn.Sequential(nn.Linear(3, 9), nn.Tanh(), nn.Linear(9, 2)))},
+            r"its weights is .*network.0.weight.*\[8, 3\].*, here it is .*\[9, 3\]",
+        ),
     ],
 )
 def test_another_run_is_told(changes: dict[str, Any], what: str, tmp_path: Path) -> None:
@@ -289,25 +335,6 @@ def test_a_state_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="`checkpoint` cannot hold a object"):
         duda.fit(plain(), regression(), epochs=1, optimizer=Odd, checkpoint=tmp_path / "run")
     assert not list(tmp_path.iterdir())
-
-
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
-TREES = st.recursive(
-    LEAVES,
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.lists(inner, max_size=3).map(tuple)
-        | st.dictionaries(st.text() | st.integers(), inner, max_size=3)
-    ),
-    max_leaves=10,
-)
-
-
-@given(TREES)
-def test_trees_come_back(tree: Any) -> None:
-    tensors: dict[str, Tensor] = {}
-    assert repr(unflatten(flatten(tree, tensors), tensors)) == repr(tree)
-    assert not tensors
 
 
 @pytest.mark.parametrize(

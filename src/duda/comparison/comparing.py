@@ -118,7 +118,8 @@ class Comparison:
         parts = [f"{train:,} training and {test:,} test examples"]
         if self.foreign:
             parts.append(f"{len(self.foreign[0]):,} inputs from elsewhere ({self.foreign[1]})")
-        parts.append(f"the same network for all methods, {self.plan.epochs} epochs each")
+        epochs = "1 epoch" if self.plan.epochs == 1 else f"{self.plan.epochs} epochs"
+        parts.append(f"the same network for all methods, {epochs} of training each")
         seeds = len({each.seed for each in self.runs})
         if seeds > 1:
             parts.append("charts and pictures show the first seed")

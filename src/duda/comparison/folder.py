@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from duda.files import write_atomically
 
 __all__ = ["writable"]
 
@@ -22,10 +21,21 @@ def writable(folder: str | os.PathLike[str]) -> Iterator[Path]:
     place = Path(folder)
     made = [each for each in (place, *place.parents) if not each.exists()]
     try:
-        probe = write_atomically(place / ".duda-probe", lambda file: None)
-        probe.unlink()
+        _try_to_write(place)
         yield place
     finally:
         for each in made:
             if each.is_dir() and not any(each.iterdir()):
                 each.rmdir()
+
+
+def _try_to_write(place: Path) -> None:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            return
+    except OSError as error:
+        raise OSError(
+            f"cannot write to `{place}` ({error.strerror or error}): choose another folder with "
+            "`--out`."
+        ) from error

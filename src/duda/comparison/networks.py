@@ -39,7 +39,7 @@ _BY_NAME = {
     "uci:power-plant": Recipe(epochs=30, lr=1e-3, batch_size=64),
 }
 _CLASSES = Recipe(epochs=40, lr=1e-3, batch_size=64)
-_NUMBERS = Recipe(epochs=200, lr=4e-3, batch_size=32)
+_NUMBERS = Recipe(epochs=300, lr=1e-3, batch_size=32)
 
 
 def recipe(split: Split) -> Recipe:

@@ -108,8 +108,7 @@ class Prediction(ABC):
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the prediction to `path` as safetensors, whole or not at all."""
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         tensors = {name: value.detach().cpu() for name, value in self._tensors().items()}
         # The format refuses gaps, and two names for the same memory.
@@ -117,14 +116,8 @@ class Prediction(ABC):
             name: value.clone(memory_format=torch.contiguous_format)
             for name, value in tensors.items()
         }
-
-        def write(file: Path) -> None:
-            try:
-                save_file(whole, file, FORMAT | {"kind": type(self).__name__})
-            except SafetensorError as error:
-                raise OSError(str(error)) from error
-
-        return write_atomically(path, write)
+        content = save(whole, FORMAT | {"kind": type(self).__name__})
+        return write_atomically(path, lambda file: _write_bytes(file, content))
 
 
 def _chosen(index: Any, count: int) -> slice | Tensor:
@@ -185,3 +178,8 @@ def check_no_nan(value: Tensor, name: str) -> None:
             f"`{name}` has {nans} NaN of {value.numel()} values: check the network's weights and "
             "inputs."
         )
+
+
+def _write_bytes(file: Path, content: bytes) -> None:
+    # Not safetensors' own writing: killed, it leaves a file with a name of its own behind.
+    file.write_bytes(content)

@@ -1,9 +1,9 @@
 """The report: one page that shows how sure predictions are, and how far that can be trusted."""
 
 from duda.reporting.bands import OneInput
+from duda.reporting.building import report
 from duda.reporting.metrics import METRICS, Metric, measure
 from duda.reporting.page import Report
-from duda.reporting.report import report
 from duda.reporting.table import Cell, Row, rows, spread
 
 __all__ = [

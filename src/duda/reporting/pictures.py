@@ -54,7 +54,7 @@ def data_uri(picture: Float[Tensor, "C H W"]) -> str:
     """Return the picture, grey or in colours, with values in [0, 1], as a PNG inside a text."""
     from PIL import Image
 
-    levels = (picture.double().clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+    levels = (picture.double() * 255).round().to(torch.uint8).cpu()
     array = (levels[0] if len(levels) == 1 else levels.permute(1, 2, 0).contiguous()).numpy()
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG", optimize=True)

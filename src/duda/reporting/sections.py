@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from duda import evaluation
-from duda.checks import ArrayLike, as_tensor
+from duda.checks import ArrayLike, as_tensor, check_finite
 from duda.predictions import ClassPrediction, GaussianPrediction, Prediction
 from duda.reporting.bands import OneInput, band_chart
 from duda.reporting.calibration import reliability_diagram
@@ -83,7 +83,7 @@ def separation_section(
     """Return the histograms of the score for test examples and inputs from elsewhere."""
     classes = isinstance(next(iter(predictions.values())), ClassPrediction)
     edges = score_edges([p.score for p in (*predictions.values(), *foreign.values())])
-    unit = "entropy, nats" if classes else "standard deviation"
+    unit = "entropy (nats)" if classes else "standard deviation"
     return Section(
         "Is the unfamiliar noticed?",
         f"Coloured is the uncertainty of test examples, grey that of inputs from elsewhere ({name})"
@@ -129,16 +129,19 @@ def _selection(prediction: Prediction, y: ArrayLike) -> evaluation.Selection:
 def galleries(
     predictions: Mapping[str, ClassPrediction],
     y: Tensor | None,
-    x: Tensor | None,
+    x: ArrayLike | None,
     name: str,
     classes: Sequence[str],
 ) -> list[Section]:
     """Return the sections of most and least uncertain pictures, if there are any."""
-    if x is None or not predictions or not is_pictures(x):
+    if x is None or not predictions:
+        return []
+    x = as_tensor(x, "inputs")
+    if not is_pictures(x):
         return []
     first = next(iter(predictions.values()))
     names = list(classes) or [str(label) for label in range(first.log_probs.shape[1])]
-    _check_pictures(first, x, names)
+    _check_pictures(first, x)
     doubted, trusted = [], []
     for method, prediction in predictions.items():
         unsure, sure = extremes(prediction.score, _PICTURES)
@@ -164,13 +167,20 @@ def galleries(
     ]
 
 
-def _check_pictures(prediction: ClassPrediction, x: Tensor, classes: Sequence[str]) -> None:
+def _check_pictures(prediction: ClassPrediction, x: Tensor) -> None:
+    if prediction.log_probs.ndim > 2:
+        raise ValueError(
+            f"the pictures' predictions have shape {tuple(prediction.log_probs.shape)}, expected "
+            "(N, C): leave the pictures out where each position has a class."
+        )
     if len(x) != len(prediction):
         raise ValueError(
             f"there are {len(x)} pictures for a prediction of {len(prediction)} examples, expected "
             "one for each."
         )
-    if len(classes) != prediction.log_probs.shape[1]:
+    check_finite(x, "the pictures")
+    low, high = float(x.min()), float(x.max())
+    if low < 0 or high > 1:
         raise ValueError(
-            f"`classes` has {len(classes)} names, expected {prediction.log_probs.shape[1]}."
+            f"the pictures lie in [{low:.4g}, {high:.4g}], expected [0, 1]: scale them."
         )

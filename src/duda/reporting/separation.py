@@ -38,7 +38,7 @@ def shares(score: Tensor, edges: Float[Tensor, "B+1"]) -> Float[Tensor, "B"]:
     """
     values = score.flatten().double().cpu()
     index = torch.bucketize(values, edges[1:-1].contiguous(), right=True)
-    return torch.bincount(index, minlength=len(edges) - 1) / float(values.numel())
+    return torch.bincount(index, minlength=len(edges) - 1).double() / values.numel()
 
 
 def score_histogram(

@@ -56,7 +56,7 @@ def blank(x: dict[str, Any], y: dict[str, Any], height: int = 300) -> Figure:
     figure.update_layout(
         template="none",
         height=height,
-        margin={"l": 8, "r": 12, "t": 8, "b": 8},
+        margin={"l": 8, "r": 24, "t": 8, "b": 8},
         font={"size": 13, "family": "system-ui, sans-serif"},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",

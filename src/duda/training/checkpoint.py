@@ -7,6 +7,7 @@ import os
 import re
 import zlib
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,10 @@ class Checkpoint:
         found = json.loads(content)
         for name, value in self.settings.items():
             if found["settings"].get(name) != value:
+                there, here = _difference(found["settings"].get(name), value)
                 raise ValueError(
-                    f"`checkpoint` {self.path} is of another run: its {name} is "
-                    f"{_short(found['settings'].get(name))}, here it is {_short(value)}: give "
-                    "another path, or delete it to start again."
+                    f"`checkpoint` {self.path} is of another run: its {name} is {there}, here it "
+                    f"is {here}: give another path, or delete it to start again."
                 )
         state: dict[str, Any] = unflatten(found["state"], tensors)
         return state
@@ -117,6 +118,12 @@ def _checksum(content: str, tensors: Mapping[str, Tensor]) -> str:
     return f"{total:08x}"
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _difference(one: Any, other: Any) -> tuple[str, str]:
+    """Return two settings that differ as text; of long lists the first items that differ."""
+    texts = json.dumps(one), json.dumps(other)
+    if max(map(len, texts)) <= 80:
+        return texts
+    if isinstance(one, list) and isinstance(other, list):
+        return _difference(*next(pair for pair in zip_longest(one, other) if pair[0] != pair[1]))
+    first, second = (text if len(text) <= 80 else f"{text[:77]}..." for text in texts)
+    return first, second

@@ -155,8 +155,10 @@ def _ready(
 @contextmanager
 def _generators_at(loader: DataLoader[Any], member: int, epoch: int) -> Iterator[None]:
     """Start the DataLoader's own generators from their first seed, the member and the epoch."""
-    samplers = (loader, loader.sampler, getattr(loader.batch_sampler, "sampler", None))
-    found = {id(g): g for g in (getattr(s, "generator", None) for s in samplers) if g is not None}
+    batches = loader.batch_sampler
+    owners = (loader, loader.sampler, batches, getattr(batches, "sampler", None))
+    each = (getattr(owner, "generator", None) for owner in owners)
+    found = {id(g): g for g in each if isinstance(g, torch.Generator)}
     before = [(generator, generator.get_state()) for generator in found.values()]
     try:
         for generator, _ in before:

@@ -6,8 +6,10 @@ import warnings
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from duda.likelihoods import Likelihood
 from duda.methods import UncertainModel
 from duda.training.data import LoaderData, TensorData
 from duda.training.optimizers import ELEMENTWISE, OptimizerFactory, make_optimizer
@@ -84,8 +86,10 @@ def obstacle(
         return "`model` has no members that train one without the other"
     if not isinstance(data, TensorData):
         return "`data` is no pair of tensors"
-    if any(type(part).loss is not UncertainModel.loss for part in parts):
-        return f"{type(parts[0]).__name__} has a loss of its own"
+    for owner in (owner for part in parts for owner in (part, part.likelihood)):
+        # The step calls neither: it takes the likelihood's unchecked formula.
+        if getattr(owner.loss, "__func__", None) not in (UncertainModel.loss, Likelihood.loss):
+            return f"{type(owner).__name__} has a loss of its own"
     if any(not _alike(parts[0], part) for part in parts[1:]):
         return "the members differ in structure"
     names = [name for name, _ in parts[0].named_parameters(remove_duplicate=False)]
@@ -99,11 +103,40 @@ def obstacle(
         return "some weights require no gradient"
     if any(True for part in parts for _ in part.buffers()):
         return "the network has buffers, such as those of BatchNorm"
-    made = make_optimizer(optimizer, lr, parts[0].parameters())
-    groups = made.param_groups
-    if type(made) not in ELEMENTWISE or len(groups) > 1:
-        return f"{type(made).__name__} is not known to treat each weight alone and alike"
-    return _failure(parts, data)
+    if any(_hooked(part) for part in parts):
+        return "the network or a weight has hooks"
+    stacked = stack(parts)
+    made = [
+        make_optimizer(optimizer, lr, each) for each in (parts[0].parameters(), stacked.values())
+    ]
+    if not _elementwise(made[0], made[1], len(stacked)):
+        return f"{type(made[0]).__name__} is not known to treat each weight alone and alike"
+    return _failure(parts, stacked, data)
+
+
+def _hooked(part: nn.Module) -> bool:
+    """Return whether a call or a gradient of the member does more than the modules say.
+
+    Stacked weights are new tensors, and only the first member is called.
+    """
+    modules = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    weights = ("_backward_hooks", "_post_accumulate_grad_hooks")
+    return any(getattr(m, name) for m in part.modules() for name in modules) or any(
+        getattr(weight, name) for weight in part.parameters() for name in weights
+    )
+
+
+def _elementwise(single: Optimizer, stacked: Optimizer, weights: int) -> bool:
+    """Return whether both optimizers do the same to every weight, and nothing besides."""
+    for made in (single, stacked):
+        hooked = made._optimizer_step_pre_hooks or made._optimizer_step_post_hooks
+        if type(made) not in ELEMENTWISE or hooked or "step" in vars(made):
+            return False
+        if [len(group["params"]) for group in made.param_groups] != [weights]:
+            return False
+    # An optimizer made by the weights' shapes has other settings for stacked ones.
+    one, other = ({**made.param_groups[0], "params": None} for made in (single, stacked))
+    return one == other
 
 
 def _alike(one: nn.Module, other: nn.Module) -> bool:
@@ -126,8 +159,7 @@ def _settings_alike(one: nn.Module, other: nn.Module) -> bool:
         {name: value for name, value in vars(module).items() if name not in vars(nn.Module())}
         for module in (one, other)
     )
-    hooked = any(m._forward_hooks or m._forward_pre_hooks for m in (one, other))
-    return not hooked and a.keys() == b.keys() and all(_equal(a[name], b[name]) for name in a)
+    return a.keys() == b.keys() and all(_equal(a[name], b[name]) for name in a)
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -146,9 +178,10 @@ def _equal(a: Any, b: Any) -> bool:
     return frozen is not None and frozen.frozen and bool(a == b)
 
 
-def _failure(parts: list[UncertainModel], data: TensorData) -> str | None:
+def _failure(
+    parts: list[UncertainModel], weights: dict[str, Tensor], data: TensorData
+) -> str | None:
     """Return why a step on two examples fails in training mode, if it does."""
-    weights = stack(parts)
     rows = torch.arange(min(2, len(data.x))).expand(len(parts), -1).to(data.x.device)
     modes = [(module, module.training) for module in parts[0].modules()]
     try:

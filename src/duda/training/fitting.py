@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -111,6 +112,8 @@ def _identity(
     return {
         "model": [type(model).__name__, len(model.independent())],
         "weights": [[n, list(p.shape), str(p.dtype)] for n, p in model.named_parameters()],
+        # Layers without weights too: where they differ it is another run. No addresses.
+        "network": re.sub(r" at 0x[0-9a-f]+", "", repr(model)).splitlines(),
         "likelihood": repr(model.likelihood),
         "data": train.identity(),
         "validation": None if valid is None else valid.identity(),

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from torch import Tensor
-
-from duda.checks import ArrayLike, as_tensor
+from duda.checks import ArrayLike, as_tensor, check_same_shape, nearest
 from duda.predictions import ClassPrediction, GaussianPrediction, Prediction
 from duda.reporting.bands import OneInput
-from duda.reporting.metrics import measure
+from duda.reporting.metrics import METRICS, measure
 from duda.reporting.page import Report
 from duda.reporting.sections import (
     bands_section,
@@ -32,8 +30,8 @@ def report(
     y: ArrayLike,
     *,
     ood: Foreign | None = None,
-    inputs: Tensor | None = None,
-    ood_inputs: Tensor | None = None,
+    inputs: ArrayLike | None = None,
+    ood_inputs: ArrayLike | None = None,
     classes: Sequence[str] = (),
     one_input: OneInput | None = None,
     measured: Measured | None = None,
@@ -69,6 +67,10 @@ def report(
     if measured is None:
         found = {m: measure(p, y, foreign.get(m)) for m, p in predictions.items()}
         measured = {m: {name: [v] for name, v in each.items()} for m, each in found.items()}
+    measured = _measured(predictions, measured)
+    _check_classes(predictions, classes)
+    if one_input is not None:
+        _check_curve(predictions, one_input)
     colours = palette(predictions)
     if kind is ClassPrediction:
         sections = [calibration_section(predictions, y, colours)]  # type: ignore[arg-type]
@@ -92,6 +94,11 @@ def report(
 
 
 def _kind(predictions: Mapping[str, Prediction]) -> type[Prediction]:
+    if not isinstance(predictions, Mapping):
+        raise TypeError(
+            f"`predictions` is a {type(predictions).__name__}, expected predictions by the name of "
+            "their method, such as `{'mc-dropout': answer}`."
+        )
     if not predictions:
         raise ValueError("`predictions` is empty, expected a prediction for each method.")
     for method, prediction in predictions.items():
@@ -133,3 +140,50 @@ def _foreign(
                 f"{type(predictions[method]).__name__}, as for the test examples."
             )
     return name, {method: given[method] for method in predictions}
+
+
+def _measured(predictions: Mapping[str, Prediction], measured: Measured) -> Measured:
+    """Return the numbers in the order of the predictions, if they are of the same methods."""
+    _check_methods(predictions, measured, "measured")
+    for method, numbers in measured.items():
+        for name, values in numbers.items():
+            if name not in METRICS:
+                raise ValueError(nearest(name, METRICS, "metric"))
+            if not values:
+                raise ValueError(
+                    f"`measured[{method!r}][{name!r}]` is empty, expected a number for each seed."
+                )
+    if not any(measured.values()):
+        raise ValueError("`measured` has no numbers, expected at least one metric.")
+    return {method: measured[method] for method in predictions}
+
+
+def _check_curve(predictions: Mapping[str, Prediction], one_input: OneInput) -> None:
+    _check_methods(predictions, one_input.predictions, "one_input.predictions")
+    for method, prediction in one_input.predictions.items():
+        if not isinstance(prediction, GaussianPrediction):
+            raise ValueError(
+                f"`one_input.predictions[{method!r}]` is a {type(prediction).__name__}, expected a "
+                "GaussianPrediction."
+            )
+        name = f"one_input.predictions[{method!r}].mean"
+        check_same_shape(prediction.mean, name, (len(one_input.x), 1), "`one_input.x`")
+
+
+def _check_methods(
+    predictions: Mapping[str, Prediction], given: Mapping[str, object], name: str
+) -> None:
+    if set(given) != set(predictions):
+        raise ValueError(
+            f"`{name}` is for {sorted(given)}, expected the methods of `predictions`: "
+            f"{sorted(predictions)}."
+        )
+
+
+def _check_classes(predictions: Mapping[str, Prediction], classes: Sequence[str]) -> None:
+    for prediction in predictions.values():
+        if not classes or not isinstance(prediction, ClassPrediction):
+            continue
+        count = prediction.log_probs.shape[1]
+        if len(classes) != count:
+            raise ValueError(f"`classes` has {len(classes)} names, expected {count}.")

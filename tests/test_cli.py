@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import duda
+from duda.cli import app
+
+QUICK = ("compare", "--data", "two-moons", "--methods", "deterministic,mc-dropout", "--epochs", "1")
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def command(*arguments: object) -> list[str]:
+    start = "from duda.cli import main; main()"
+    return [sys.executable, "-c", start, *(str(argument) for argument in arguments)]
+
+
+def test_compare_prints_a_table_and_writes_everything(tmp_path):
+    result = run(*QUICK, "--seeds", 2, "--out", tmp_path / "new")
+    assert result.exit_code == 0, result.output
+    for text in ("deterministic", "mc-dropout", "Accuracy", "NLL", "Brier", "ECE", "AUROC", "±"):
+        assert text in result.stdout
+    assert str(tmp_path / "new" / "report.html") in result.stdout.replace("\n", "")
+    assert "1 of 4: deterministic, seed 0" in result.stderr
+    names = {path.name for path in (tmp_path / "new").iterdir()}
+    assert names == {"report.html", "results.json", "predictions"}
+    results = json.loads((tmp_path / "new" / "results.json").read_text())
+    assert list(results["methods"]) == ["deterministic", "mc-dropout"]
+    assert results["training"]["epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--data", "digit"), "did you mean 'digits'"),
+        (("--data", "uci:concret"), "did you mean 'uci:concrete'"),
+        (("--methods", "deep-ensembl"), "did you mean 'deep-ensemble'"),
+        (("--ood", "cubic"), "choose a data set of the same shape"),
+        (("--seeds", "0"), "`seeds` is 0"),
+        (("--seeds", "-2"), "`seeds` is -2"),
+        (("--epochs", "0"), "`epochs` is 0"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_code_2_and_leaves_nothing(tmp_path, arguments, message):
+    result = run(*QUICK, *arguments, "--out", tmp_path / "new")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert result.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_data_says_where_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("DUDA_DATA", str(tmp_path / "nowhere"))
+    result = run("compare", "--data", "mnist", "--out", tmp_path / "new")
+    assert result.exit_code == 2
+    assert "nowhere" in result.stderr
+    assert "https://" in result.stderr
+    assert "download" in result.stderr
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_folder_that_cannot_be_written_is_found_before_training(tmp_path, place):
+    (tmp_path / "file").write_text("mine")
+    ended = subprocess.run(
+        command(*QUICK, "--out", tmp_path / place), capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 2
+    assert "cannot write" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "1 of 2" not in ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_interrupt_ends_quietly_and_leaves_nothing(tmp_path):
+    process = subprocess.Popen(
+        command(*QUICK, "--epochs", 100_000, "--out", tmp_path / "new"),
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert process.stderr is not None
+    assert "1 of 2" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in rest
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_and_version_say_what_there_is():
+    assert run("--version").stdout == f"duda {duda.__version__}\n"
+    assert "compare" in run("--help").stdout
+    assert "--seeds" in run("compare", "--help").stdout
