@@ -10,6 +10,7 @@ WORKERS ?= 2
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
+	@echo "making .venv: this takes some minutes, once"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	@touch $(READY)

@@ -94,13 +94,13 @@ def in_units(split: Split, y: Tensor) -> Tensor:
 
 @contextmanager
 def _threads_for(split: Split) -> Iterator[None]:
-    """Compute on one thread where examples are small: there is too little work to share.
+    """Compute on one thread where examples are small, or where there are but two to share the work.
 
-    Beside another busy process, threads that wait for each other at each operation made such
-    training many times slower.
+    The gain is small there, and the loss great: beside one other busy process, two threads that
+    wait for each other at each operation took ten times as long to train on MNIST as one.
     """
     threads = torch.get_num_threads()
-    if split.train[0][0].numel() < _SMALL:
+    if threads == 2 or split.train[0][0].numel() < _SMALL:
         torch.set_num_threads(1)
     try:
         yield

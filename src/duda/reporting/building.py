@@ -148,7 +148,7 @@ def _measured(predictions: Mapping[str, Prediction], measured: Measured) -> Meas
     for method, numbers in measured.items():
         for name, values in numbers.items():
             if name not in METRICS:
-                raise ValueError(nearest(name, METRICS, "metric"))
+                raise ValueError(f"`measured[{method!r}]`: {nearest(name, METRICS, 'metric')}")
             if not values:
                 raise ValueError(
                     f"`measured[{method!r}][{name!r}]` is empty, expected a number for each seed."
