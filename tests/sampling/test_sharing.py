@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 
 import pytest
@@ -134,3 +135,20 @@ def test_only_what_random_calls_read_is_kept() -> None:
         if getattr(value, "kept", None) is not None and value.kept.data_ptr() != x.data_ptr()
     }
     assert 0 < sum(kept.values()) <= 64 * 4 * 4  # the pooled features, not the maps
+
+
+def test_what_was_kept_goes_with_the_prediction() -> None:
+    model = duda.MCDropout(Trunk("functions"), duda.Categorical(), samples=10)
+    x = torch.randn(ROWS, 1, 8, 8)
+    model.predict(x, seed=0)
+    gc.collect()
+    flags = gc.get_debug()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        model.predict(x, seed=0)
+        gc.collect()
+        left = [tuple(item.shape) for item in gc.garbage if isinstance(item, Tensor)]
+    finally:
+        gc.set_debug(flags)
+        gc.garbage.clear()
+    assert left == []  # nothing that waits for the collector of cycles

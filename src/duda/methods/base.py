@@ -16,7 +16,7 @@ from duda.predictions import Prediction
 from duda.progress import progress
 from duda.sampling import preserved
 
-__all__ = ["UncertainModel"]
+__all__ = ["UncertainModel", "check_count", "check_network"]
 
 
 class UncertainModel(nn.Module, ABC):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 from torch import Tensor, nn
 
@@ -38,7 +39,7 @@ class MCDropout(UncertainModel):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return one draw of raw outputs, in training and in eval mode."""
-        with HiddenDropout():
+        with nullcontext() if self.training else HiddenDropout():
             outputs: Tensor = self.network(x)
         return outputs
 

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from duda.sampling.generators import random_state
 from duda.sampling.nested import rebuilt, tensors
-from duda.sampling.values import Value, storage_of
+from duda.sampling.values import Storage, Value, storage_of
 from duda.sampling.writes import written
 
 __all__ = ["Memory", "Restart"]
@@ -65,7 +65,7 @@ class Memory(TorchFunctionMode):
     def _forget(self) -> None:
         self._results: dict[Hashable, tuple[Any, Value | None]] = {}
         self._roots = [
-            Value(tensor, [], source=tensor)
+            Value(tensor, Storage(tensor))
             for tensor in (*self.network.parameters(), *self.network.buffers())
             if id(tensor) not in self._changing
         ]
@@ -94,11 +94,11 @@ class Memory(TorchFunctionMode):
                 yield alias.clone()  # which the network may write to
             return
         if self._input is None:
-            self._input = Value(alias, [])
+            self._input = Value(alias)
             self._input.keep(x)
         self._know(alias, self._input)
         for root in self._roots:
-            self._know(root.source, root)  # type: ignore[arg-type]
+            self._know(root.storage.source, root)  # type: ignore[arg-type]
         with self._watched_modules(), self:
             yield alias
 
@@ -145,7 +145,7 @@ class Memory(TorchFunctionMode):
             return self._counted(result)
         wrote = None
         if target is not None:
-            wrote = Value(target, [])
+            wrote = Value(target)
             self._know(target, wrote)
         storages = {storage_of(arg): value.storage for value, arg in values if arg is not target}
         try:
@@ -196,7 +196,7 @@ class Memory(TorchFunctionMode):
         for tensor in tensors(result):
             certain = not is_batchedtensor(tensor) if self.vmapped else self._random_calls == 0
             if self._value(tensor) is None and certain:
-                value = Value(tensor, [])
+                value = Value(tensor)
                 value.keep(tensor)
                 self._know(tensor, value)
 
@@ -258,25 +258,25 @@ class Memory(TorchFunctionMode):
         value = None if target is None else self._value(target)
         if value is None or target is None:
             return
-        source = next((v.source for v in value.storage if v.source is not None), None)
+        source = value.storage.source
         if source is not None:
             self._changing.add(id(source))
             raise Restart("a weight or buffer that the network writes to")
-        if len(value.storage) > 1:
+        if value.storage.values > 1:
             self.on = False
             raise Restart("a tensor that the network writes to through one of several views")
         if value.kept is not None:
             value.kept = target.detach()
             target.data = target.clone()
 
-    def _remember(self, result: Any, storages: dict[int, list[Value]] | None) -> Any:
+    def _remember(self, result: Any, storages: dict[int, Storage] | None) -> Any:
         """Return `result` with values for its tensors; new ones join the storage they lie in."""
         if isinstance(result, Tensor):
             value = self._value(result)
             if value is None:
                 if storages is None:
                     raise _NotShared
-                value = Value(result, storages.get(storage_of(result), []))
+                value = Value(result, storages.get(storage_of(result)))
                 self._know(result, value)
             return value
         if isinstance(result, (tuple, list)):
@@ -290,8 +290,8 @@ class Memory(TorchFunctionMode):
     def _restore(self, result: Any) -> Any:
         """Return a remembered result with tensors for its values."""
         if isinstance(result, Value):
-            if result.source is not None:
-                return result.source
+            if result.is_source:
+                return result.storage.source
             if result.kept is None:
                 shape, dtype = result.like
                 tensor = torch.empty(shape, dtype=dtype, device="meta")

@@ -5,7 +5,22 @@ from __future__ import annotations
 from torch import Tensor
 from torch._C._functorch import is_batchedtensor
 
-__all__ = ["Value", "storage_of"]
+__all__ = ["Storage", "Value", "storage_of"]
+
+
+class Storage:
+    """Memory that one or several values lie in.
+
+    Attributes:
+        values: how many.
+        source: the weight or buffer that it belongs to, if it does.
+    """
+
+    __slots__ = ("source", "values")
+
+    def __init__(self, source: Tensor | None = None) -> None:
+        self.source = source
+        self.values = 0
 
 
 class Value:
@@ -14,18 +29,18 @@ class Value:
     Attributes:
         like: shape and dtype.
         kept: the data, once a call that is not shared has read them.
-        source: the weight or buffer, if it is one.
-        storage: the values that share memory with this one.
+        storage: the memory that they lie in.
+        is_source: whether it is the weight or buffer itself, and not something in its memory.
     """
 
-    __slots__ = ("kept", "like", "source", "storage")
+    __slots__ = ("is_source", "kept", "like", "storage")
 
-    def __init__(self, tensor: Tensor, storage: list[Value], source: Tensor | None = None) -> None:
+    def __init__(self, tensor: Tensor, storage: Storage | None = None) -> None:
         self.like = (tensor.shape, tensor.dtype)
         self.kept: Tensor | None = None
-        self.source = source
-        self.storage = storage
-        storage.append(self)
+        self.storage = Storage() if storage is None else storage
+        self.is_source = self.storage.source is tensor
+        self.storage.values += 1
 
     def keep(self, tensor: Tensor) -> None:
         """Hold on to the data of `tensor`, which has this value."""
