@@ -68,7 +68,7 @@ def test_a_loader_keeps_its_own_batches() -> None:
     assert [len(part) for part in batches] == [4, 1]
 
 
-@pytest.mark.parametrize("data", [X[:0], X[0, 0], X[:0].numpy(), TensorDataset(X[:0])], ids=str)
+@pytest.mark.parametrize("data", [X[:0], X[0, 0], X[:0].numpy(), TensorDataset(X[:0])])
 def test_no_examples_are_told(data: Any) -> None:
     with pytest.raises(ValueError, match=r"`x` has .*expected at least one"):
         input_batches(data, 2)
@@ -84,7 +84,7 @@ def test_inputs_that_are_not_finite_are_told(wrong: float) -> None:
             list(batches)
 
 
-@pytest.mark.parametrize("data", [[[1.0]], None, "x", 3], ids=str)
+@pytest.mark.parametrize("data", [[[1.0]], None, "x", 3])
 def test_other_inputs_are_a_type_error(data: Any) -> None:
     with pytest.raises(TypeError, match="expected a tensor, an array, a Dataset or a DataLoader"):
         input_batches(data, 2)

@@ -31,7 +31,6 @@ from duda.checks import (
         (torch.ones(2, dtype=torch.float16), torch.float16, [1, 1]),
         ([torch.zeros(1), torch.ones(1)], torch.float32, [[0], [1]]),
     ],
-    ids=str,
 )
 def test_arrays_become_tensors_of_their_dtype(value: Any, dtype: torch.dtype, numbers: Any) -> None:
     tensor = as_tensor(value, "value")
@@ -48,7 +47,7 @@ def test_arrays_are_copied_and_tensors_are_detached() -> None:
     assert not as_tensor(weight, "x").requires_grad
 
 
-@pytest.mark.parametrize("value", ["a", None, object(), [[1], [1, 2]], np.array(["a"])], ids=str)
+@pytest.mark.parametrize("value", ["a", None, object(), [[1], [1, 2]], np.array(["a"])])
 def test_what_holds_no_numbers_is_a_type_error(value: Any) -> None:
     with pytest.raises(TypeError, match=r"^`y` is a \w+, expected a tensor or array of numbers: "):
         as_tensor(value, "y")
@@ -157,7 +156,6 @@ def test_logits_are_reduced_in_float32(dtype: torch.dtype) -> None:
         ([[np.inf, 0.0]], r"\+infinite"),
         ([[-np.inf, -np.inf]], "-infinite ones for all classes"),
     ],
-    ids=str,
 )
 def test_bad_logits_are_told(logits: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):

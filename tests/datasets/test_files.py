@@ -54,6 +54,7 @@ def test_idx_files_are_read_in_their_shape(tmp_path: Path) -> None:
         (gzip.compress(IDX[:-1]), r"has 5 bytes of data, expected 6 for its shape \(2, 3\)"),
         (gzip.compress(IDX + b"0"), "has 7 bytes of data, expected 6"),
     ],
+    ids=["cut", "empty", "text", "other type", "header", "short", "long"],
 )
 def test_damaged_idx_files(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:

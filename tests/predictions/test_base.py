@@ -57,7 +57,7 @@ CHOSEN = [
 ]
 
 
-@pytest.mark.parametrize(("index", "places"), CHOSEN, ids=str)
+@pytest.mark.parametrize(("index", "places"), CHOSEN)
 def test_chosen_examples_keep_all_that_belongs_to_them(
     answer: Prediction, index: Any, places: list[int]
 ) -> None:
@@ -124,7 +124,6 @@ def numbers(outputs: int = 2, draws: int | None = None) -> GaussianPrediction:
         ([numbers(), MAKERS["classes"]()], TypeError, "holds a ClassPrediction"),
         ([numbers(), torch.zeros(3, 2)], TypeError, "holds a Tensor"),
     ],
-    ids=str,
 )
 def test_parts_that_do_not_fit_are_told(
     parts: list[Any], error: type[Exception], message: str
