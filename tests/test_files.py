@@ -13,49 +13,52 @@ from duda.files import write_atomically
 
 def test_the_file_and_its_folders_are_made(tmp_path: Path) -> None:
     target = tmp_path / "a" / "b" / "results.json"
-    assert write_atomically(str(target), lambda file: _fill(file, "new")) == target
-    assert target.read_text() == "new"
+    assert write_atomically(str(target), b"new") == target
+    assert target.read_bytes() == b"new"
     assert os.listdir(target.parent) == ["results.json"]
 
 
-def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path: Path) -> None:
+def test_the_old_file_stands_until_the_new_one_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "results.json"
-    target.write_text("old")
+    target.write_bytes(b"old")
     seen = []
 
-    def write(file: Path) -> None:
-        file.write_text("ne")
-        seen.append((target.read_text(), file.parent, file.suffix))
-        file.write_text("new")
+    def look(number: int) -> None:
+        (temporary,) = (file for file in tmp_path.iterdir() if file != target)
+        seen.append((target.read_bytes(), temporary.read_bytes(), temporary.suffix))
 
-    write_atomically(target, write)
-    assert seen == [("old", tmp_path, ".json")]
-    assert target.read_text() == "new"
+    monkeypatch.setattr(os, "fsync", look)
+    write_atomically(target, b"new")
+    assert seen == [(b"old", b"new", ".json")]
+    assert target.read_bytes() == b"new"
 
 
 @pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt()])
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, error: BaseException
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     target = tmp_path / "results.json"
-    target.write_text("old")
+    target.write_bytes(b"old")
 
-    def write(file: Path) -> None:
-        file.write_text("half")
+    def fail(number: int) -> None:
         raise error
 
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(type(error)):
-        write_atomically(target, write)
-    assert target.read_text() == "old"
+        write_atomically(target, b"new")
+    assert target.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["results.json"]
 
 
-def test_a_full_disk_is_told(tmp_path: Path) -> None:
-    def write(file: Path) -> None:
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(number: int) -> None:
         raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"cannot write `.*answer`: No space left on device; choose"):
-        write_atomically(tmp_path / "answer", write)
+        write_atomically(tmp_path / "answer", b"new")
     assert not os.listdir(tmp_path)
 
 
@@ -64,7 +67,7 @@ def test_an_unwritable_target_is_told_and_leaves_nothing(tmp_path: Path, target:
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError, match=r"cannot write `.*; choose a path that you may write to"):
-        write_atomically(tmp_path / target, lambda file: _fill(file, "new"))
+        write_atomically(tmp_path / target, b"new")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
 
 
@@ -72,12 +75,8 @@ def test_an_unwritable_target_is_told_and_leaves_nothing(tmp_path: Path, target:
 def test_others_may_read_what_the_process_lets_them(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        target = write_atomically(tmp_path / "answer", lambda file: _fill(file, "new"))
+        target = write_atomically(tmp_path / "answer", b"new")
         assert os.umask(umask) == umask
     finally:
         os.umask(before)
     assert stat.S_IMODE(target.stat().st_mode) == 0o666 & ~umask
-
-
-def _fill(file: Path, text: str) -> None:
-    file.write_text(text)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 __all__ = ["write_atomically"]
 
 
-def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]) -> Path:
-    """Let `write` fill a temporary file beside `path`, then move it there in one step.
+def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
+    """Write `content` to a temporary file beside `path`, then move it there in one step.
 
     Whoever reads `path` sees the old file or the new one, also when the process is killed.
 
@@ -20,7 +19,7 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]
     """
     target = Path(path)
     try:
-        _write_and_move(target, write)
+        _write_and_move(target, content)
     except OSError as error:
         raise OSError(
             f"cannot write `{target}`: {error.strerror or error}; choose a path that you may write "
@@ -29,17 +28,17 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]
     return target
 
 
-def _write_and_move(target: Path, write: Callable[[Path], None]) -> None:
+def _write_and_move(target: Path, content: bytes) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(
         dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix
     )
-    os.close(handle)
     temporary = Path(name)
     try:
-        write(temporary)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     finally:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 
 LENGTH, WIDTH = 5, 16
 
@@ -65,7 +65,7 @@ class _Doubled(torch.autograd.Function):
         return 2 * x
 
 
-@torch.library.custom_op("duda_tests::halved", mutates_args=())
+@library.custom_op("duda_tests::halved", mutates_args=())
 def halved(x: Tensor) -> Tensor:
     return x / 2
 

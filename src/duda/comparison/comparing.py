@@ -110,7 +110,7 @@ class Comparison:
             if each.ood is not None:
                 each.ood.save(place / "predictions" / f"{stem}-ood.safetensors")
         text = json.dumps(self.results(), indent=2, allow_nan=False) + "\n"
-        write_atomically(place / "results.json", lambda file: _write(file, text))
+        write_atomically(place / "results.json", text.encode())
         return self.report().save(place / "report.html")
 
     def _about(self) -> str:
@@ -203,7 +203,3 @@ def _number(value: float) -> float | str | None:
     if math.isnan(value):
         return None
     return value if math.isfinite(value) else str(value)
-
-
-def _write(file: Path, text: str) -> None:
-    file.write_text(text, encoding="utf-8")

@@ -116,8 +116,8 @@ class Prediction(ABC):
             name: value.clone(memory_format=torch.contiguous_format)
             for name, value in tensors.items()
         }
-        content = save(whole, FORMAT | {"kind": type(self).__name__})
-        return write_atomically(path, lambda file: _write_bytes(file, content))
+        # Not save_file: killed, it would leave a file with a name of its own behind.
+        return write_atomically(path, save(whole, FORMAT | {"kind": type(self).__name__}))
 
 
 def _chosen(index: Any, count: int) -> slice | Tensor:
@@ -178,8 +178,3 @@ def check_no_nan(value: Tensor, name: str) -> None:
             f"`{name}` has {nans} NaN of {value.numel()} values: check the network's weights and "
             "inputs."
         )
-
-
-def _write_bytes(file: Path, content: bytes) -> None:
-    # Not safetensors' own writing: killed, it leaves a file with a name of its own behind.
-    file.write_bytes(content)

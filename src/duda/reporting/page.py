@@ -95,9 +95,4 @@ class Report:
         Raises:
             OSError: if it cannot be written.
         """
-        page = self.html()
-        return write_atomically(path, lambda file: _write(file, page))
-
-
-def _write(file: Path, page: str) -> None:
-    file.write_text(page, encoding="utf-8")
+        return write_atomically(path, self.html().encode())

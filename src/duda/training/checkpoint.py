@@ -48,7 +48,7 @@ class Checkpoint:
         content = json.dumps({"settings": self.settings, "state": tree})
         metadata = {"format": _FORMAT, "content": content, "checksum": _checksum(content, tensors)}
         # Not save_file: killed, it would leave a file with a name of its own behind.
-        write_atomically(self.path, lambda file: _write(file, save(tensors, metadata)))
+        write_atomically(self.path, save(tensors, metadata))
 
     def load(self) -> dict[str, Any] | None:
         """Return the state, or None if there is no file.
@@ -103,10 +103,6 @@ class Checkpoint:
             for file in self.path.parent.iterdir():
                 if pattern.fullmatch(file.name):
                     file.unlink(missing_ok=True)
-
-
-def _write(file: Path, content: bytes) -> None:
-    file.write_bytes(content)
 
 
 def _checksum(content: str, tensors: Mapping[str, Tensor]) -> str:
