@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import statistics
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -102,8 +103,18 @@ def peers(network: Network, x: Tensor) -> dict[str, Callable[[], object]]:
     return found
 
 
+def chunks(network: Network, x: Tensor) -> dict[str, Callable[[], object]]:
+    """Return predictions in chunks of several sizes, and in those that duda chooses."""
+    model = duda.MCDropout(network, duda.Categorical(), samples=SAMPLES)
+    sizes = {"as chosen": None, **{str(size): size for size in (1, 2, 5, 10, 25, 50)}}
+    return {
+        name: partial(model.predict, x, seed=0, batch_size=len(x), chunk=size)
+        for name, size in sizes.items()
+    }
+
+
 def main() -> None:
-    """Print a table for each batch size."""
+    """Print a table for each batch size, and one of chunks."""
     torch.set_grad_enabled(False)
     generator = torch.Generator().manual_seed(0)
     network = Network().eval()
@@ -119,6 +130,12 @@ def main() -> None:
                 f"{ratio(seconds, name, 'trunk once, head by hand'):9.2f}   "
                 f"{ratio(seconds, name, 'loop'):6.2f}"
             )
+
+    seconds = side_by_side(chunks(network, x))
+    print(f"\nduda, batch of {len(x)}, draws in a chunk   median s   / as chosen")
+    for name, times in seconds.items():
+        middle = statistics.median(times)
+        print(f"  {name:<34} {middle:9.4f}   {ratio(seconds, name, 'as chosen'):9.2f}")
 
 
 if __name__ == "__main__":

@@ -88,8 +88,7 @@ class UncertainModel(nn.Module, ABC):
             check_count(chunk, "chunk")
         example = next(self.parameters(), torch.empty(0))
         parts = []
-        with preserved(self, seed), torch.no_grad():
-            self.eval()
+        with preserved(self, seed):
             for batch in progress(batches, "predict", count):
                 batch = batch.to(example.device)
                 if batch.is_floating_point():

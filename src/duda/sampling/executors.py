@@ -25,8 +25,8 @@ __all__ = ["random_draws"]
 
 _log = logging.getLogger(__name__)
 
-# All that a chunk of draws computes should fit the processor's caches and the allocator's reuse:
-# benchmarks/sampling.py has the row that this number comes from.
+# All that a chunk of draws computes should fit the processor's caches and the allocator's reuse;
+# benchmarks/sampling.py sets it beside chunks of other sizes.
 _CHUNK_BYTES = 2**25
 _FIRST_BYTES_PER_EXAMPLE = 2**15  # a guess, for the first chunk only; the next ones are measured
 
