@@ -10,7 +10,12 @@ if TYPE_CHECKING:
     from duda.comparison import compare
     from duda.likelihoods import Categorical, FixedGaussian, Gaussian
     from duda.methods import METHODS, DeepEnsemble, Deterministic, MCDropout, UncertainModel
-    from duda.predictions import ClassPrediction, GaussianPrediction, load_prediction
+    from duda.predictions import (
+        ClassPrediction,
+        GaussianPrediction,
+        ScoredClassPrediction,
+        load_prediction,
+    )
     from duda.reporting import report
     from duda.training import fit
 
@@ -24,6 +29,7 @@ __all__ = [
     "Gaussian",
     "GaussianPrediction",
     "MCDropout",
+    "ScoredClassPrediction",
     "UncertainModel",
     "compare",
     "datasets",
@@ -46,6 +52,7 @@ _HOMES = {
     "UncertainModel": "methods",
     "ClassPrediction": "predictions",
     "GaussianPrediction": "predictions",
+    "ScoredClassPrediction": "predictions",
     "load_prediction": "predictions",
     "fit": "training",
     "report": "reporting",

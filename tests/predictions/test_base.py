@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -9,13 +10,27 @@ import numpy as np
 import pytest
 import torch
 
-from duda import Categorical, ClassPrediction, Gaussian, GaussianPrediction
+from duda import (
+    Categorical,
+    ClassPrediction,
+    Gaussian,
+    GaussianPrediction,
+    ScoredClassPrediction,
+)
 from duda.predictions import Prediction
+
+
+def scored(*shape: int) -> ScoredClassPrediction:
+    answer = Categorical().reduce(torch.randn(shape), keep_draws=True)
+    return ScoredClassPrediction.from_prediction(answer, torch.randn(shape[1], *shape[3:]))
+
 
 MAKERS = {
     "classes": lambda: Categorical().reduce(torch.randn(4, 6, 3)),
     "classes with draws": lambda: Categorical().reduce(torch.randn(4, 6, 3), keep_draws=True),
     "pixels with draws": lambda: Categorical().reduce(torch.randn(4, 6, 3, 2, 5), keep_draws=True),
+    "scored classes": lambda: scored(4, 6, 3),
+    "scored pixels": lambda: scored(4, 6, 3, 2, 5),
     "numbers": lambda: Gaussian().reduce(torch.randn(4, 6, 4)),
     "numbers with draws": lambda: Gaussian().reduce(torch.randn(4, 6, 4), keep_draws=True),
 }
@@ -134,11 +149,9 @@ def test_parts_that_do_not_fit_are_told(
 
 def test_numpy_holds_all_that_follows(answer: Prediction) -> None:
     arrays = answer.numpy()
-    fields = {"log_probs", "aleatoric", "votes"}
-    if isinstance(answer, GaussianPrediction):
-        fields = {"mean", "aleatoric", "epistemic"}
-    kept = set() if answer.draws is None else {"draws"}
-    assert arrays.keys() == fields | kept | set(answer.derived)
+    fields = {field.name for field in dataclasses.fields(answer)}  # type: ignore[arg-type]
+    kept = fields - {"draws"} if answer.draws is None else fields
+    assert arrays.keys() == kept | set(answer.derived)
     for name, value in arrays.items():
         assert isinstance(value, np.ndarray)
         np.testing.assert_array_equal(value, getattr(answer, name).numpy())

@@ -3,6 +3,13 @@
 from duda.predictions.base import Prediction
 from duda.predictions.classes import ClassPrediction
 from duda.predictions.gaussian import GaussianPrediction
+from duda.predictions.scored import ScoredClassPrediction
 from duda.predictions.storage import load_prediction
 
-__all__ = ["ClassPrediction", "GaussianPrediction", "Prediction", "load_prediction"]
+__all__ = [
+    "ClassPrediction",
+    "GaussianPrediction",
+    "Prediction",
+    "ScoredClassPrediction",
+    "load_prediction",
+]

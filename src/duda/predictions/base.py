@@ -79,7 +79,7 @@ class Prediction(ABC):
         if not predictions:
             raise ValueError("`predictions` is empty, expected at least one prediction.")
         for prediction in predictions:
-            if not isinstance(prediction, cls):
+            if type(prediction) is not cls:
                 raise TypeError(
                     f"`predictions` holds a {type(prediction).__name__}, expected each to be a "
                     f"{cls.__name__}."

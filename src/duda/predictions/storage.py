@@ -6,14 +6,19 @@ import dataclasses
 import os
 from pathlib import Path
 
-from duda.predictions.base import FORMAT
+from duda.predictions.base import FORMAT, Prediction
 from duda.predictions.classes import ClassPrediction
 from duda.predictions.gaussian import GaussianPrediction
+from duda.predictions.scored import ScoredClassPrediction
 
 __all__ = ["load_prediction"]
 
+_KINDS: dict[str, type[Prediction]] = {
+    kind.__name__: kind for kind in (ClassPrediction, GaussianPrediction, ScoredClassPrediction)
+}
 
-def load_prediction(path: str | os.PathLike[str]) -> ClassPrediction | GaussianPrediction:
+
+def load_prediction(path: str | os.PathLike[str]) -> Prediction:
     """Read what `Prediction.save` wrote.
 
     Raises:
@@ -22,7 +27,6 @@ def load_prediction(path: str | os.PathLike[str]) -> ClassPrediction | GaussianP
     """
     from safetensors import SafetensorError, safe_open
 
-    kinds = {kind.__name__: kind for kind in (ClassPrediction, GaussianPrediction)}
     if not Path(path).is_file():
         raise FileNotFoundError(
             f"no prediction at `{path}`: save one with `prediction.save(path)`."
@@ -35,13 +39,13 @@ def load_prediction(path: str | os.PathLike[str]) -> ClassPrediction | GaussianP
         raise ValueError(
             f"`{path}` is no whole safetensors file: {error}; save it again."
         ) from error
-    kind = kinds.get(metadata.get("kind", ""))
+    kind = _KINDS.get(metadata.get("kind", ""))
     if kind is None or not metadata.items() >= FORMAT.items():
         raise ValueError(
             f"`{path}` holds no prediction that this version of duda can read: its metadata are "
             f"{metadata}, expected {FORMAT}."
         )
-    names = {field.name for field in dataclasses.fields(kind)}
+    names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if tensors.keys() | {"draws"} != names:
         raise ValueError(
             f"`{path}` holds {sorted(tensors)}, expected for a {kind.__name__} {sorted(names)}, of "
