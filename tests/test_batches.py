@@ -91,6 +91,36 @@ def test_other_inputs_are_a_type_error(data: Any) -> None:
 
 
 def test_items_without_a_tensor_are_told() -> None:
-    batches, _ = input_batches(DataLoader([{"x": X[0]}, {"x": X[1]}]), 2)  # type: ignore[arg-type]
+    batches, _ = input_batches(DataLoader([{"x": "a"}, {"x": "b"}]), 2)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="a batch of `x` is a dict with no tensor first"):
         list(batches)
+
+
+@pytest.mark.parametrize("kind", ["tensors", "arrays", "loader"])
+def test_inputs_have_names(kind: str) -> None:
+    named = {"ids": torch.arange(5), "mask": torch.ones(5, 2)}
+    data: object = named
+    if kind == "arrays":
+        data = {name: values.numpy() for name, values in named.items()}
+    if kind == "loader":
+        items = [{name: values[i] for name, values in named.items()} for i in range(5)]
+        data = DataLoader(items, 2)  # type: ignore[arg-type]
+    batches, count = input_batches(data, 2)  # type: ignore[arg-type]
+    found = list(batches)
+    assert count == len(found) == 3
+    for name, values in named.items():
+        assert torch.equal(torch.cat([batch[name] for batch in found]), values)
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        ({"a": torch.ones(2), "b": torch.ones(3)}, ValueError, "as many for each name"),
+        ({"a": torch.ones(2), "b": [1, 2]}, TypeError, r"`x\['b'\]` is a list"),
+        ({"a": torch.ones(0)}, ValueError, "`a` has shape .*at least one example"),
+        ({}, ValueError, "`x` is empty"),
+    ],
+)
+def test_bad_named_inputs(data: object, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        input_batches(data, 2)  # type: ignore[arg-type]

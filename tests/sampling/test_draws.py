@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import duda
-from duda.sampling import executors
+from duda.sampling import HiddenDropout, executors
 from tests.sampling.networks import HIDING_PLACES, LENGTH, NEED_A_LOOP, SHARED_WRITES, WIDTH
 
 ALL = HIDING_PLACES | NEED_A_LOOP | SHARED_WRITES
@@ -67,12 +67,12 @@ def test_vmap_and_loop_agree(name: str) -> None:
     for vmapped in (True, False):
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(2)
-            runner = executors._Runner(net, x, vmapped=vmapped)
+            runner = executors._Runner(net, x, HiddenDropout, vmapped=vmapped)
             try:
-                first = runner.run(100 if vmapped else 1)
+                first = runner.run(0, 100 if vmapped else 1)
             except executors.NeedsLoop:
                 pytest.skip("only a loop gets this right")
-            rest = [runner.run(len(first)) for _ in range(SAMPLES // len(first) - 1)]
+            rest = [runner.run(0, len(first)) for _ in range(SAMPLES // len(first) - 1)]
             ways.append(torch.cat([first, *rest]))
     assert_same_law(*ways)
 

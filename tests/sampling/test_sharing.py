@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import duda
-from duda.sampling import executors
+from duda.sampling import HiddenDropout, executors
 from tests.sampling.networks import Counter
 
 ROWS, SAMPLES = 6, 50
@@ -79,9 +79,9 @@ def test_remembered_trunk_gives_the_values_of_the_plain_network(style: str) -> N
     with torch.no_grad():
         expected = net(x)
         for vmapped in (True, False):
-            runner = executors._Runner(net, x, vmapped=vmapped)
+            runner = executors._Runner(net, x, HiddenDropout, vmapped=vmapped)
             for _ in range(3):
-                torch.testing.assert_close(runner.run(1)[0], expected)
+                torch.testing.assert_close(runner.run(0, 1)[0], expected)
     assert torch.equal(x, before)
 
 
@@ -125,9 +125,9 @@ def test_memory_does_not_grow_with_the_draws(style: str, likelihood: object) -> 
 def test_only_what_random_calls_read_is_kept() -> None:
     net = Trunk("functions").eval()
     x = torch.randn(64, 1, 32, 32)
-    runner = executors._Runner(net, x, vmapped=True)
+    runner = executors._Runner(net, x, HiddenDropout, vmapped=True)
     with torch.no_grad():
-        runner.run(4)
+        runner.run(0, 4)
     kept = {
         id(value): value.kept.nbytes
         for result, _ in runner.memory._results.values()

@@ -57,6 +57,12 @@ class Likelihood(ABC):
     ) -> Float[Tensor, ""]:
         """Return the mean over examples of -log p(y | outputs), unchecked, so that vmap runs it."""
 
+    def anneal(self, epoch: int | None) -> None:
+        """Give terms of the loss that grow with training their weight in `epoch`, from 0 on.
+
+        `None` stands for the end of the growth, which is also where a new likelihood is.
+        """
+
     @abstractmethod
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws, which also keeps them if asked to."""

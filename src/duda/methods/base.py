@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from duda.batches import Inputs, input_batches
+from duda.batches import Batch, Inputs, each_input, input_batches
 from duda.likelihoods import Likelihood
 from duda.predictions import Prediction
 from duda.progress import progress
@@ -25,7 +25,12 @@ class UncertainModel(nn.Module, ABC):
     Args:
         likelihood: what the network's raw outputs mean.
         samples: how many draws `predict` takes unless told otherwise.
+
+    Attributes:
+        likelihoods: the kinds of likelihood that the method makes sense for.
     """
+
+    likelihoods: ClassVar[tuple[type[Likelihood], ...]] = (Likelihood,)
 
     def __init__(self, likelihood: Likelihood, samples: int) -> None:
         super().__init__()
@@ -33,6 +38,12 @@ class UncertainModel(nn.Module, ABC):
             raise TypeError(
                 f"`likelihood` is a {type(likelihood).__name__}, expected one of duda's, such as "
                 "`duda.Categorical()` (with its brackets)."
+            )
+        if not isinstance(likelihood, self.likelihoods):
+            known = " or ".join(kind.__name__ for kind in self.likelihoods)
+            raise ValueError(
+                f"`likelihood` is a {type(likelihood).__name__}, expected for a "
+                f"{type(self).__name__} a {known}."
             )
         self.likelihood = likelihood
         self.samples = check_count(samples, "samples")
@@ -43,20 +54,54 @@ class UncertainModel(nn.Module, ABC):
         return cls(factory(), likelihood)  # type: ignore[arg-type] # a subclass takes these two
 
     @abstractmethod
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Batch) -> Tensor:
         """Return one draw of raw outputs."""
 
     @abstractmethod
-    def draws(self, x: Tensor, samples: int, chunk: int | None) -> Iterator[Float[Tensor, "m N *"]]:
+    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Float[Tensor, "m N *"]]:
         """Yield `samples` draws of raw outputs for the batch `x`, some at a time."""
 
-    def loss(self, x: Tensor, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
+    def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
         """Return what to minimise on a batch: -log p(y | x), nats, the mean over examples."""
         return self.likelihood.loss(self(x), y)
 
     def independent(self) -> list[UncertainModel]:
-        """Return the models that are trained one without the other: itself, or its members."""
+        """Return the models that `fit` trains one after the other: itself, or its members.
+
+        What one of them shares with those before it is trained by then, and not its own parameter.
+        """
         return [self]
+
+    def starts_epoch(self, epoch: int | None, examples: int | None) -> None:
+        """Take note of an epoch that begins, counted from 0; `fit` says so before each.
+
+        Args:
+            epoch: None stands for the end of training, as in a validation.
+            examples: how many there are in the training data, if that is known.
+        """
+        self.likelihood.anneal(epoch)
+
+    def ends_epoch(self, epoch: int, epochs: int) -> None:
+        """Take note of an epoch of training that ends, counted from 0; `fit` says so after each."""
+
+    def fitted(self, batches: Callable[[], Iterator[tuple[Batch, Tensor]]]) -> None:
+        """Do what is left to do with the training data at the end; `fit` calls this, in eval mode.
+
+        Args:
+            batches: makes a new iterator over the batches `(x, y)` of one epoch, in order.
+        """
+
+    def before_predict(self, samples: int) -> None:
+        """Prepare what all batches of a prediction share, such as draws of weights."""
+
+    def predict_batch(
+        self, x: Batch, samples: int, chunk: int | None, keep_draws: bool
+    ) -> Prediction:
+        """Return the prediction for one batch: its draws, reduced."""
+        reduction = self.likelihood.reduction(keep_draws)
+        for draws in self.draws(x, samples, chunk):
+            reduction.add(draws)
+        return reduction.result()
 
     def predict(
         self,
@@ -71,7 +116,8 @@ class UncertainModel(nn.Module, ABC):
         """Return what the model knows of the targets of `x`, and leave the model as it was.
 
         Args:
-            x: inputs `(N, ...)`, as a tensor, array, Dataset or DataLoader.
+            x: inputs `(N, ...)`, as a tensor, array, Dataset or DataLoader; named ones for a
+                network that takes keyword arguments.
             samples: number of draws.
             seed: of the draws; the global random state then stays as it was. Without one the draws
                 come from torch's global generator.
@@ -87,16 +133,16 @@ class UncertainModel(nn.Module, ABC):
         if chunk is not None:
             check_count(chunk, "chunk")
         example = next(self.parameters(), torch.empty(0))
+
+        def suited(values: Tensor) -> Tensor:
+            return values.to(example.device, example.dtype if values.is_floating_point() else None)
+
         parts = []
         with preserved(self, seed):
+            self.before_predict(samples)
             for batch in progress(batches, "predict", count):
-                batch = batch.to(example.device)
-                if batch.is_floating_point():
-                    batch = batch.to(example.dtype)
-                reduction = self.likelihood.reduction(keep_draws)
-                for draws in self.draws(batch, samples, chunk):
-                    reduction.add(draws)
-                parts.append(reduction.result())
+                x_batch = each_input(batch, suited)
+                parts.append(self.predict_batch(x_batch, samples, chunk, keep_draws))
         if not parts:
             raise ValueError("`x` has no examples, expected at least one.")
         return type(parts[0]).concatenate(parts)

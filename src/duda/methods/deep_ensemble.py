@@ -8,11 +8,12 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from duda.batches import Inputs
+from duda.batches import Batch, Inputs
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
 from duda.methods.deterministic import Deterministic
 from duda.predictions import Prediction
+from duda.sampling import raw_outputs
 
 __all__ = ["DeepEnsemble"]
 
@@ -49,16 +50,16 @@ class DeepEnsemble(UncertainModel):
         """Return the ensemble with its default number of members."""
         return cls(factory, likelihood)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Batch) -> Tensor:
         """Return the raw outputs of a member drawn at random."""
-        outputs: Tensor = self.members[int(torch.randint(len(self.members), ()))](x)
-        return outputs
+        member = int(torch.randint(len(self.members), ()))
+        return raw_outputs(self.members[member], x)
 
     def independent(self) -> list[UncertainModel]:
         """Return the members, each as a model that shares its network."""
         return [Deterministic(network, self.likelihood) for network in self.members]
 
-    def draws(self, x: Tensor, samples: int, chunk: int | None) -> Iterator[Tensor]:
+    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
         """Yield the outputs of the first `samples` members."""
         if samples > len(self.members):
             raise ValueError(
@@ -66,7 +67,7 @@ class DeepEnsemble(UncertainModel):
             )
         # One by one: stacking weights for vmap costs more than it saves (benchmarks/members.py).
         for network in self.members[:samples]:
-            yield network(x).unsqueeze(0)
+            yield raw_outputs(network, x).unsqueeze(0)
 
     def predict(
         self,

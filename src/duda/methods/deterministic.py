@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
+from duda.batches import Batch
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_network
+from duda.sampling import raw_outputs
 
 __all__ = ["Deterministic"]
 
@@ -29,16 +31,15 @@ class Deterministic(UncertainModel):
         super().__init__(likelihood, samples=1)
         self.network = check_network(network)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Batch) -> Tensor:
         """Return the network's raw outputs."""
-        outputs: Tensor = self.network(x)
-        return outputs
+        return raw_outputs(self.network, x)
 
-    def draws(self, x: Tensor, samples: int, chunk: int | None) -> Iterator[Tensor]:
+    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
         """Yield the one draw there is; more would only repeat it."""
         if samples != 1:
             raise ValueError(
                 f"`samples` is {samples}, but nothing is random in a Deterministic model, which "
                 "has one draw: leave `samples` out."
             )
-        yield self.network(x).unsqueeze(0)
+        yield raw_outputs(self.network, x).unsqueeze(0)

@@ -7,9 +7,10 @@ from contextlib import nullcontext
 
 from torch import Tensor, nn
 
+from duda.batches import Batch
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_network
-from duda.sampling import HiddenDropout, random_draws
+from duda.sampling import HiddenDropout, random_draws, raw_outputs
 
 __all__ = ["MCDropout"]
 
@@ -37,12 +38,11 @@ class MCDropout(UncertainModel):
         super().__init__(likelihood, samples)
         self.network = check_network(network)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Batch) -> Tensor:
         """Return one draw of raw outputs, in training and in eval mode."""
         with nullcontext() if self.training else HiddenDropout():
-            outputs: Tensor = self.network(x)
-        return outputs
+            return raw_outputs(self.network, x)
 
-    def draws(self, x: Tensor, samples: int, chunk: int | None) -> Iterator[Tensor]:
+    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
         """Yield draws that share all that comes before the first dropout."""
         return random_draws(self.network, x, samples, chunk)

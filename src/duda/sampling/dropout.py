@@ -11,9 +11,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
-from duda.sampling.masks import DrawnDropout, drop
+from duda.sampling.masks import dropped
+from duda.sampling.randomness import Randomness
 
 __all__ = ["HiddenDropout", "NeedsLoop"]
 
@@ -37,15 +37,11 @@ class NeedsLoop(RuntimeError):
     """Raised inside vmap by what only a loop over the draws gets right."""
 
 
-class HiddenDropout(TorchFunctionMode):
+class HiddenDropout(Randomness):
     """While active, every dropout drops, also in modules that are in eval mode.
 
     Dropout that a network never calls in eval mode, as in
     `scaled_dot_product_attention(..., dropout_p=p if self.training else 0.0)`, cannot be seen here.
-
-    Attributes:
-        found: how many calls had something to drop, were it with p = 0.
-        draw: inside vmap, the number of the draw, on the axis that vmap hides.
 
     >>> with HiddenDropout() as mode:
     ...     y = torch.nn.Dropout(0.5).eval()(torch.ones(100))
@@ -55,8 +51,6 @@ class HiddenDropout(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found = 0
-        self.draw: Tensor | None = None
         self._overwritten: dict[int, weakref.ref[Tensor]] = {}
 
     def __torch_function__(
@@ -89,16 +83,12 @@ class HiddenDropout(TorchFunctionMode):
         self.found += 1
         if p == 0:
             return x
-        if self.draw is not None:
-            if inplace:  # vmap cannot write draws into what they share, so `x` must not be used now
-                self._overwritten[id(x)] = weakref.ref(x)
-            drawn: Tensor = DrawnDropout.apply(self.draw, x, mask_shape, p)  # type: ignore[no-untyped-call]
-            return drawn
-        if torch.is_grad_enabled() or x.device.type != "cpu":
-            dropped = x * F.dropout(torch.ones(mask_shape, dtype=x.dtype, device=x.device), p)
-        else:
-            dropped = drop(x, mask_shape, p)
-        return x.copy_(dropped) if inplace else dropped
+        result = dropped(x, mask_shape, p, self.draw)
+        if inplace and self.vmapped:
+            # vmap cannot write draws into what they share, so `x` must not be used from now on.
+            self._overwritten[id(x)] = weakref.ref(x)
+            return result
+        return x.copy_(result) if inplace else result
 
     def _other(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Tensor:
         self.found += 1
@@ -111,7 +101,7 @@ class HiddenDropout(TorchFunctionMode):
         bound = _bind(func, args, kwargs)
         self.found += 1
         bound.arguments["training"] = True
-        if self.draw is None or bound.arguments["dropout_p"] == 0:
+        if not self.vmapped or bound.arguments["dropout_p"] == 0:
             return func(*bound.args, **bound.kwargs)
         # With weights to return it multiplies, normalises and drops in steps that vmap knows.
         wanted = bound.arguments["need_weights"]
@@ -131,7 +121,7 @@ class HiddenDropout(TorchFunctionMode):
         if p == 0:
             return func(*args, **kwargs)  # type: ignore[no-any-return]
         self.found += 1
-        if self.draw is None:
+        if not self.vmapped:
             return func(*args, **kwargs)  # type: ignore[no-any-return]
         if arguments.pop("enable_gqa", False):
             raise NeedsLoop("grouped-query attention with dropout")
@@ -144,7 +134,7 @@ class HiddenDropout(TorchFunctionMode):
         layers, p = args[first + 1], args[first + 2]
         if layers > 1:
             self.found += 1
-        if layers > 1 and p > 0 and self.draw is not None:
+        if layers > 1 and p > 0 and self.vmapped:
             raise NeedsLoop("a recurrent layer with dropout")
         return func(*args[: first + 3], True, *args[first + 4 :], **kwargs)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
@@ -17,8 +17,11 @@ from torch._C._functorch import (  # type: ignore[attr-defined]
 )
 from torch.func import vmap
 
+from duda.batches import Batch, each_input, rows_of
 from duda.sampling.dropout import HiddenDropout, NeedsLoop
 from duda.sampling.generators import random_state, set_random_state
+from duda.sampling.nested import tensors
+from duda.sampling.randomness import DrawnWeights, Randomness
 from duda.sampling.sharing import Memory, Restart
 
 __all__ = ["random_draws"]
@@ -34,25 +37,40 @@ _needs_loop: WeakKeyDictionary[nn.Module, set[Hashable]] = WeakKeyDictionary()
 
 
 def random_draws(
-    network: nn.Module, x: Tensor, samples: int, chunk: int | None = None
+    network: nn.Module,
+    x: Batch,
+    samples: int,
+    chunk: int | None = None,
+    randomness: Callable[[], Randomness] = HiddenDropout,
+    *,
+    vmapped: bool = True,
 ) -> Iterator[Float[Tensor, "m N ..."]]:
     """Yield `samples` draws of the outputs for `x`, `chunk` at a time, sharing what they share.
 
     What comes before the first random call runs once on N examples. Where vmap cannot run the
     network, a loop over the draws takes its place, which the log tells once.
 
+    Args:
+        network: what is called; its weights are known to be the same in every draw, unless swapped.
+        x: the inputs of N examples.
+        samples: the number of draws.
+        chunk: draws at a time; chosen by memory if not given.
+        randomness: makes what tells the draws apart, anew for each pass.
+        vmapped: whether to try several draws at once; otherwise one after the other.
+
     Raises:
         ValueError: if nothing in the network is random.
     """
-    x = x.clone() if x.is_inference() else x
-    shape = (tuple(x.shape), x.dtype, x.device)
-    runner = _Runner(network, x, vmapped=shape not in _needs_loop.get(network, ()))
+    x = each_input(x, lambda values: values.clone() if values.is_inference() else values)
+    shape = tuple((tuple(each.shape), each.dtype, each.device) for each in tensors(x))
+    vmapped = vmapped and shape not in _needs_loop.get(network, ())
+    runner = _Runner(network, x, randomness, vmapped=vmapped)
     done = 0
     while done < samples:
         size = min(samples - done, chunk or runner.chunk()) if runner.vmapped else 1
-        state = random_state(x.device)
+        state = random_state(runner.device)
         try:
-            draws = runner.run(size)
+            draws = runner.run(done, size)
         except Exception as error:
             if not runner.vmapped:
                 raise
@@ -61,9 +79,9 @@ def random_draws(
             done += len(draws)
             yield draws
             continue
-        set_random_state(state, x.device)  # so that a seed means the same draws next time
-        runner = _Runner(network, x, vmapped=False)
-        draws = runner.run(1)
+        set_random_state(state, runner.device)  # so that a seed means the same draws next time
+        runner = _Runner(network, x, randomness, vmapped=False)
+        draws = runner.run(done, 1)
         _log.warning(
             "%s runs its draws one by one, because vmap cannot: %s",
             type(network).__name__,
@@ -78,26 +96,37 @@ def random_draws(
 class _Runner:
     """Runs a network for chunks of draws, with or without vmap, and with what it remembers."""
 
-    def __init__(self, network: nn.Module, x: Tensor, *, vmapped: bool) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        x: Batch,
+        randomness: Callable[[], Randomness],
+        *,
+        vmapped: bool,
+    ) -> None:
         self.network = network
         self.x = x
+        self.randomness = randomness
         self.vmapped = vmapped
-        self.memory = Memory(network, vmapped=vmapped)
+        self.device = next(tensors(x)).device
+        same_weights = not isinstance(randomness(), DrawnWeights)
+        self.memory = Memory(network, vmapped=vmapped, same_weights=same_weights)
         self._ran = False
 
     def chunk(self) -> int:
         """Return how many draws fit the budget, by what the last pass computed."""
         bytes_per_draw = self.memory.drawn_bytes
         if not self._ran:
-            bytes_per_draw = max(16 * self.x.nbytes, len(self.x) * _FIRST_BYTES_PER_EXAMPLE)
+            bytes_of_x = sum(each.nbytes for each in tensors(self.x))
+            bytes_per_draw = max(16 * bytes_of_x, rows_of(self.x) * _FIRST_BYTES_PER_EXAMPLE)
         return max(1, _CHUNK_BYTES // max(1, bytes_per_draw))
 
-    def run(self, size: int) -> Tensor:
-        """Return `size` draws `(size, N, ...)`."""
+    def run(self, start: int, size: int) -> Tensor:
+        """Return `size` draws `(size, N, ...)`, of which the first has the number `start`."""
         one_pass = self._vmapped if self.vmapped else self._single
         while True:
             try:
-                draws = one_pass(size)
+                draws = one_pass(torch.arange(start, start + size, device=self.device))
             except Restart:
                 self.memory.restart()
             except Exception:
@@ -109,29 +138,31 @@ class _Runner:
                 self._ran = True
                 return draws
 
-    def _vmapped(self, size: int) -> Tensor:
-        mode = HiddenDropout()
+    def _vmapped(self, numbers: Tensor) -> Tensor:
+        mode = self.randomness()
         differs = False
 
         def one_draw(draw: Tensor) -> Tensor:
             nonlocal differs
             mode.draw = draw
             with mode, self.memory.one_pass(self.x) as x:
-                outputs = self._outputs(x)
+                outputs = self._outputs(mode, x)
             differs = is_batchedtensor(outputs)
             return outputs
 
         with _without_slow_rules():
-            draws = vmap(one_draw, randomness="different")(torch.arange(size, device=self.x.device))
+            draws = vmap(one_draw, randomness="different")(numbers)
         if not differs and not mode.found:
             raise NeedsLoop("it shows no randomness")
         return draws
 
-    def _single(self, size: int) -> Tensor:
-        before = random_state(self.x.device)
-        with HiddenDropout() as mode, self.memory.one_pass(self.x) as x:
-            outputs = self._outputs(x)
-        same = all(map(torch.equal, before, random_state(self.x.device)))
+    def _single(self, numbers: Tensor) -> Tensor:
+        before = random_state(self.device)
+        mode = self.randomness()
+        mode.draw = numbers[0]
+        with mode, self.memory.one_pass(self.x) as x:
+            outputs = self._outputs(mode, x)
+        same = all(map(torch.equal, before, random_state(self.device)))
         if same and not mode.found and not self._ran:
             raise ValueError(
                 f"nothing is random in this {type(self.network).__name__}, so all draws would be "
@@ -140,13 +171,8 @@ class _Runner:
             )
         return outputs.unsqueeze(0)
 
-    def _outputs(self, x: Tensor) -> Tensor:
-        outputs = self.network(x)
-        if not isinstance(outputs, Tensor):
-            raise TypeError(
-                f"the network returned a {type(outputs).__name__}, expected one tensor of raw "
-                "outputs: wrap it in a module that returns only these."
-            )
+    def _outputs(self, mode: Randomness, x: Batch) -> Tensor:
+        outputs = mode.call(self.network, x)
         self.memory.read(outputs)
         return outputs
 

@@ -5,10 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch._C._functorch import is_batchedtensor
 from torch.autograd import Function
 
-__all__ = ["DrawnDropout", "drop"]
+__all__ = ["drop", "dropped"]
+
+
+def dropped(x: Tensor, mask_shape: tuple[int, ...], p: float, draw: Tensor | None) -> Tensor:
+    """Return `x` dropped as by `drop`, or so that gradients reach it where they are wanted.
+
+    Args:
+        x: what to drop entries of.
+        mask_shape: broadcasts against `x`, from the right.
+        p: the probability to drop.
+        draw: the number of the draw; a mask for each where vmap hides several.
+    """
+    if draw is not None and is_batchedtensor(draw):
+        drawn: Tensor = _DrawnDropout.apply(draw, x, mask_shape, p)  # type: ignore[no-untyped-call]
+        return drawn
+    if torch.is_grad_enabled() or x.device.type != "cpu":
+        return x * F.dropout(torch.ones(mask_shape, dtype=x.dtype, device=x.device), p)
+    return drop(x, mask_shape, p)
 
 
 def drop(x: Tensor, mask_shape: tuple[int, ...], p: float) -> Tensor:
@@ -45,7 +64,7 @@ def _random_bits(shape: tuple[int, ...], dtype: torch.dtype, device: torch.devic
     return words.view(dtype)[:size].view(shape)
 
 
-class DrawnDropout(Function):
+class _DrawnDropout(Function):
     """Dropout with one mask for each draw, where the draws are an axis that vmap hides.
 
     The number of the draw is an argument because it is what vmap has given that axis: the input

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch._C._functorch import is_batchedtensor
 from torch.overrides import TorchFunctionMode
 
+from duda.batches import Batch, each_input
 from duda.sampling.generators import random_state
 from duda.sampling.nested import rebuilt, tensors
 from duda.sampling.values import Storage, Value, storage_of
@@ -43,19 +44,22 @@ class Memory(TorchFunctionMode):
     """The calls of earlier passes and their results.
 
     Args:
-        network: whose weights are the same in every draw.
+        network: whose weights are the same in every draw, but for those that are swapped.
         vmapped: whether a pass hides its draws in an axis of vmap, so that tensors tell whether
             they depend on the draw; otherwise the state of the random generator tells it.
+        same_weights: whether all draws have the same weights. Where not, nothing is known of what
+            comes from calls out of sight, unless vmap tells it.
 
     Attributes:
         on: whether anything is remembered at all.
         drawn_bytes: what the calls of the last pass made that were not shared, for one draw.
     """
 
-    def __init__(self, network: nn.Module, *, vmapped: bool) -> None:
+    def __init__(self, network: nn.Module, *, vmapped: bool, same_weights: bool = True) -> None:
         super().__init__()
         self.network = network
         self.vmapped = vmapped
+        self.same_weights = same_weights
         self.on = True
         self.drawn_bytes = 0
         self._changing: set[int] = set()  # weights and buffers that the network writes to
@@ -69,7 +73,7 @@ class Memory(TorchFunctionMode):
             for tensor in (*self.network.parameters(), *self.network.buffers())
             if id(tensor) not in self._changing
         ]
-        self._input: Value | None = None
+        self._inputs: list[Value] | None = None
 
     @property
     def used(self) -> bool:
@@ -83,24 +87,26 @@ class Memory(TorchFunctionMode):
         self._forget()
 
     @contextmanager
-    def one_pass(self, x: Tensor) -> Iterator[Tensor]:
+    def one_pass(self, x: Batch) -> Iterator[Batch]:
         """Watch one pass of the network, and yield the input to give it."""
         self.drawn_bytes = 0
         self._random_calls = 0
         self._known: dict[int, tuple[weakref.ref[Tensor], Value, bool]] = {}
-        alias = x.detach()
+        aliases = each_input(x, Tensor.detach)
         if not self.on:
             with self:
-                yield alias.clone()  # which the network may write to
+                yield each_input(aliases, Tensor.clone)  # which the network may write to
             return
-        if self._input is None:
-            self._input = Value(alias)
-            self._input.keep(x)
-        self._know(alias, self._input)
+        if self._inputs is None:
+            self._inputs = [Value(alias) for alias in tensors(aliases)]
+            for value, tensor in zip(self._inputs, tensors(x), strict=True):
+                value.keep(tensor)
+        for value, alias in zip(self._inputs, tensors(aliases), strict=True):
+            self._know(alias, value)
         for root in self._roots:
             self._know(root.storage.source, root)  # type: ignore[arg-type]
         with self._watched_modules(), self:
-            yield alias
+            yield aliases
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -194,7 +200,10 @@ class Memory(TorchFunctionMode):
     def _adopt(self, result: Any) -> None:
         """Take what calls out of sight made of shared input as shared, where that is certain."""
         for tensor in tensors(result):
-            certain = not is_batchedtensor(tensor) if self.vmapped else self._random_calls == 0
+            if self.vmapped:
+                certain = not is_batchedtensor(tensor)
+            else:
+                certain = self.same_weights and self._random_calls == 0
             if self._value(tensor) is None and certain:
                 value = Value(tensor)
                 value.keep(tensor)

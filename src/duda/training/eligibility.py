@@ -86,6 +86,8 @@ def obstacle(
         return "`model` has no members that train one without the other"
     if not isinstance(data, TensorData):
         return "`data` is no pair of tensors"
+    if isinstance(data.x, dict):
+        return "the inputs have names"
     for owner in (owner for part in parts for owner in (part, part.likelihood)):
         # The step calls neither: it takes the likelihood's unchecked formula.
         if getattr(owner.loss, "__func__", None) not in (UncertainModel.loss, Likelihood.loss):
@@ -182,13 +184,13 @@ def _failure(
     parts: list[UncertainModel], weights: dict[str, Tensor], data: TensorData
 ) -> str | None:
     """Return why a step on two examples fails in training mode, if it does."""
-    rows = torch.arange(min(2, len(data.x))).expand(len(parts), -1).to(data.x.device)
+    rows = torch.arange(min(2, len(data.y))).expand(len(parts), -1).to(data.y.device)
     modes = [(module, module.training) for module in parts[0].modules()]
     try:
         parts[0].train()
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # vmap warns where it has to loop
-            losses = stacked_losses(parts[0], weights, data.x[rows], data.y[rows])
+            losses = stacked_losses(parts[0], weights, data.x_rows(rows), data.y[rows])
             torch.autograd.grad(losses.sum(), list(weights.values()), allow_unused=True)
     except (RuntimeError, ValueError, TypeError, Warning) as error:
         return f"the network does not run under torch.vmap ({str(error).splitlines()[0]:.120s})"

@@ -102,6 +102,10 @@ def fit(
             }
             run.go_on_from(Checkpoint(checkpoint, settings))
         run.train()
+        for part in parts:
+            part.starts_epoch(None, train.examples())
+        model.eval()
+        model.fitted(train.in_order)
     return history_of([r for t in trainers for r in t.records], run.seed, stacked)
 
 
@@ -141,8 +145,8 @@ def _prepared(
 def _check_targets(part: UncertainModel, data: TensorData) -> None:
     """Check all targets at once, against the outputs for two examples."""
     with preserved(part, seed=0), torch.no_grad():
-        outputs = part(data.x[:2])
-    if outputs.ndim and len(outputs) == len(data.x[:2]):
+        outputs = part(data.x_rows(slice(2)))
+    if outputs.ndim and len(outputs) == len(data.y[:2]):
         outputs = outputs[:1].expand(len(data.y), *outputs.shape[1:])
     part.likelihood.check_targets(outputs, data.y)
 

@@ -35,6 +35,7 @@ class LoopTrainer:
         lr: float | None,
     ) -> None:
         self.part, self.first = part, member
+        self.parts = [part]
         self.records = [Record()]
         self.optimizer = make_optimizer(optimizer, lr, part.parameters())
         self.best: dict[str, Tensor] | None = None
@@ -44,6 +45,7 @@ class LoopTrainer:
     ) -> list[float]:
         """Train for an epoch, and return the mean loss over its examples."""
         self.part.train()
+        self.part.starts_epoch(epoch - 1, data.examples())
         total, count = 0.0, 0
         for batch, (x, y) in enumerate(data.shuffled(seed, self.first, epoch), 1):
             self.optimizer.zero_grad()
@@ -53,17 +55,18 @@ class LoopTrainer:
                 raise not_finite(value, epoch, batch, self.first)
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
-            total, count = total + value * len(x), count + len(x)
+            total, count = total + value * len(y), count + len(y)
             tick(batch)
         return [total / count]
 
     def validate(self, data: TensorData | LoaderData) -> list[float]:
         """Return the mean loss in eval mode."""
         self.part.eval()
+        self.part.starts_epoch(None, data.examples())
         total, count = 0.0, 0
         with torch.no_grad():
             for x, y in data.in_order():
-                total, count = total + self.part.loss(x, y).item() * len(x), count + len(x)
+                total, count = total + self.part.loss(x, y).item() * len(y), count + len(y)
         return [total / count]
 
     def remember(self, improved: list[bool]) -> None:

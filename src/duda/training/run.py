@@ -68,6 +68,8 @@ class Run:
                 self.data, self.seed, epoch, lambda batch: bar.update(before + batch)
             )
             self._check_weights(trainer, going, epoch)
+            for part in trainer.parts:
+                part.ends_epoch(epoch - 1, self.epochs)
             validations: list[float] | None = None
             if self.validation is not None:
                 validations = trainer.validate(self.validation)

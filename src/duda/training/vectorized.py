@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
+from duda.batches import Batch
 from duda.methods import UncertainModel
 from duda.training.data import LoaderData, TensorData
 from duda.training.history import Record
@@ -29,11 +30,11 @@ def stack(parts: list[UncertainModel]) -> dict[str, Tensor]:
 
 
 def stacked_losses(
-    part: UncertainModel, weights: dict[str, Tensor], x: Tensor, y: Tensor, shared: bool = False
+    part: UncertainModel, weights: dict[str, Tensor], x: Batch, y: Tensor, shared: bool = False
 ) -> Tensor:
     """Return the loss of each member on its own batch, or on one that all share."""
 
-    def loss(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+    def loss(weights: dict[str, Tensor], x: Batch, y: Tensor) -> Tensor:
         outputs = functional_call(part, weights, (x,))
         return part.likelihood.negative_log_likelihood(outputs, y)
 
@@ -66,8 +67,9 @@ class StackedTrainer:
         self, data: TensorData | LoaderData, seed: int, epoch: int, tick: Callable[[int], None]
     ) -> list[float]:
         """Train for an epoch, and return each member's mean loss over its examples."""
-        if not isinstance(data, TensorData):
+        if not isinstance(data, TensorData) or isinstance(data.x, dict):
             raise TypeError("a vectorised step needs `data` as tensors.")
+        self._starts_epoch(epoch - 1, data)
         members = len(self.parts)
         self.parts[0].train()
         going = torch.tensor([not record.stopped for record in self.records])
@@ -75,8 +77,10 @@ class StackedTrainer:
         total = torch.zeros(members, dtype=torch.float64)
         for batch, rows in enumerate(torch.split(orders, data.batch_size, dim=1), 1):
             flat = rows.reshape(-1)
-            x = data.x.index_select(0, flat).view(*rows.shape, *data.x.shape[1:])
-            y = data.y.index_select(0, flat).view(*rows.shape, *data.y.shape[1:])
+            x, y = (
+                part.index_select(0, flat).view(*rows.shape, *part.shape[1:])
+                for part in (data.x, data.y)
+            )
             losses = stacked_losses(self.parts[0], self.weights, x, y)
             values = losses.detach().double().cpu()
             wrong = going & ~values.isfinite()
@@ -88,17 +92,22 @@ class StackedTrainer:
             self.optimizer.step()
             total += values * rows.shape[1]
             tick(batch)
-        return (total / len(data.x)).tolist()
+        return (total / len(data.y)).tolist()
 
     def validate(self, data: TensorData | LoaderData) -> list[float]:
         """Return each member's mean loss in eval mode."""
         self.parts[0].eval()
+        self._starts_epoch(None, data)
         total, count = torch.zeros(len(self.parts), dtype=torch.float64), 0
         with torch.no_grad():
             for x, y in data.in_order():
                 losses = stacked_losses(self.parts[0], self.weights, x, y, shared=True)
-                total, count = total + losses.double().cpu() * len(x), count + len(x)
+                total, count = total + losses.double().cpu() * len(y), count + len(y)
         return (total / count).tolist()
+
+    def _starts_epoch(self, epoch: int | None, data: TensorData | LoaderData) -> None:
+        for part in self.parts:
+            part.starts_epoch(epoch, data.examples())
 
     def remember(self, improved: list[bool]) -> None:
         """Keep the weights of the members that have improved as their best so far."""

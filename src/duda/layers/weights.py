@@ -1,0 +1,143 @@
+"""The layers of a network that have weights, chosen by name, and other weights in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+__all__ = ["LayerChoice", "matches", "swapped_weights", "weight_layers", "weights_of"]
+
+LayerChoice = str | Sequence[str] | Callable[[str, nn.Module], bool] | None
+
+_KINDS = (
+    nn.Linear,
+    nn.Bilinear,
+    _ConvNd,
+    nn.Embedding,
+    nn.EmbeddingBag,
+    nn.RNNBase,
+    nn.RNNCellBase,
+    nn.MultiheadAttention,
+)
+
+
+def weight_layers(network: nn.Module, layers: LayerChoice = None) -> dict[str, nn.Module]:
+    """Return the layers that have weights to multiply with, by name, in order of registration.
+
+    Args:
+        network: a network with linear, convolutional, embedding, recurrent or attention layers.
+        layers: which of them: names, their beginnings up to a dot, patterns such as `"*.conv?"`, or
+            a function of name and module, which may choose any module with a matrix of its own.
+
+    Raises:
+        ValueError: if there are none, or a name fits none.
+
+    >>> list(weight_layers(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))))
+    ['0', '2']
+    """
+    found = _candidates(network)
+    if callable(layers):
+        chosen = {name: module for name, module in found.items() if layers(name, module)}
+    else:
+        chosen = {name: m for name, m in found.items() if isinstance(m, _KINDS)}
+    if not chosen:
+        raise ValueError(
+            f"the network, a {type(network).__name__}, has no layer with weights to "
+            "choose: expected linear, convolutional, embedding, recurrent or attention layers; "
+            f"it has {', '.join(sorted({type(m).__name__ for m in network.modules()}))}."
+        )
+    if layers is None or callable(layers):
+        return chosen
+    patterns = [layers] if isinstance(layers, str) else list(layers)
+    for pattern in patterns:
+        if not any(matches(name, pattern) for name in chosen):
+            raise ValueError(
+                f"`layers` names {pattern!r}, which fits no layer with weights: expected some of "
+                f"{', '.join(repr(name) for name in chosen)}."
+            )
+    return {
+        name: module
+        for name, module in chosen.items()
+        if any(matches(name, pattern) for pattern in patterns)
+    }
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Return whether a pattern names this module, or one that it is inside of.
+
+    >>> matches("layer1.0.conv", "layer1"), matches("layer10", "layer1"), matches("fc", "f*")
+    (True, False, True)
+    """
+    return name.startswith(f"{pattern}.") or fnmatchcase(name, pattern)
+
+
+def weights_of(layer: nn.Module, name: str, bias: bool = False) -> dict[str, nn.Parameter]:
+    """Return the matrices of a layer by their names in the network, and its biases if asked for.
+
+    >>> list(weights_of(nn.LSTM(2, 3), "lstm"))
+    ['lstm.weight_ih_l0', 'lstm.weight_hh_l0']
+    """
+    inside = isinstance(layer, nn.MultiheadAttention)  # which uses its projection's weights itself
+    return {
+        f"{name}.{inner}" if name else inner: weight
+        for inner, weight in layer.named_parameters(recurse=inside)
+        if bias or _is_matrix(inner, weight)
+    }
+
+
+@contextmanager
+def swapped_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Put other tensors in the place of the network's weights or buffers, for as long as it lasts.
+
+    A weight with several names is replaced under all of them.
+
+    >>> linear = nn.Linear(1, 1)
+    >>> with swapped_weights(linear, {"weight": linear.weight.detach() * 0}):
+    ...     bool(linear.weight == 0)
+    True
+    >>> isinstance(linear.weight, nn.Parameter)
+    True
+    """
+    places = [
+        (kept, name, tensor)
+        for module in network.modules()
+        for kept in (module._parameters, module._buffers)
+        for name, tensor in kept.items()
+        if tensor is not None
+    ]
+    own = dict(network.named_parameters(remove_duplicate=False)) | dict(
+        network.named_buffers(remove_duplicate=False)
+    )
+    new = {id(own[name]): tensor for name, tensor in weights.items()}
+    changed = [(kept, name, tensor) for kept, name, tensor in places if id(tensor) in new]
+    try:
+        for kept, name, tensor in changed:
+            kept[name] = new[id(tensor)]  # type: ignore[assignment]
+        yield
+    finally:
+        for kept, name, tensor in changed:
+            kept[name] = tensor  # type: ignore[assignment]
+        for module in network.modules():
+            if isinstance(module, nn.RNNBase):  # which keeps a list of the weights it has used
+                module._update_flat_weights()
+
+
+def _candidates(network: nn.Module) -> dict[str, nn.Module]:
+    """Return the modules with a matrix of their own; an attention layer owns its projections."""
+    found: dict[str, nn.Module] = {}
+    for name, module in network.named_modules():
+        inside = any(
+            isinstance(owner, nn.MultiheadAttention) and matches(name, own)
+            for own, owner in found.items()
+        )
+        if not inside and any(_is_matrix(*each) for each in module.named_parameters(recurse=False)):
+            found[name] = module
+    return found
+
+
+def _is_matrix(name: str, weight: Tensor) -> bool:
+    return weight.ndim > 1 and "bias" not in name

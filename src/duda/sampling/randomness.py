@@ -1,0 +1,68 @@
+"""What makes one draw differ from the next: what happens to the network's calls, or its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch._C._functorch import is_batchedtensor
+from torch.overrides import TorchFunctionMode
+
+from duda.batches import Batch
+from duda.layers import swapped_weights
+from duda.sampling.calling import raw_outputs
+
+__all__ = ["DrawnWeights", "Randomness"]
+
+
+class Randomness(TorchFunctionMode):
+    """Leaves all calls as they are: the network's own random numbers make the draws.
+
+    Attributes:
+        found: how many things may differ by draw, were it with p = 0.
+        draw: the number of the draw; inside vmap on the axis that vmap hides.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = 0
+        self.draw: Tensor | None = None
+
+    @property
+    def vmapped(self) -> bool:
+        """Whether all draws of a chunk are made at once."""
+        return self.draw is not None and is_batchedtensor(self.draw)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call `func`."""
+        return func(*args, **(kwargs or {}))
+
+    def call(self, network: nn.Module, x: Batch) -> Tensor:
+        """Return the raw outputs of one draw."""
+        return raw_outputs(network, x)
+
+
+class DrawnWeights(Randomness):
+    """Puts new weights into a network for each draw.
+
+    Args:
+        network: the network, which may be a part of what is called.
+        weights: from the number of the draw to the weights that differ, by their names.
+    """
+
+    def __init__(
+        self, network: nn.Module, weights: Callable[[Tensor | None], Mapping[str, Tensor]]
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.weights = weights
+
+    def call(self, network: nn.Module, x: Batch) -> Tensor:
+        """Return the raw outputs of the network with the weights of one draw."""
+        drawn = self.weights(self.draw)
+        self.found += len(drawn)
+        with swapped_weights(self.network, drawn):
+            return raw_outputs(self.network, x)
