@@ -8,11 +8,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from duda import datasets, evaluation
     from duda.comparison import compare
-    from duda.likelihoods import Categorical, FixedGaussian, Gaussian
-    from duda.methods import METHODS, DeepEnsemble, Deterministic, MCDropout, UncertainModel
+    from duda.likelihoods import (
+        LIKELIHOODS,
+        BetaGaussian,
+        Categorical,
+        Dirichlet,
+        FixedGaussian,
+        Gaussian,
+        Laplacian,
+        NormalInverseGamma,
+        Quantiles,
+        SampledSoftmax,
+    )
+    from duda.methods import (
+        METHODS,
+        DeepEnsemble,
+        Deterministic,
+        MCDropConnect,
+        MCDropout,
+        UncertainModel,
+    )
     from duda.predictions import (
         ClassPrediction,
         GaussianPrediction,
+        LaplacianPrediction,
+        QuantilePrediction,
         ScoredClassPrediction,
         load_prediction,
     )
@@ -20,15 +40,25 @@ if TYPE_CHECKING:
     from duda.training import fit
 
 __all__ = [
+    "LIKELIHOODS",
     "METHODS",
+    "BetaGaussian",
     "Categorical",
     "ClassPrediction",
     "DeepEnsemble",
     "Deterministic",
+    "Dirichlet",
     "FixedGaussian",
     "Gaussian",
     "GaussianPrediction",
+    "Laplacian",
+    "LaplacianPrediction",
+    "MCDropConnect",
     "MCDropout",
+    "NormalInverseGamma",
+    "QuantilePrediction",
+    "Quantiles",
+    "SampledSoftmax",
     "ScoredClassPrediction",
     "UncertainModel",
     "compare",
@@ -45,13 +75,23 @@ _HOMES = {
     "Categorical": "likelihoods",
     "FixedGaussian": "likelihoods",
     "Gaussian": "likelihoods",
+    "BetaGaussian": "likelihoods",
+    "Laplacian": "likelihoods",
+    "Quantiles": "likelihoods",
+    "SampledSoftmax": "likelihoods",
+    "Dirichlet": "likelihoods",
+    "NormalInverseGamma": "likelihoods",
+    "LIKELIHOODS": "likelihoods",
     "METHODS": "methods",
     "DeepEnsemble": "methods",
     "Deterministic": "methods",
+    "MCDropConnect": "methods",
     "MCDropout": "methods",
     "UncertainModel": "methods",
     "ClassPrediction": "predictions",
     "GaussianPrediction": "predictions",
+    "LaplacianPrediction": "predictions",
+    "QuantilePrediction": "predictions",
     "ScoredClassPrediction": "predictions",
     "load_prediction": "predictions",
     "fit": "training",

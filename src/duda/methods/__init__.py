@@ -3,12 +3,21 @@
 from duda.methods.base import UncertainModel
 from duda.methods.deep_ensemble import DeepEnsemble
 from duda.methods.deterministic import Deterministic
+from duda.methods.mc_dropconnect import MCDropConnect
 from duda.methods.mc_dropout import MCDropout
 
-__all__ = ["METHODS", "DeepEnsemble", "Deterministic", "MCDropout", "UncertainModel"]
+__all__ = [
+    "METHODS",
+    "DeepEnsemble",
+    "Deterministic",
+    "MCDropConnect",
+    "MCDropout",
+    "UncertainModel",
+]
 
 METHODS: dict[str, type[UncertainModel]] = {
     "deterministic": Deterministic,
     "mc-dropout": MCDropout,
     "deep-ensemble": DeepEnsemble,
+    "mc-dropconnect": MCDropConnect,
 }

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 from torch._C._functorch import is_batchedtensor
+from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
-from duda.batches import Batch
+from duda.batches import Batch, rows_of
 from duda.layers import swapped_weights
 from duda.sampling.calling import raw_outputs
 
-__all__ = ["DrawnWeights", "Randomness"]
+__all__ = ["DrawnWeights", "Randomness", "fast_in_vmap"]
+
+_FEW_ROWS = 8
 
 
 class Randomness(TorchFunctionMode):
@@ -66,3 +69,18 @@ class DrawnWeights(Randomness):
         self.found += len(drawn)
         with swapped_weights(self.network, drawn):
             return raw_outputs(self.network, x)
+
+
+def fast_in_vmap(network: nn.Module, names: Collection[str], x: Batch) -> bool:
+    """Return whether draws of the weights with these names are faster made at once than in turn.
+
+    They are, but for convolutions on a CPU that follow one another: their inputs differ by draw as
+    well, which makes them grouped convolutions (benchmarks/dropconnect.py).
+    """
+    convolutions = [
+        module.weight
+        for name, module in network.named_modules()
+        if isinstance(module, _ConvNd) and (f"{name}.weight" if name else "weight") in names
+    ]
+    on_a_cpu = any(weight.device.type == "cpu" for weight in convolutions)
+    return not on_a_cpu or len(convolutions) < 2 or rows_of(x) <= _FEW_ROWS
