@@ -14,6 +14,7 @@ __all__ = [
     "ArrayLike",
     "as_tensor",
     "at_least_float32",
+    "check_count",
     "check_finite",
     "check_not_empty",
     "check_probs",
@@ -62,6 +63,13 @@ def check_not_empty(value: Tensor, name: str) -> None:
         raise ValueError(
             f"`{name}` has shape {tuple(value.shape)} and is empty, expected at least one example."
         )
+
+
+def check_count(value: int, name: str) -> int:
+    """Return `value` if it is a whole number of at least 1, else raise a `ValueError`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"`{name}` is {value!r}, expected a whole number of at least 1.")
+    return value
 
 
 def check_finite(value: Tensor, name: str, remedy: str = "remove or replace them") -> None:

@@ -12,12 +12,17 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import duda
+from duda import ClassPrediction, QuantilePrediction
 from duda.likelihoods import LIKELIHOODS, Likelihood
 from duda.methods import METHODS, UncertainModel
+from duda.predictions import Prediction
+from duda.sampling import preserved
 
 N, TARGETS = 7, 3
-PAIRS = [(method, likelihood) for method in METHODS for likelihood in LIKELIHOODS]
-RANDOM = [name for name in METHODS if name == "mc-dropout"]
+SAMPLES = 500
+ALL = [(method, likelihood) for method in METHODS for likelihood in LIKELIHOODS]
+PAIRS = [(m, name) for m, name in ALL if issubclass(LIKELIHOODS[name], METHODS[m].likelihoods)]
+OTHERS = [pair for pair in ALL if pair not in PAIRS]
 
 
 def build(method: str, likelihood: str, seed: int = 0) -> UncertainModel:
@@ -42,17 +47,30 @@ def inputs() -> Tensor:
 
 
 def targets(likelihood: Likelihood) -> Tensor:
-    if isinstance(likelihood, duda.Categorical):
+    if isinstance(likelihood.reduce(torch.zeros(1, N, likelihood.width(TARGETS))), ClassPrediction):
         return torch.arange(N) % TARGETS
     return torch.randn(N, TARGETS, generator=torch.Generator().manual_seed(1))
 
 
-def tensors(answer: duda.ClassPrediction | duda.GaussianPrediction) -> dict[str, np.ndarray]:
-    return answer.numpy()
+def centre(answer: Prediction) -> Tensor:
+    """Return what the prediction says first: probabilities, a mean or a median."""
+    if isinstance(answer, ClassPrediction):
+        return answer.probs
+    return answer.median if isinstance(answer, QuantilePrediction) else answer.mean
 
 
-def assert_equal(one, other) -> None:
-    a, b = tensors(one), tensors(other)
+def is_random(model: UncertainModel) -> bool:
+    """Return whether the method is: a likelihood may draw noise of its own."""
+    found = []
+    for seed in (0, 1):
+        with preserved(model, seed):
+            model.before_predict(model.samples)
+            found.append(torch.cat(list(model.draws(inputs(), model.samples, None))))
+    return not torch.equal(*found)
+
+
+def assert_equal(one: Prediction, other: Prediction) -> None:
+    a, b = one.numpy(), other.numpy()
     assert a.keys() == b.keys()
     assert all(np.array_equal(a[name], b[name]) for name in a)
 
@@ -63,11 +81,17 @@ def test_shapes_and_identities(method: str, likelihood: str) -> None:
     answer = model.predict(inputs(), seed=0, keep_draws=True)
     assert len(answer) == N
     assert answer.draws.shape[:2] == (model.samples, N)
-    if likelihood == "categorical":
+    if isinstance(answer, ClassPrediction):
         assert answer.probs.shape == (N, TARGETS)
         torch.testing.assert_close(answer.probs.sum(1), torch.ones(N))
         torch.testing.assert_close(answer.entropy, answer.aleatoric + answer.epistemic)
         torch.testing.assert_close(answer.draws.mean(0), answer.probs)
+    elif isinstance(answer, QuantilePrediction):
+        levels = model.likelihood.levels
+        assert answer.quantiles.shape == (N, len(levels), TARGETS)
+        torch.testing.assert_close(answer.draws.mean(0), answer.quantiles)
+        medians = answer.draws[:, :, levels.index(0.5)]
+        torch.testing.assert_close(answer.epistemic, medians.var(0, correction=0))
     else:
         assert answer.mean.shape == answer.std.shape == (N, TARGETS)
         torch.testing.assert_close(answer.std**2, answer.aleatoric + answer.epistemic)
@@ -115,8 +139,7 @@ def test_save_and_load(method: str, likelihood: str) -> None:
 def test_dtype_follows_the_model(method: str, likelihood: str) -> None:
     model = build(method, likelihood).double()
     answer = model.predict(inputs(), seed=0)
-    first = answer.log_probs if likelihood == "categorical" else answer.mean
-    assert first.dtype == torch.float64
+    assert centre(answer).dtype == torch.float64
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -143,20 +166,26 @@ def test_forward_is_one_draw_and_modes_stay(method: str, likelihood: str) -> Non
 
 
 @pytest.mark.parametrize(("method", "likelihood"), PAIRS)
-@pytest.mark.parametrize("chunk", [1, 4, 100])
-def test_chunks_agree(method: str, likelihood: str, chunk: int) -> None:
+def test_chunks_agree(method: str, likelihood: str) -> None:
     model = build(method, likelihood)
-    samples = 1500 if method in RANDOM else None
+    random = is_random(model)
+    samples = SAMPLES if random else None
     one = model.predict(inputs(), seed=0, samples=samples)
-    other = model.predict(inputs(), seed=1, samples=samples, chunk=chunk)
-    if likelihood == "categorical":
-        a, b, spread = one.probs, other.probs, 0.5  # no number in [0, 1] spreads further
-    else:
-        a, b, spread = one.mean, other.mean, one.epistemic.sqrt()
-    if method in RANDOM:
-        assert ((a - b).abs() <= 5 * spread * math.sqrt(2 / 1500)).all()
-    else:
-        assert torch.equal(a, b)
+    # No number in [0, 1] spreads further than 0.5.
+    spread = 0.5 if isinstance(one, ClassPrediction) else one.epistemic.sqrt()
+    for chunk in (1, 4, 100):
+        other = model.predict(inputs(), seed=int(random), samples=samples, chunk=chunk)
+        if random:
+            far = (centre(one) - centre(other)).abs()
+            assert (far <= 5 * spread * math.sqrt(2 / SAMPLES)).all()
+        else:
+            assert torch.equal(centre(one), centre(other))
+
+
+@pytest.mark.parametrize(("method", "likelihood"), OTHERS)
+def test_likelihoods_that_make_no_sense_are_told(method: str, likelihood: str) -> None:
+    with pytest.raises(ValueError, match=r"`likelihood` is a \w+, expected for a \w+ a"):
+        build(method, likelihood)
 
 
 BAD_CALLS = {

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from duda.checks import at_least_float32, check_not_empty, check_probs, check_same_shape
 from duda.likelihoods.base import Likelihood, Reduction
-from duda.predictions.classes import ClassPrediction, entropy
+from duda.likelihoods.class_draws import ClassReduction
 
 __all__ = ["Categorical"]
 
@@ -24,6 +23,7 @@ class Categorical(Likelihood):
         ignore_index: the integer label of positions that are no targets, such as unlabelled pixels;
             they add nothing to the loss.
 
+    >>> import torch
     >>> Categorical().loss(torch.zeros(3, 2), torch.tensor([0, 1, 1]))
     tensor(0.6931)
     """
@@ -79,54 +79,4 @@ class Categorical(Likelihood):
 
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws of logits."""
-        return _ClassReduction(keep_draws)
-
-
-class _ClassReduction(Reduction):
-    """Streams Σ p, Σ H(p) and the votes, in float64 and integers.
-
-    Σ p is kept as log max p and the multiple of max p that it is: nothing underflows, and draws
-    that agree have exactly their own mean.
-    """
-
-    def __init__(self, keep_draws: bool) -> None:
-        self.kept: list[Tensor] | None = [] if keep_draws else None
-        self.count = 0
-
-    def add(self, draws: Float[Tensor, "M N C *positions"]) -> None:
-        self.check_draws(draws)
-        if draws.ndim < 3 or draws.shape[2] < 2:
-            raise ValueError(
-                f"`draws` has shape {tuple(draws.shape)}, expected (M, N, C, *positions) with at "
-                "least two classes."
-            )
-        log_probs = at_least_float32(draws).log_softmax(2)
-        # The clamp lets -inf - peak be -inf, not NaN, for a class that no draw allows.
-        peak = log_probs.amax(0).clamp(min=torch.finfo(log_probs.dtype).min)
-        multiple = (log_probs - peak).exp().sum(0, dtype=torch.float64)
-        peak = peak.double()
-        entropy_sum = entropy(log_probs, dim=2).sum(0, dtype=torch.float64)
-        first = log_probs.argmax(2).transpose(0, 1)
-        if self.count == 0:
-            self.dtype = log_probs.dtype
-            self.peak, self.multiple, self.entropy_sum = peak, multiple, entropy_sum
-            self.votes = torch.zeros_like(peak, dtype=torch.int32)
-        else:
-            top = torch.maximum(self.peak, peak)
-            self.multiple = self.multiple * (self.peak - top).exp() + multiple * (peak - top).exp()
-            self.peak = top
-            self.entropy_sum = self.entropy_sum + entropy_sum
-        self.votes.scatter_add_(1, first, torch.ones_like(first, dtype=torch.int32))
-        self.count += len(draws)
-        if self.kept is not None:
-            self.kept.append(log_probs.exp())
-
-    def result(self) -> ClassPrediction:
-        if self.count == 0:
-            raise ValueError("there are no draws to reduce: `add` at least one.")
-        return ClassPrediction(
-            log_probs=(self.peak + (self.multiple / self.count).log()).to(self.dtype),
-            aleatoric=(self.entropy_sum / self.count).to(self.dtype),
-            votes=self.votes,
-            draws=None if self.kept is None else torch.cat(self.kept),
-        )
+        return ClassReduction(keep_draws)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -11,41 +10,21 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from duda.checks import at_least_float32, check_finite, check_not_empty, check_same_shape
-from duda.likelihoods.base import Likelihood, Reduction
-from duda.predictions import GaussianPrediction
+from duda.checks import at_least_float32
+from duda.likelihoods.moments import MomentLikelihood, split_outputs
 
-__all__ = ["FixedGaussian", "Gaussian"]
+__all__ = ["BetaGaussian", "FixedGaussian", "Gaussian"]
 
 
-class _AnyGaussian(Likelihood):
-    """What the two Gaussians share: all follows from the mean and the variance of the outputs."""
-
-    @abstractmethod
-    def moments(self, outputs: Tensor, dim: int = 1) -> tuple[Tensor, Tensor]:
-        """Return mean and variance, each with D entries along `dim`."""
-
-    def check_targets(
-        self, outputs: Float[Tensor, "N outputs *positions"], y: Shaped[Tensor, "N D *positions"]
-    ) -> None:
-        """Raise a `ValueError` unless `y` is finite and has the shape of the predicted mean."""
-        mean, _ = self.moments(outputs)
-        check_not_empty(mean, "y")
-        check_same_shape(y, "y", tuple(mean.shape), "the predicted mean")
-        check_finite(y, "y")
+class _AnyGaussian(MomentLikelihood):
+    """What the Gaussians share: the loss."""
 
     def negative_log_likelihood(
         self, outputs: Float[Tensor, "N outputs *positions"], y: Shaped[Tensor, "N D *positions"]
     ) -> Float[Tensor, ""]:
         """Return ½ log σ² + (y - μ)² / 2σ² + ½ log 2π, summed over the D outputs, then averaged."""
         mean, variance = self.moments(at_least_float32(outputs))
-        square = (y.to(mean.dtype) - mean).square()
-        each = 0.5 * (variance.log() + square / variance + math.log(2 * math.pi))
-        return each.sum(1).mean()
-
-    def reduction(self, keep_draws: bool = False) -> Reduction:
-        """Return an empty reduction of draws of raw outputs."""
-        return _MomentReduction(self, keep_draws)
+        return _minus_log_density(y.to(mean.dtype), mean, variance).sum(1).mean()
 
 
 @dataclass(frozen=True)
@@ -73,13 +52,40 @@ class Gaussian(_AnyGaussian):
 
     def moments(self, outputs: Tensor, dim: int = 1) -> tuple[Tensor, Tensor]:
         """Return mean and variance, each with D entries along `dim`."""
-        if outputs.ndim <= dim or outputs.shape[dim] % 2:
-            raise ValueError(
-                f"the network's outputs have shape {tuple(outputs.shape)}, expected 2 D numbers on "
-                f"dimension {dim}: D means, then D raw scales."
-            )
-        mean, raw = outputs.chunk(2, dim=dim)
+        mean, raw = split_outputs(outputs, dim, ("means", "raw scales"))
         return mean, F.softplus(raw) + self.floor
+
+
+@dataclass(frozen=True)
+class BetaGaussian(Gaussian):
+    """A `Gaussian` whose loss weighs each term by variance^beta, a weight that gets no gradient.
+
+    The plain loss hardly trains the mean where the variance is large; with `beta` 1 the mean is
+    trained as by the squared error, with 0 as by the plain loss. The loss is no -log p, and its
+    value is not to be compared with one. Source: Seitzer et al. 2022, eq. 5.
+
+    Args:
+        floor: the least variance, in squared units of the target.
+        beta: from 0 to 1.
+
+    >>> BetaGaussian(beta=0.0).loss(torch.tensor([[0.0, 0.5413]]), torch.tensor([[0.0]]))
+    tensor(0.9189)
+    """
+
+    beta: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.beta <= 1:
+            raise ValueError(f"`beta` is {self.beta}, expected a number from 0 to 1.")
+
+    def negative_log_likelihood(
+        self, outputs: Float[Tensor, "N outputs *positions"], y: Shaped[Tensor, "N D *positions"]
+    ) -> Float[Tensor, ""]:
+        """Return the weighted terms, summed over the D outputs, then averaged."""
+        mean, variance = self.moments(at_least_float32(outputs))
+        each = _minus_log_density(y.to(mean.dtype), mean, variance)
+        return (variance.detach() ** self.beta * each).sum(1).mean()
 
 
 @dataclass(frozen=True)
@@ -113,39 +119,6 @@ class FixedGaussian(_AnyGaussian):
         return outputs, torch.full_like(outputs, self.noise_std**2)
 
 
-class _MomentReduction(Reduction):
-    """Streams the mixture's moments in float64, merging chunks by Chan et al. 1979, eq. 2.1."""
-
-    def __init__(self, likelihood: _AnyGaussian, keep_draws: bool) -> None:
-        self.likelihood = likelihood
-        self.kept: list[Tensor] | None = [] if keep_draws else None
-        self.count = 0
-
-    def add(self, draws: Float[Tensor, "M N outputs *positions"]) -> None:
-        self.check_draws(draws)
-        means, variances = self.likelihood.moments(at_least_float32(draws), dim=2)
-        if self.kept is not None:
-            self.kept.append(torch.cat([means, variances], dim=2))
-        variance_sum = variances.sum(0, dtype=torch.float64)
-        mean = means.mean(0, dtype=torch.float64)
-        squares = (means - mean).square().sum(0)
-        if self.count == 0:
-            self.dtype = means.dtype
-            self.mean, self.squares, self.variance_sum = mean, squares, variance_sum
-        else:
-            total = self.count + len(draws)
-            step = mean - self.mean
-            self.mean = self.mean + step * (len(draws) / total)
-            self.squares = self.squares + squares + step**2 * (self.count * len(draws) / total)
-            self.variance_sum = self.variance_sum + variance_sum
-        self.count += len(draws)
-
-    def result(self) -> GaussianPrediction:
-        if self.count == 0:
-            raise ValueError("there are no draws to reduce: `add` at least one.")
-        return GaussianPrediction(
-            mean=self.mean.to(self.dtype),
-            aleatoric=(self.variance_sum / self.count).to(self.dtype),
-            epistemic=(self.squares / self.count).to(self.dtype),
-            draws=None if self.kept is None else torch.cat(self.kept),
-        )
+def _minus_log_density(y: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    square = (y - mean).square()
+    return 0.5 * (variance.log() + square / variance + math.log(2 * math.pi))

@@ -11,12 +11,13 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from duda.batches import Batch, Inputs, each_input, input_batches
+from duda.checks import check_count
 from duda.likelihoods import Likelihood
 from duda.predictions import Prediction
 from duda.progress import progress
 from duda.sampling import preserved
 
-__all__ = ["UncertainModel", "check_count", "check_network"]
+__all__ = ["UncertainModel", "check_count", "check_network", "check_one_draw"]
 
 
 class UncertainModel(nn.Module, ABC):
@@ -148,13 +149,6 @@ class UncertainModel(nn.Module, ABC):
         return type(parts[0]).concatenate(parts)
 
 
-def check_count(value: int, name: str) -> int:
-    """Return `value` if it is a whole number of at least 1, else raise a `ValueError`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"`{name}` is {value!r}, expected a whole number of at least 1.")
-    return value
-
-
 def check_network(network: nn.Module) -> nn.Module:
     """Return `network` if it is a module, else raise a `TypeError` that says what it is."""
     if isinstance(network, nn.Module):
@@ -163,3 +157,12 @@ def check_network(network: nn.Module) -> nn.Module:
         f"`network` is a {type(network).__name__}, expected a torch.nn.Module; a method that needs "
         "several networks takes a function that makes them."
     )
+
+
+def check_one_draw(model: UncertainModel, samples: int) -> None:
+    """Raise a `ValueError` if more draws are asked of a model that has just one."""
+    if samples != 1:
+        raise ValueError(
+            f"`samples` is {samples}, but nothing is random in a {type(model).__name__} model, "
+            "which has one draw: leave `samples` out."
+        )

@@ -14,10 +14,16 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from duda.checks import as_tensor, check_same_shape
+from duda.checks import (
+    ArrayLike,
+    as_tensor,
+    at_least_float32,
+    check_finite,
+    check_same_shape,
+)
 from duda.files import write_atomically
 
-__all__ = ["FORMAT", "Prediction", "check_draws", "check_no_nan"]
+__all__ = ["FORMAT", "Prediction", "check_draws", "check_no_nan", "finite_numbers"]
 
 FORMAT = {"format": "duda.prediction", "version": "1"}
 
@@ -26,10 +32,15 @@ class Prediction(ABC):
     """Tensors over the same N examples; the subclasses are frozen dataclasses of them.
 
     The examples are dimension 0 of each tensor, and dimension 1 of `draws`.
+
+    Attributes:
+        derived: the names of what follows from the tensors.
+        shared: the names of tensors that are not over examples, but the same for all.
     """
 
     draws: Tensor | None
     derived: ClassVar[tuple[str, ...]]
+    shared: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -55,11 +66,13 @@ class Prediction(ABC):
         chosen = _chosen(index, len(self))
         if isinstance(chosen, Tensor):
             chosen = chosen.to(next(iter(tensors.values())).device)
+        kept = {name: tensors.pop(name) for name in self.shared}
         return type(self)(
+            **kept,
             **{
                 name: value[:, chosen] if name == "draws" else value[chosen]
                 for name, value in tensors.items()
-            }
+            },
         )
 
     def __repr__(self) -> str:
@@ -85,16 +98,23 @@ class Prediction(ABC):
                     f"{cls.__name__}."
                 )
         parts = [prediction._tensors() for prediction in predictions]
+        kept = {name: [part.pop(name) for part in parts] for name in cls.shared}
+        for name, values in kept.items():
+            if not all(torch.equal(value, values[0]) for value in values):
+                raise ValueError(
+                    f"`predictions` differ in their `{name}`: predict all with one model."
+                )
         if any(_shapes_of_one(part) != _shapes_of_one(parts[0]) for part in parts):
             raise ValueError(
                 "`predictions` differ in their classes, outputs, positions or draws: predict all "
                 "with one model and the same `keep_draws` and `samples`."
             )
         return cls(
+            **{name: values[0] for name, values in kept.items()},
             **{
                 name: torch.cat([part[name] for part in parts], dim=1 if name == "draws" else 0)
                 for name in parts[0]
-            }
+            },
         )
 
     def to(self, device: torch.device | str) -> Self:
@@ -178,3 +198,10 @@ def check_no_nan(value: Tensor, name: str) -> None:
             f"`{name}` has {nans} NaN of {value.numel()} values: check the network's weights and "
             "inputs."
         )
+
+
+def finite_numbers(value: ArrayLike, name: str) -> Tensor:
+    """Return `value` as floating-point numbers, none of them NaN or infinite."""
+    numbers = at_least_float32(as_tensor(value, name))
+    check_finite(numbers, name, "check the network's weights and inputs")
+    return numbers

@@ -9,12 +9,21 @@ from pathlib import Path
 from duda.predictions.base import FORMAT, Prediction
 from duda.predictions.classes import ClassPrediction
 from duda.predictions.gaussian import GaussianPrediction
+from duda.predictions.laplacian import LaplacianPrediction
+from duda.predictions.quantiles import QuantilePrediction
 from duda.predictions.scored import ScoredClassPrediction
 
 __all__ = ["load_prediction"]
 
 _KINDS: dict[str, type[Prediction]] = {
-    kind.__name__: kind for kind in (ClassPrediction, GaussianPrediction, ScoredClassPrediction)
+    kind.__name__: kind
+    for kind in (
+        ClassPrediction,
+        GaussianPrediction,
+        LaplacianPrediction,
+        QuantilePrediction,
+        ScoredClassPrediction,
+    )
 }
 
 

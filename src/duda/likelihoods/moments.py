@@ -1,0 +1,100 @@
+"""Numbers whose distribution is told by mean and variance: the likelihoods' base, the reduction."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from duda.checks import at_least_float32, check_finite, check_not_empty, check_same_shape
+from duda.likelihoods.base import Likelihood, Reduction
+from duda.likelihoods.running import RunningMoments
+from duda.predictions.gaussian import GaussianPrediction
+from duda.predictions.location_scale import LocationScalePrediction
+
+__all__ = ["MomentLikelihood", "MomentReduction", "split_outputs"]
+
+
+class MomentLikelihood(Likelihood):
+    """What these likelihoods share: a prediction follows from mean and variance of each draw.
+
+    Attributes:
+        prediction: the kind of prediction that the draws make.
+    """
+
+    prediction: ClassVar[type[LocationScalePrediction]] = GaussianPrediction
+
+    @abstractmethod
+    def moments(self, outputs: Tensor, dim: int = 1) -> tuple[Tensor, Tensor]:
+        """Return mean and variance, each with D entries along `dim`."""
+
+    def check_targets(
+        self, outputs: Float[Tensor, "N outputs *positions"], y: Shaped[Tensor, "N D *positions"]
+    ) -> None:
+        """Raise a `ValueError` unless `y` is finite and has the shape of the predicted mean."""
+        mean, _ = self.moments(outputs)
+        check_not_empty(mean, "y")
+        check_same_shape(y, "y", tuple(mean.shape), "the predicted mean")
+        check_finite(y, "y")
+
+    def reduction(self, keep_draws: bool = False) -> Reduction:
+        """Return an empty reduction of draws of raw outputs."""
+        return MomentReduction(self, keep_draws)
+
+
+class MomentReduction(Reduction):
+    """Streams the mixture's moments in float64."""
+
+    def __init__(self, likelihood: MomentLikelihood, keep_draws: bool) -> None:
+        self.likelihood = likelihood
+        self.kept: list[Tensor] | None = [] if keep_draws else None
+        self.means = RunningMoments()
+
+    def split(self, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return each draw's mean, its variance, and how far it doubts its mean (a variance)."""
+        mean, variance = self.likelihood.moments(draws, dim=2)
+        return mean, variance, torch.zeros_like(mean)
+
+    def add(self, draws: Float[Tensor, "M N outputs *positions"]) -> None:
+        """Take in M more draws of raw outputs."""
+        self.check_draws(draws)
+        means, variances, doubts = self.split(at_least_float32(draws))
+        if self.kept is not None:
+            self.kept.append(torch.cat([means, variances + doubts], dim=2))
+        sums = [values.sum(0, dtype=torch.float64) for values in (variances, doubts)]
+        if self.means.count == 0:
+            self.dtype, self.sums = means.dtype, sums
+        else:
+            self.sums = [before + new for before, new in zip(self.sums, sums, strict=True)]
+        self.means.add(means)
+
+    def result(self) -> LocationScalePrediction:
+        """Return the mixture of all draws so far."""
+        count = self.means.count
+        if count == 0:
+            raise ValueError("there are no draws to reduce: `add` at least one.")
+        aleatoric, doubt = (total / count for total in self.sums)
+        return self.likelihood.prediction(
+            mean=self.means.mean.to(self.dtype),
+            aleatoric=aleatoric.to(self.dtype),
+            epistemic=(self.means.variance + doubt).to(self.dtype),
+            draws=None if self.kept is None else torch.cat(self.kept),
+        )
+
+
+def split_outputs(outputs: Tensor, dim: int, names: tuple[str, ...]) -> tuple[Tensor, ...]:
+    """Return as many equal parts of `outputs` along `dim` as there are names.
+
+    Raises:
+        ValueError: if the network put out another number of them.
+    """
+    parts = len(names)
+    if outputs.ndim <= dim or outputs.shape[dim] % parts:
+        raise ValueError(
+            f"the network's outputs have shape {tuple(outputs.shape)}, expected {parts} D numbers "
+            f"on dimension {dim}: {', then '.join(f'D {name}' for name in names)}."
+        )
+    return outputs.chunk(parts, dim=dim)

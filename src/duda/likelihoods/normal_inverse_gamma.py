@@ -1,0 +1,90 @@
+"""Numbers whose mean and variance are themselves uncertain: raw outputs are evidence."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from duda.checks import at_least_float32
+from duda.likelihoods.base import Reduction
+from duda.likelihoods.moments import MomentLikelihood, MomentReduction, split_outputs
+
+__all__ = ["NormalInverseGamma"]
+
+_FLOOR = 1e-6  # of ν, α - 1 and β, without which moments would be infinite
+
+
+@dataclass(frozen=True)
+class NormalInverseGamma(MomentLikelihood):
+    """4 D raw outputs on dimension 1: D means γ, then D each of raw ν, raw α and raw β.
+
+    ν and β are softplus(raw), α is softplus(raw) + 1, each with a floor of 1e-6. Given the outputs
+    the target is a Student t; the prediction is the Gaussian with its mean γ and its variance, the
+    aleatoric β / (α - 1) and the epistemic β / ν(α - 1). Source: Amini et al. 2020, eq. 5-10.
+
+    Args:
+        penalty: weight of the evidence for a wrong mean, which makes the loss more than -log p.
+
+    >>> import torch
+    >>> NormalInverseGamma().reduce(torch.zeros(1, 1, 4)).epistemic
+    tensor([[1.4427]])
+    """
+
+    penalty: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.penalty < math.inf:
+            raise ValueError(f"`penalty` is {self.penalty}, expected a weight of at least 0.")
+
+    def width(self, targets: int) -> int:
+        """Return 4 D: γ, ν, α and β for each target."""
+        return 4 * targets
+
+    def evidence(self, outputs: Tensor, dim: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return γ, ν, α - 1 and β, each with D entries along `dim`."""
+        names = ("means", "raw ν", "raw α", "raw β")
+        mean, *raw = split_outputs(outputs, dim, names)
+        nu, excess, beta = (F.softplus(each) + _FLOOR for each in raw)
+        return mean, nu, excess, beta
+
+    def moments(self, outputs: Tensor, dim: int = 1) -> tuple[Tensor, Tensor]:
+        """Return γ and the aleatoric variance, each with D entries along `dim`."""
+        mean, _, excess, beta = self.evidence(outputs, dim)
+        return mean, beta / excess
+
+    def negative_log_likelihood(
+        self, outputs: Float[Tensor, "N 4*D *positions"], y: Shaped[Tensor, "N D *positions"]
+    ) -> Float[Tensor, ""]:
+        """Return -log t(y) + penalty |y - γ| (2ν + α), summed over the outputs, then averaged."""
+        mean, nu, excess, beta = self.evidence(at_least_float32(outputs))
+        alpha = excess + 1
+        error = y.to(mean.dtype) - mean
+        omega = 2 * beta * (1 + nu)
+        each = (
+            0.5 * (math.pi / nu).log()
+            - alpha * omega.log()
+            + (alpha + 0.5) * (error.square() * nu + omega).log()
+            + alpha.lgamma()
+            - (alpha + 0.5).lgamma()
+        )
+        return (each + self.penalty * error.abs() * (2 * nu + alpha)).sum(1).mean()
+
+    def reduction(self, keep_draws: bool = False) -> Reduction:
+        """Return an empty reduction of draws of raw outputs."""
+        return _EvidenceReduction(self, keep_draws)
+
+
+class _EvidenceReduction(MomentReduction):
+    """Streams moments of draws that doubt their own means."""
+
+    likelihood: NormalInverseGamma
+
+    def split(self, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return each draw's γ, β / (α - 1), and β / ν(α - 1)."""
+        mean, nu, excess, beta = self.likelihood.evidence(draws, dim=2)
+        variance = beta / excess
+        return mean, variance, variance / nu

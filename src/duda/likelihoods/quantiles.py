@@ -1,0 +1,104 @@
+"""Numbers by some of their quantiles: raw outputs are these, and the loss asks for nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from duda.checks import at_least_float32, check_finite, check_not_empty, check_same_shape
+from duda.likelihoods.base import Likelihood, Reduction
+from duda.likelihoods.running import RunningMoments
+from duda.predictions.quantiles import QuantilePrediction, check_levels, quantile_at
+
+__all__ = ["Quantiles"]
+
+
+@dataclass(frozen=True)
+class Quantiles(Likelihood):
+    """Q D raw outputs on dimension 1: D quantiles at the first level, then D at the second, ...
+
+    The loss is the pinball loss. Quantiles that cross are sorted when they are reduced, which never
+    increases it (Chernozhukov et al. 2010). Source: Koenker & Bassett 1978.
+
+    Args:
+        levels: ascending probabilities, some below 0.5 and some above.
+
+    >>> Quantiles((0.1, 0.9)).loss(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.5]]))
+    tensor(0.1000)
+    """
+
+    levels: tuple[float, ...] = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "levels", tuple(float(level) for level in self.levels))
+        check_levels(self.levels)
+
+    def width(self, targets: int) -> int:
+        """Return Q D: a number for each level and target."""
+        return len(self.levels) * targets
+
+    def quantiles(self, outputs: Tensor, dim: int = 1) -> Tensor:
+        """Return the outputs with `dim` split into levels and targets, Q and D."""
+        count = len(self.levels)
+        if outputs.ndim <= dim or outputs.shape[dim] == 0 or outputs.shape[dim] % count:
+            raise ValueError(
+                f"the network's outputs have shape {tuple(outputs.shape)}, expected {count} D "
+                f"numbers on dimension {dim}: D for each of the {count} levels."
+            )
+        each = outputs.shape[dim] // count
+        return outputs.reshape(*outputs.shape[:dim], count, each, *outputs.shape[dim + 1 :])
+
+    def check_targets(
+        self, outputs: Float[Tensor, "N Q*D *positions"], y: Shaped[Tensor, "N D *positions"]
+    ) -> None:
+        """Raise a `ValueError` unless `y` is finite and has the shape of one level's quantiles."""
+        one = self.quantiles(outputs)[:, 0]
+        check_not_empty(one, "y")
+        check_same_shape(y, "y", tuple(one.shape), "the predicted median")
+        check_finite(y, "y")
+
+    def negative_log_likelihood(
+        self, outputs: Float[Tensor, "N Q*D *positions"], y: Shaped[Tensor, "N D *positions"]
+    ) -> Float[Tensor, ""]:
+        """Return max(τ u, (τ - 1) u), u = y - q, summed over levels and outputs, then averaged."""
+        quantiles = self.quantiles(at_least_float32(outputs))
+        levels = torch.tensor(self.levels, dtype=quantiles.dtype, device=quantiles.device)
+        levels = levels.view(-1, *[1] * (quantiles.ndim - 2))
+        above = y.to(quantiles.dtype).unsqueeze(1) - quantiles
+        each = torch.maximum(levels * above, (levels - 1) * above)
+        return each.sum((1, 2)).mean()
+
+    def reduction(self, keep_draws: bool = False) -> Reduction:
+        """Return an empty reduction of draws of quantiles."""
+        return _QuantileReduction(self, keep_draws)
+
+
+class _QuantileReduction(Reduction):
+    """Streams the mean of the sorted quantiles, and the variance of the median, in float64."""
+
+    def __init__(self, likelihood: Quantiles, keep_draws: bool) -> None:
+        self.likelihood = likelihood
+        self.kept: list[Tensor] | None = [] if keep_draws else None
+        self.quantiles, self.medians = RunningMoments(), RunningMoments()
+
+    def add(self, draws: Float[Tensor, "M N Q*D *positions"]) -> None:
+        self.check_draws(draws)
+        quantiles = self.likelihood.quantiles(at_least_float32(draws), dim=2).sort(dim=2).values
+        self.dtype = quantiles.dtype
+        self.quantiles.add(quantiles)
+        self.medians.add(quantile_at(quantiles, self.likelihood.levels, 0.5, dim=2))
+        if self.kept is not None:
+            self.kept.append(quantiles)
+
+    def result(self) -> QuantilePrediction:
+        if self.medians.count == 0:
+            raise ValueError("there are no draws to reduce: `add` at least one.")
+        return QuantilePrediction(
+            self.quantiles.mean.to(self.dtype),
+            self.quantiles.mean.new_tensor(self.likelihood.levels),
+            self.medians.variance.to(self.dtype),
+            None if self.kept is None else torch.cat(self.kept),
+        )

@@ -1,0 +1,106 @@
+"""Classes with noisy logits: how much noise, the network says itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from duda.checks import at_least_float32, check_count
+from duda.likelihoods.base import Likelihood, Reduction
+from duda.likelihoods.categorical import Categorical
+from duda.likelihoods.class_draws import ClassReduction
+from duda.likelihoods.moments import split_outputs
+from duda.predictions.classes import ClassPrediction
+
+__all__ = ["SampledSoftmax"]
+
+_CHUNK_NUMBERS = 2**22  # logits that one pass over the noise may hold
+
+
+@dataclass(frozen=True)
+class SampledSoftmax(Likelihood):
+    """2 C raw outputs on dimension 1: C means of Gaussian logits, then C raw scales.
+
+    The probabilities are the mean softmax of logits with noise of standard deviation softplus(raw).
+    A prediction adds the same noise to each draw, so that draws that agree have no epistemic part.
+    The noise comes from torch's global generator. Source: Kendall & Gal 2017, eq. 12.
+
+    Args:
+        samples: of the noise, for the loss and for each draw of a prediction.
+        ignore_index: as in `Categorical`.
+
+    >>> SampledSoftmax().loss(torch.tensor([[0.0, 0.0, -50.0, -50.0]]), torch.tensor([1]))
+    tensor(0.6931)
+    """
+
+    samples: int = 100
+    ignore_index: int | None = None
+
+    def __post_init__(self) -> None:
+        check_count(self.samples, "samples")
+
+    def width(self, targets: int) -> int:
+        """Return 2 C: a mean and a raw scale for each class."""
+        return 2 * targets
+
+    def logits(self, outputs: Tensor, dim: int = 1) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of the logits, each with C entries along `dim`."""
+        mean, raw = split_outputs(outputs, dim, ("means of logits", "raw scales"))
+        return mean, F.softplus(raw)
+
+    def check_targets(
+        self, outputs: Float[Tensor, "N 2*C *positions"], y: Shaped[Tensor, "N *targets"]
+    ) -> None:
+        """Raise a `ValueError` unless `y` holds labels below C, or distributions over C classes."""
+        mean, _ = self.logits(outputs)
+        Categorical(self.ignore_index).check_targets(mean, y)
+
+    def negative_log_likelihood(
+        self, outputs: Float[Tensor, "N 2*C *positions"], y: Shaped[Tensor, "N *targets"]
+    ) -> Float[Tensor, ""]:
+        """Return the cross-entropy of the mean softmax, over the positions that count."""
+        mean, std = self.logits(at_least_float32(outputs))
+        noise = torch.randn((self.samples, *mean.shape), dtype=mean.dtype, device=mean.device)
+        each = (mean + std * noise).log_softmax(2)
+        log_probs = each.logsumexp(0) - math.log(self.samples)
+        return Categorical(self.ignore_index).negative_log_likelihood(log_probs, y)
+
+    def reduction(self, keep_draws: bool = False) -> Reduction:
+        """Return an empty reduction of draws of raw outputs."""
+        return _SampledReduction(self, keep_draws)
+
+
+class _SampledReduction(Reduction):
+    """Reduces each draw over the noise, some samples at a time, and then the draws."""
+
+    def __init__(self, likelihood: SampledSoftmax, keep_draws: bool) -> None:
+        self.likelihood = likelihood
+        self.draws = ClassReduction(keep_draws)
+        self.seed = int(torch.randint(2**62, ()))
+
+    def add(self, draws: Float[Tensor, "M N 2*C *positions"]) -> None:
+        self.check_draws(draws)
+        means, stds = self.likelihood.logits(at_least_float32(draws), dim=2)
+        for mean, std in zip(means, stds, strict=True):
+            self.draws.add(self._over_noise(mean, std).unsqueeze(0))
+
+    def _over_noise(self, mean: Tensor, std: Tensor) -> Tensor:
+        """Return the log of the mean softmax of one draw, which serves as its logits."""
+        generator = torch.Generator(mean.device).manual_seed(self.seed)
+        chunk = max(1, _CHUNK_NUMBERS // mean.numel())
+        samples = ClassReduction(keep_draws=False)
+        for start in range(0, self.likelihood.samples, chunk):
+            count = min(chunk, self.likelihood.samples - start)
+            noise = torch.randn(
+                (count, *mean.shape), generator=generator, dtype=mean.dtype, device=mean.device
+            )
+            samples.add(mean + std * noise)
+        return samples.result().log_probs
+
+    def result(self) -> ClassPrediction:
+        return self.draws.result()

@@ -1,0 +1,146 @@
+"""Predictions of numbers by some of their quantiles, without a family of distributions."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from duda.checks import as_tensor, check_same_shape
+from duda.predictions.base import Prediction, check_draws, finite_numbers
+
+__all__ = ["QuantilePrediction", "check_levels", "quantile_at"]
+
+_ROUNDING = 1e-9  # between a level and what (1 - 0.9) / 2 and the like make of it
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class QuantilePrediction(Prediction):
+    """The values below which the target lies with given probabilities: the Q `levels`.
+
+    Between two levels quantiles are interpolated linearly; beyond the outermost they are unknown.
+    Of M draws it is the mean of their quantiles, level by level (Vincentization: Vincent 1912;
+    Ratcliff 1979), which is not the quantile of their mixture: narrower where the draws disagree.
+
+    Args:
+        quantiles: `(N, Q, D, *positions)`, not descending in Q, in units of the target.
+        levels: `(Q)`, ascending probabilities on both sides of 0.5.
+        epistemic: variance over draws of the median, `(N, D, *positions)`; zero by default.
+        draws: the M draws' quantiles `(M, N, Q, D, *positions)`, where they were kept.
+
+    >>> answer = QuantilePrediction([[[-1.0], [0.0], [3.0]]], [0.05, 0.5, 0.95])
+    >>> answer.quantile(0.05), answer.score
+    (tensor([[-1.]], dtype=torch.float64), tensor([[4.]], dtype=torch.float64))
+    """
+
+    quantiles: Float[Tensor, "N Q D *positions"]
+    levels: Float[Tensor, "Q"]
+    epistemic: Float[Tensor, "N D *positions"] = None  # type: ignore[assignment]
+    draws: Float[Tensor, "M N Q D *positions"] | None = None
+
+    derived: ClassVar[tuple[str, ...]] = ("median", "score")
+    shared: ClassVar[tuple[str, ...]] = ("levels",)
+
+    def __post_init__(self) -> None:
+        quantiles = finite_numbers(self.quantiles, "quantiles")
+        levels = as_tensor(self.levels, "levels").double()
+        check_levels(levels.flatten().tolist())
+        if quantiles.ndim < 3 or levels.shape != quantiles.shape[1:2]:
+            raise ValueError(
+                f"`quantiles` has shape {tuple(quantiles.shape)} and `levels` "
+                f"{tuple(levels.shape)}, expected (N, Q, D, *positions) and (Q,)."
+            )
+        each = (len(quantiles), *quantiles.shape[2:])
+        epistemic = quantiles.new_zeros(each)
+        if self.epistemic is not None:
+            epistemic = finite_numbers(self.epistemic, "epistemic")
+        check_same_shape(epistemic, "epistemic", each, "`quantiles` without their levels")
+        if bool((epistemic < 0).any()):
+            raise ValueError(
+                f"`epistemic` has a variance of {float(epistemic.min()):.4g}, expected at least 0."
+            )
+        if bool((quantiles.diff(dim=1) < 0).any()):
+            raise ValueError(
+                "`quantiles` cross, expected them not to descend with their levels: call "
+                "`quantiles.sort(dim=1).values`."
+            )
+        check_draws(self.draws, tuple(quantiles.shape))
+        for name, value in (("quantiles", quantiles), ("levels", levels), ("epistemic", epistemic)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def median(self) -> Float[Tensor, "N D *positions"]:
+        """The quantile at 0.5, in units of the target."""
+        return self.quantile(0.5)
+
+    @property
+    def widest_level(self) -> float:
+        """The probability of the widest central interval that the levels allow."""
+        return 1 - 2 * max(float(self.levels[0]), 1 - float(self.levels[-1]))
+
+    @property
+    def score(self) -> Float[Tensor, "N D *positions"]:
+        """Uncertainty: the width of the widest central interval, in units of the target."""
+        lower, upper = self.interval(self.widest_level)
+        return upper - lower
+
+    def quantile(self, q: float) -> Float[Tensor, "N D *positions"]:
+        """Return the value below which the target lies with probability `q`.
+
+        Raises:
+            ValueError: if `q` is beyond the outermost levels, where nothing is known.
+        """
+        levels = self.levels.tolist()
+        if not levels[0] - _ROUNDING <= q <= levels[-1] + _ROUNDING:
+            raise ValueError(
+                f"`q` is {q}, expected {levels[0]} to {levels[-1]}, the outermost levels: give the "
+                "likelihood wider ones."
+            )
+        return quantile_at(self.quantiles, levels, q, dim=1)
+
+    def interval(
+        self, level: float
+    ) -> tuple[Float[Tensor, "N D *positions"], Float[Tensor, "N D *positions"]]:
+        """Return the ends of the central interval that holds the target with probability `level`.
+
+        Raises:
+            ValueError: unless 0 < `level` <= `widest_level`.
+        """
+        if not 0 < level <= self.widest_level + _ROUNDING:
+            raise ValueError(
+                f"`level` is {level}, expected a probability above 0 and at most "
+                f"{self.widest_level:.6g}, the widest that `levels` allow: give the likelihood "
+                "wider ones."
+            )
+        return self.quantile((1 - level) / 2), self.quantile((1 + level) / 2)
+
+
+def quantile_at(quantiles: Tensor, levels: Sequence[float], q: float, dim: int) -> Tensor:
+    """Return the quantile at `q`, from those at `levels` along `dim` that are nearest to it."""
+    for place, level in enumerate(levels):
+        if abs(level - q) <= _ROUNDING:
+            return quantiles.select(dim, place)
+    above = bisect(levels, q)
+    below, part = above - 1, (q - levels[above - 1]) / (levels[above] - levels[above - 1])
+    return torch.lerp(quantiles.select(dim, below), quantiles.select(dim, above), part)
+
+
+def check_levels(levels: Sequence[float]) -> None:
+    """Raise a `ValueError` unless `levels` ascend in (0, 1), with some on both sides of 0.5."""
+    given = f"`levels` is {tuple(levels)!r}, expected "
+    if not levels:
+        raise ValueError(f"{given}at least two, such as (0.05, 0.5, 0.95).")
+    if not all(0 < level < 1 for level in levels):
+        raise ValueError(f"{given}probabilities between 0 and 1.")
+    if any(b - a <= 2 * _ROUNDING for a, b in itertools.pairwise(levels)):
+        raise ValueError(f"{given}ascending numbers: sort them, and name each once.")
+    if not levels[0] < 0.5 < levels[-1]:
+        raise ValueError(
+            f"{given}some below 0.5 and some above: an interval and its median need both."
+        )
