@@ -15,6 +15,9 @@ from duda import (
     ClassPrediction,
     Gaussian,
     GaussianPrediction,
+    Laplacian,
+    QuantilePrediction,
+    Quantiles,
     ScoredClassPrediction,
 )
 from duda.predictions import Prediction
@@ -32,6 +35,9 @@ MAKERS = {
     "scored classes": lambda: scored(4, 6, 3),
     "scored pixels": lambda: scored(4, 6, 3, 2, 5),
     "numbers": lambda: Gaussian().reduce(torch.randn(4, 6, 4)),
+    "Laplacian": lambda: Laplacian().reduce(torch.randn(4, 6, 4), keep_draws=True),
+    "quantiles": lambda: Quantiles((0.1, 0.5, 0.9)).reduce(torch.randn(4, 6, 6)),
+    "quantiles with draws": lambda: Quantiles((0.1, 0.6)).reduce(torch.randn(4, 6, 2, 3), True),
     "numbers with draws": lambda: Gaussian().reduce(torch.randn(4, 6, 4), keep_draws=True),
 }
 
@@ -80,7 +86,9 @@ def test_chosen_examples_keep_all_that_belongs_to_them(
     assert len(chosen) == len(places)
     where = np.array(places, dtype=int)
     for name, value in chosen.numpy().items():
-        expected = whole[name][:, where] if name == "draws" else whole[name][where]
+        expected = whole[name]
+        if name not in answer.shared:
+            expected = expected[:, where] if name == "draws" else expected[where]
         np.testing.assert_array_equal(value, expected, err_msg=name)
 
 
@@ -145,6 +153,13 @@ def test_parts_that_do_not_fit_are_told(
 ) -> None:
     with pytest.raises(error, match=message):
         GaussianPrediction.concatenate(parts)
+
+
+def test_what_all_examples_share_must_be_the_same() -> None:
+    parts = [Quantiles(levels).reduce(torch.randn(1, 3, 2)) for levels in ((0.1, 0.9), (0.2, 0.9))]
+    assert QuantilePrediction.concatenate(parts[:1] * 2).quantiles.shape == (6, 2, 1)
+    with pytest.raises(ValueError, match="differ in their `levels`: predict all with one model"):
+        QuantilePrediction.concatenate(parts)
 
 
 def test_numpy_holds_all_that_follows(answer: Prediction) -> None:

@@ -25,7 +25,7 @@ class Dirichlet(Likelihood):
     """C raw outputs on dimension 1: probabilities are Dirichlet with α = softplus(raw) + 1.
 
     One network tells aleatoric from epistemic uncertainty: the mean entropy of a label over the
-    Dirichlet, and its mutual information with the probabilities (Malinin & Gales 2018, eq. 17-18).
+    Dirichlet, and its mutual information with the probabilities (Malinin & Gales 2018).
     The loss, which is no -log p, is the Bayes risk of the squared error and a KL divergence that
     grows to its full weight in 10 epochs. Source: Sensoy et al. 2018, eq. 5 and section 4.
 

@@ -62,7 +62,7 @@ class BetaGaussian(Gaussian):
 
     The plain loss hardly trains the mean where the variance is large; with `beta` 1 the mean is
     trained as by the squared error, with 0 as by the plain loss. The loss is no -log p, and its
-    value is not to be compared with one. Source: Seitzer et al. 2022, eq. 5.
+    value is not to be compared with one. Source: Seitzer et al. 2022, section 4.
 
     Args:
         floor: the least variance, in squared units of the target.

@@ -1,0 +1,108 @@
+"""What follows from quantiles, at the levels and between them, and what does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from duda import QuantilePrediction
+
+LEVELS = [0.05, 0.25, 0.5, 0.8, 0.95]
+VALUES = torch.tensor([[-2.0, -1.0, 0.0, 0.5, 4.0], [0.0, 0.0, 1.0, 1.0, 1.0]], dtype=torch.float64)
+
+
+@pytest.fixture
+def answer() -> QuantilePrediction:
+    return QuantilePrediction(VALUES.unsqueeze(2), LEVELS)
+
+
+@given(st.floats(0.05, 0.95))
+def test_quantiles_are_interpolated_as_numpy_does(q: float) -> None:
+    found = QuantilePrediction(VALUES.unsqueeze(2), LEVELS).quantile(q)[:, 0]
+    expected = [np.interp(q, LEVELS, row) for row in VALUES.tolist()]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_a_level_gives_its_own_quantile(answer: QuantilePrediction, place: int) -> None:
+    assert torch.equal(answer.quantile(LEVELS[place])[:, 0], VALUES[:, place])
+
+
+def test_a_central_interval_between_levels_is_exact(answer: QuantilePrediction) -> None:
+    # (1 - 0.9) / 2 is not 0.05 in float64.
+    lower, upper = answer.interval(0.9)
+    assert torch.equal(lower[:, 0], VALUES[:, 0])
+    assert torch.equal(upper[:, 0], VALUES[:, 4])
+    assert torch.equal(answer.score, upper - lower)
+    assert torch.equal(answer.median[:, 0], VALUES[:, 2])
+    assert not answer.epistemic.any()
+
+
+def test_levels_need_no_mirror_image() -> None:
+    answer = QuantilePrediction([[[0.0], [1.0], [2.0]]], [0.1, 0.4, 0.7])
+    assert answer.widest_level == pytest.approx(0.4)
+    assert float(answer.score) == pytest.approx(2 - 2 / 3)
+    assert float(answer.median) == pytest.approx(4 / 3)
+
+
+@pytest.mark.parametrize("positions", [(), (3,), (2, 2)])
+def test_each_position_has_quantiles_of_its_own(positions: tuple[int, ...]) -> None:
+    values = torch.randn(4, 3, 2, *positions).sort(dim=1).values
+    answer = QuantilePrediction(values, [0.1, 0.5, 0.8])
+    assert answer.score.shape == answer.median.shape == (4, 2, *positions)
+    flat = values.movedim((1, 2), (-2, -1)).reshape(-1, 3, 2)
+    alone = QuantilePrediction(flat, [0.1, 0.5, 0.8]).score
+    torch.testing.assert_close(answer.score.movedim(1, -1).reshape(-1, 2), alone)
+
+
+@pytest.mark.parametrize(
+    ("verb", "wrong", "message"),
+    [
+        ("quantile", 0.04, "`q` is 0.04, expected 0.05 to 0.95, the outermost levels"),
+        ("quantile", 1.0, "`q` is 1.0"),
+        ("quantile", float("nan"), "`q` is nan"),
+        ("interval", 0.91, "`level` is 0.91, expected a probability above 0 and at most 0.9"),
+        ("interval", 0, "`level` is 0"),
+        ("interval", float("nan"), "`level` is nan"),
+    ],
+)
+def test_what_is_unknown_is_told(
+    answer: QuantilePrediction, verb: str, wrong: float, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        getattr(answer, verb)(wrong)
+
+
+GOOD = {"quantiles": VALUES.unsqueeze(2), "levels": LEVELS}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"levels": []}, r"`levels` is \(\), expected at least two"),
+        ({"levels": [0.0, 0.5]}, r"`levels` is \(0.0, 0.5\), expected probabilities between"),
+        ({"levels": [0.1, 1.0]}, "expected probabilities between 0 and 1"),
+        ({"levels": [0.1, float("nan")]}, "expected probabilities between 0 and 1"),
+        ({"levels": [0.9, 0.1]}, "ascending numbers: sort them"),
+        ({"levels": [0.1, 0.1, 0.9]}, "ascending numbers: sort them, and name each once"),
+        ({"levels": [0.1, 0.5]}, "some below 0.5 and some above"),
+        ({"levels": [0.1, 0.9]}, r"shape \(2, 5, 1\) and `levels` \(2,\), expected \(N, Q, D"),
+        ({"quantiles": VALUES}, r"shape \(2, 5\) and `levels` \(5,\)"),
+        ({"quantiles": GOOD["quantiles"].flip(1)}, r"cross.*call `quantiles.sort\(dim=1\).values`"),
+        ({"quantiles": GOOD["quantiles"] * torch.nan}, "`quantiles` has 10 NaN"),
+        (
+            {"epistemic": torch.zeros(2)},
+            r"`epistemic` has shape \(2,\).*`epistemic.unsqueeze\(1\)`",
+        ),
+        ({"epistemic": -torch.ones(2, 1)}, "`epistemic` has a variance of -1"),
+        ({"draws": GOOD["quantiles"]}, "`draws` has shape"),
+    ],
+)
+def test_what_are_no_quantiles_is_told(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        QuantilePrediction(**(GOOD | changed))
