@@ -9,12 +9,25 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from duda.checks import as_tensor, check_finite
+from duda.checks import ArrayLike, as_tensor, check_finite
 
-__all__ = ["Batch", "Inputs", "each_input", "input_batches", "rows_of"]
+__all__ = [
+    "Batch",
+    "Inputs",
+    "Labelled",
+    "each_input",
+    "input_batches",
+    "labelled_batches",
+    "rows_of",
+]
 
 Batch = Tensor | dict[str, Tensor]
 Inputs = Tensor | np.ndarray | Mapping[str, Tensor | np.ndarray] | Dataset[Any] | DataLoader[Any]
+Labelled = (
+    tuple[Tensor | np.ndarray | Mapping[str, Tensor | np.ndarray], ArrayLike]
+    | Dataset[Any]
+    | DataLoader[Any]
+)
 
 
 def each_input(x: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
@@ -65,6 +78,41 @@ def input_batches(data: Inputs, batch_size: int) -> tuple[Iterator[Batch], int |
     if batches == 0:
         raise ValueError("`x` has no examples, expected at least one.")
     return _checked(_first(item) for item in data), batches
+
+
+def labelled_batches(data: Labelled, batch_size: int) -> Iterator[tuple[Batch, Tensor]]:
+    """Yield batches of inputs and targets; a DataLoader keeps its own batches.
+
+    Raises:
+        ValueError: if there are not as many targets as inputs, or an input is not finite.
+        TypeError: if `data` is no pair (x, y), Dataset or DataLoader of pairs.
+    """
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        x, y = data[0], as_tensor(data[1], "y")
+        batches, _ = input_batches(x, batch_size)
+        inputs = len(next(iter(x.values())) if isinstance(x, Mapping) else x)
+        if y.ndim == 0 or len(y) != inputs:
+            raise ValueError(
+                f"`y` has shape {tuple(y.shape)} for {inputs} inputs, expected a target for each."
+            )
+        for start, batch in enumerate(batches):
+            yield batch, y[start * batch_size : (start + 1) * batch_size]
+        return
+    if isinstance(data, Dataset):
+        data = DataLoader(data, batch_size)
+    if not isinstance(data, DataLoader):
+        raise TypeError(
+            f"`data` is a {type(data).__name__}, expected a pair (x, y) of tensors or arrays, a "
+            "Dataset or a DataLoader."
+        )
+    for item in data:
+        target = item[1] if isinstance(item, (tuple, list)) and len(item) == 2 else None
+        if not isinstance(target, Tensor):
+            raise TypeError(
+                f"a batch of `data` is a {type(item).__name__}, expected a pair of tensors "
+                "(inputs, targets), of which the inputs may be named."
+            )
+        yield next(_checked([_first(item)])), target
 
 
 def _checked_count(data: Tensor | np.ndarray | Mapping[str, Any]) -> int:

@@ -20,6 +20,7 @@ from duda.sampling import preserved
 
 N, TARGETS = 7, 3
 SAMPLES = 500
+AFTER_TRAINING = ("laplace", "swag")  # nothing is random in them before
 ALL = [(method, likelihood) for method in METHODS for likelihood in LIKELIHOODS]
 PAIRS = [(m, name) for m, name in ALL if issubclass(LIKELIHOODS[name], METHODS[m].likelihoods)]
 OTHERS = [pair for pair in ALL if pair not in PAIRS]
@@ -39,7 +40,10 @@ def build(method: str, likelihood: str, seed: int = 0) -> UncertainModel:
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return METHODS[method].from_factory(factory, meaning)
+        model = METHODS[method].from_factory(factory, meaning)
+        if method in AFTER_TRAINING:
+            duda.fit(model, (inputs(), targets(meaning)), epochs=4, seed=seed)
+        return model
 
 
 def inputs() -> Tensor:

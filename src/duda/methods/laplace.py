@@ -1,0 +1,269 @@
+"""Laplace: after training, a Gaussian about the weights of the last layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from duda.batches import Batch, Labelled, each_input, labelled_batches
+from duda.checks import check_count
+from duda.layers import last_linear
+from duda.likelihoods import Categorical, FixedGaussian, Gaussian, Likelihood
+from duda.likelihoods.class_draws import ClassReduction
+from duda.methods.base import UncertainModel, check_network
+from duda.methods.buffers import KeepsDtype
+from duda.methods.curvature import (
+    Curvature,
+    FullCurvature,
+    KroneckerCurvature,
+    best_precision,
+    output_information,
+)
+from duda.methods.gaussian_outputs import exact_moments, gaussian_draws, probit_prediction
+from duda.predictions import Prediction
+from duda.sampling import preserved, raw_outputs
+
+__all__ = ["Laplace"]
+
+_STRUCTURES: dict[str, type[Curvature]] = {"kron": KroneckerCurvature, "full": FullCurvature}
+
+
+class Laplace(KeepsDtype, UncertainModel):
+    """A trained network whose last layer's weights and bias are Gaussian: N(θ*, (H + δ I)⁻¹).
+
+    H is the Fisher information of the training data, δ the prior's precision, by default the one
+    with the greatest marginal likelihood. `duda.fit` does this after training; `fit_posterior` does
+    it for a network that is trained. Each example has draws of its own. Sources: Daxberger et al.
+    2021; MacKay 1992; Ritter et al. 2018 for "kron".
+
+    Args:
+        network: ends in an `nn.Linear`, whose outputs are the network's.
+        likelihood: what these mean.
+        structure: of H, "kron" (Kronecker-factored) or "full".
+        samples: number of draws.
+        prior_precision: δ, in units of weight⁻².
+        approximation: "draws", or "closed-form", which takes no draws where none are needed:
+            Gaussians get the exact moments, classes mean-field probit probabilities (Lu et al.
+            2020, which MacKay's formula is for two classes), split by the draws' mean entropy.
+
+    >>> import duda
+    >>> model = duda.Laplace(nn.Linear(2, 3), duda.Categorical(), structure="full")
+    >>> model.fit_posterior((torch.randn(20, 2), torch.arange(20) % 3))
+    >>> bool((model.predict(torch.ones(4, 2), seed=0).epistemic > 0).all())
+    True
+    """
+
+    likelihoods: ClassVar[tuple[type[Likelihood], ...]] = (Categorical, Gaussian, FixedGaussian)
+
+    prior_precision: Tensor
+    log_likelihood: Tensor
+    squared_norm: Tensor
+    examples: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        likelihood: Likelihood,
+        structure: Literal["kron", "full"] = "kron",
+        samples: int = 100,
+        *,
+        prior_precision: float | None = None,
+        approximation: Literal["draws", "closed-form"] = "draws",
+    ) -> None:
+        super().__init__(likelihood, samples)
+        self.network = check_network(network)
+        self._layer, linear = last_linear(network)
+        if structure not in _STRUCTURES:
+            raise ValueError(f"`structure` is {structure!r}, expected 'kron' or 'full'.")
+        if approximation not in ("draws", "closed-form"):
+            raise ValueError(
+                f"`approximation` is {approximation!r}, expected 'draws' or 'closed-form'."
+            )
+        if prior_precision is not None:
+            _check_precision(prior_precision)
+        features = linear.in_features + (linear.bias is not None)
+        self.curvature = _STRUCTURES[structure](features, linear.out_features)
+        self.approximation = approximation
+        self._given_precision = prior_precision
+        for name in ("prior_precision", "log_likelihood", "squared_norm"):
+            self.register_buffer(name, torch.zeros((), dtype=torch.float64))
+        self.register_buffer("examples", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Batch) -> Tensor:
+        """Return the raw outputs of the trained weights, which are the mean of the draws."""
+        return raw_outputs(self.network, x) if self.training else self._with_features(x)[0]
+
+    def fit_posterior(self, data: Labelled, batch_size: int = 256) -> None:
+        """Fit the posterior to the data that the network was trained with.
+
+        Args:
+            data: `(x, y)`, a Dataset of pairs, or a DataLoader with batches of its own.
+            batch_size: examples at a time.
+
+        Raises:
+            ValueError: if the data do not fit, or the network does not end in its last layer.
+        """
+        self.fitted(lambda: labelled_batches(data, check_count(batch_size, "batch_size")))
+
+    def fitted(self, batches: Callable[[], Iterator[tuple[Batch, Tensor]]]) -> None:
+        """Fit the posterior to the training data; accumulates in float64."""
+        sums: list[Tensor] = []
+        log_likelihood, examples = torch.zeros(()), 0
+        with preserved(self):
+            for x, y in batches():
+                outputs, features, y = self._counted(*self._on_device(x, y))
+                if len(outputs) == 0:
+                    continue
+                information = output_information(self.likelihood, outputs)
+                terms = self.curvature.terms(features, information)
+                sums = [a + b for a, b in zip(sums, terms, strict=True)] if sums else terms
+                log_likelihood = log_likelihood + self._log_likelihood(outputs, y)
+                examples += len(outputs)
+            weights = [weight.double() for weight in self._linear().parameters()]
+        if not examples:
+            raise ValueError("the training data have no example with a target, expected some.")
+        # Not before here, because `preserved` puts buffers back.
+        self.curvature.take(sums, examples)
+        self.log_likelihood = log_likelihood
+        self.squared_norm = torch.stack([weight.square().sum() for weight in weights]).sum()
+        self.prior_precision = self._precision()
+        self.examples = torch.tensor(examples, device=log_likelihood.device)
+
+    def log_marginal_likelihood(self, prior_precision: float | None = None) -> float:
+        """Return log p(training targets), nats, by Laplace's approximation.
+
+        It is log p(y | θ*) - ½ (δ |θ*|² - P log δ + log det(H + δ I)), for P weights and biases.
+        Source: Daxberger et al. 2021, eq. 5; MacKay 1992.
+
+        Args:
+            prior_precision: δ; the model's own by default.
+
+        Raises:
+            ValueError: if the posterior is not fitted, or the precision not above 0.
+        """
+        self._check_fitted()
+        precision = self.prior_precision
+        if prior_precision is not None:
+            precision = torch.full_like(precision, _check_precision(prior_precision))
+        values = self.curvature.eigenvalues()
+        # P log δ goes into the sum: next to a log det of its own size it would cost digits.
+        occam = (values / precision).log1p().sum()
+        return float(self.log_likelihood - 0.5 * (precision * self.squared_norm + occam))
+
+    def before_predict(self, samples: int) -> None:
+        """See that there is a posterior."""
+        self._check_fitted()
+
+    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
+        """Yield draws of the raw outputs, whose law is Gaussian; the network runs once."""
+        outputs, features = self._with_features(x)
+        yield from gaussian_draws(outputs, self._output_covariance(features), samples, chunk)
+
+    def predict_batch(
+        self, x: Batch, samples: int, chunk: int | None, keep_draws: bool
+    ) -> Prediction:
+        """Return the prediction for one batch, by draws or in closed form."""
+        if self.approximation == "draws":
+            return super().predict_batch(x, samples, chunk, keep_draws)
+        outputs, features = self._with_features(x)
+        covariance = self._output_covariance(features)
+        if isinstance(self.likelihood, Categorical):
+            reduction = ClassReduction(keep_draws)
+            for draws in gaussian_draws(outputs, covariance, samples, chunk):
+                reduction.add(draws)
+            return probit_prediction(outputs, covariance, reduction.result())
+        if keep_draws:
+            raise ValueError(
+                "`keep_draws` is True, but the closed form has none: make the model with "
+                "`approximation='draws'`."
+            )
+        return exact_moments(self.likelihood, outputs, covariance)
+
+    def _linear(self) -> nn.Module:
+        return self.network.get_submodule(self._layer)
+
+    def _with_features(self, x: Batch) -> tuple[Tensor, Float[Tensor, "N F"]]:
+        """Return the raw outputs, and in float64 what the last layer makes them from."""
+        calls: list[tuple[Tensor, Tensor]] = []
+
+        def note(_: nn.Module, args: Any, kwargs: Any, output: Tensor) -> None:
+            calls.append(((*args, *kwargs.values())[0], output))
+
+        handle = self._linear().register_forward_hook(note, with_kwargs=True)
+        try:
+            outputs = raw_outputs(self.network, x)
+        finally:
+            handle.remove()
+        features = self._checked(outputs, calls).double()
+        if self._linear().bias is not None:
+            features = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
+        return outputs, features
+
+    def _checked(self, outputs: Tensor, calls: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """Return the inputs of the last layer, if what it puts out is what the network does."""
+        wrong = None
+        if len(calls) != 1:
+            wrong = f"is called {len(calls)} times in a pass, expected once"
+        elif calls[0][1] is not outputs and not torch.equal(calls[0][1], outputs):
+            wrong = "does not put out what the network does, expected nothing after it"
+        elif outputs.ndim != 2:
+            wrong = f"puts out the shape {tuple(outputs.shape)}, expected (N, outputs)"
+        if wrong is not None:
+            raise ValueError(
+                f"`network` has {self._layer or 'itself'!r} as the `nn.Linear` that was registered "
+                f"last, which {wrong}: Laplace takes networks that end in that layer."
+            )
+        return calls[0][0]
+
+    def _on_device(self, x: Batch, y: Tensor) -> tuple[Batch, Tensor]:
+        like = next(self.parameters())
+        x = each_input(
+            x, lambda part: part.to(like.device, like.dtype if part.is_floating_point() else None)
+        )
+        return x, y.to(like.device)
+
+    def _counted(self, x: Batch, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return outputs in float64, features and targets, without examples that are no targets."""
+        outputs, features = self._with_features(x)
+        self.likelihood.check_targets(outputs, y)
+        outputs = outputs.double()
+        ignored = getattr(self.likelihood, "ignore_index", None)
+        if ignored is None or y.is_floating_point():
+            return outputs, features, y
+        counts = y != ignored
+        return outputs[counts], features[counts], y[counts]
+
+    def _log_likelihood(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Return Σ log p(y | outputs)."""
+        likelihood = self.likelihood
+        if isinstance(likelihood, Gaussian):
+            likelihood = Gaussian(likelihood.floor)  # a BetaGaussian's loss is no -log p
+        return -len(outputs) * likelihood.negative_log_likelihood(outputs, y)
+
+    def _precision(self) -> Tensor:
+        """Return δ as it was given, or with the greatest marginal likelihood."""
+        if self._given_precision is not None:
+            return torch.full_like(self.squared_norm, self._given_precision)
+        return best_precision(self.curvature.eigenvalues(), self.squared_norm)
+
+    def _output_covariance(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return self.curvature.output_covariance(features, self.prior_precision)
+
+    def _check_fitted(self) -> None:
+        if not self.examples:
+            raise ValueError(
+                "the Laplace posterior has seen no data, expected the training data first: call "
+                "`duda.fit(model, data, epochs=...)`, or `model.fit_posterior(data)` around a "
+                "network that is trained."
+            )
+
+
+def _check_precision(value: float) -> float:
+    if not 0 < value < math.inf:
+        raise ValueError(f"`prior_precision` is {value}, expected a number above 0.")
+    return value

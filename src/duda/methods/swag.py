@@ -1,0 +1,202 @@
+"""SWAG: weights drawn from the Gaussian that the iterates of stochastic gradient descent make."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from duda.batches import Batch, each_input
+from duda.checks import at_least_float32
+from duda.layers import swapped_weights
+from duda.likelihoods import Likelihood
+from duda.methods.base import UncertainModel, check_count, check_network
+from duda.methods.batch_norm import batch_norms, refreshed_statistics, sampled_rows
+from duda.methods.buffers import KeepsDtype
+from duda.sampling import raw_outputs
+
+__all__ = ["SWAG"]
+
+_INPUTS = "inputs"
+
+
+class SWAG(KeepsDtype, UncertainModel):
+    """A network whose weights are Gaussian, with mean and covariance of the iterates of SGD.
+
+    θ = θ̄ + √scale (diag(σ²)^½ z₁ + D z₂ / √(K - 1)), one draw for all examples. σ² is the variance
+    of all iterates, here by Welford's recursion, D holds the last K minus their running means, as
+    in algorithm 1. BatchNorm's statistics are computed anew for each draw. Source: Maddox et al.
+    2019, eq. 1, where SGD has a constant rate: `duda.fit(model, data, epochs=..., lr=0.01,
+    optimizer=partial(torch.optim.SGD, momentum=0.9))`; with Adam it is an approximation to that.
+
+    Args:
+        network: any module; weights that require no gradient stay as they are.
+        likelihood: what its raw outputs mean.
+        samples: number of draws.
+        start: share of the epochs after which `fit` collects the weights at each epoch's end. With
+            `validation` those up to the best epoch count. A loop of your own calls `collect()`.
+        rank: how many iterates D keeps at most.
+        scale: of the covariance; 1/2 in the paper.
+        bn_examples: how many training inputs to keep for BatchNorm's statistics, if there are any.
+    """
+
+    mean: Tensor
+    squares: Tensor
+    deviations: Tensor
+    collected: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        likelihood: Likelihood,
+        samples: int = 30,
+        *,
+        start: float = 0.5,
+        rank: int = 20,
+        scale: float = 0.5,
+        bn_examples: int = 1024,
+    ) -> None:
+        super().__init__(likelihood, samples)
+        self.network = check_network(network)
+        if not 0 <= start < 1:
+            raise ValueError(f"`start` is {start}, expected a share from 0 to below 1.")
+        if check_count(rank, "rank") < 2:
+            raise ValueError(f"`rank` is {rank}, expected at least 2 iterates.")
+        if not 0 < scale < math.inf:
+            raise ValueError(f"`scale` is {scale}, expected a number above 0.")
+        self.start, self.rank, self.scale = start, rank, scale
+        self.bn_examples = check_count(bn_examples, "bn_examples")
+        self._names = [name for name, weight in network.named_parameters() if weight.requires_grad]
+        if not self._names:
+            raise ValueError("`network` has no weight that requires a gradient, expected some.")
+        weights = self._weights()
+        self.register_buffer("mean", torch.zeros_like(weights, dtype=torch.float64))
+        self.register_buffer("squares", torch.zeros_like(weights, dtype=torch.float64))
+        self.register_buffer("deviations", at_least_float32(weights).new_zeros(rank, len(weights)))
+        self.register_buffer("collected", torch.zeros((), dtype=torch.int64))
+        self._inputs: Batch | None = None
+        self._drawn: list[tuple[int, dict[str, Tensor]]] = []
+
+    def forward(self, x: Batch) -> Tensor:
+        """Return the raw outputs of the weights that are being trained."""
+        return raw_outputs(self.network, x)
+
+    def extra_repr(self) -> str:
+        """Return what decides which iterates are collected."""
+        return f"start={self.start}, rank={self.rank}"
+
+    def collect(self) -> None:
+        """Take the weights, as they are now, for an iterate.
+
+        Sources: Maddox et al. 2019, algorithm 1; Welford 1962 in place of E[θ²] - E[θ]².
+        """
+        iterate = self._weights().double()
+        place = int(self.collected) % self.rank
+        self.collected += 1
+        step = iterate - self.mean
+        self.mean += step / self.collected
+        self.squares += step * (iterate - self.mean)
+        self.deviations[place] = (iterate - self.mean).to(self.deviations.dtype)
+
+    def starts_epoch(self, epoch: int | None, examples: int | None) -> None:
+        """Forget the iterates of a training before this one."""
+        super().starts_epoch(epoch, examples)
+        if epoch == 0:
+            for buffer in (self.mean, self.squares, self.deviations, self.collected):
+                buffer.zero_()
+
+    def ends_epoch(self, epoch: int, epochs: int) -> None:
+        """Collect the weights, once the share `start` of the epochs is over."""
+        if epoch + 1 >= self.start * epochs:
+            self.collect()
+
+    def fitted(self, batches: Callable[[], Iterator[tuple[Batch, Tensor]]]) -> None:
+        """Keep some training inputs, if the network has BatchNorm."""
+        if batch_norms(self.network):
+            self._inputs = sampled_rows((x for x, _ in batches()), self.bn_examples)
+
+    def before_predict(self, samples: int) -> None:
+        """Draw a seed for each draw's weights, and compute BatchNorm's statistics for them."""
+        self._check_ready()
+        self._drawn = []
+        for seed in torch.randint(2**63 - 1, (samples,)).tolist():
+            statistics: dict[str, Tensor] = {}
+            if self._inputs is not None:
+                statistics = refreshed_statistics(
+                    self.network, self._draw(seed), self._on_device(self._inputs)
+                )
+            self._drawn.append((seed, statistics))
+
+    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
+        """Yield the draws one by one; weights for all of them at once would fill the memory."""
+        for seed, statistics in self._drawn:
+            with swapped_weights(self.network, self._draw(seed) | statistics):
+                outputs = raw_outputs(self.network, x)
+            yield outputs.unsqueeze(0)
+
+    def _weights(self) -> Tensor:
+        """Return the weights that are drawn, one after the other in one dimension."""
+        weights = dict(self.network.named_parameters())
+        return torch.cat([weights[name].detach().flatten() for name in self._names])
+
+    def _draw(self, seed: int) -> dict[str, Tensor]:
+        """Return the weights of the draw with this seed."""
+        like = self.deviations
+        generator = torch.Generator(like.device).manual_seed(seed)
+        kept = min(int(self.collected), self.rank)
+        each, low_rank = (
+            torch.randn(size, generator=generator, dtype=like.dtype, device=like.device)
+            for size in (like.shape[1], kept)
+        )
+        step = (self.squares / self.collected).sqrt() * each
+        step += low_rank @ like[:kept] / math.sqrt(kept - 1)
+        flat = self.mean + math.sqrt(self.scale) * step
+        weights = [dict(self.network.named_parameters())[name] for name in self._names]
+        parts = torch.split(flat, [weight.numel() for weight in weights])
+        return {
+            name: part.view_as(weight).to(weight.dtype)
+            for name, weight, part in zip(self._names, weights, parts, strict=True)
+        }
+
+    def _on_device(self, x: Batch) -> Batch:
+        like = next(self.network.parameters())
+        return each_input(
+            x, lambda part: part.to(like.device, like.dtype if part.is_floating_point() else None)
+        )
+
+    def _check_ready(self) -> None:
+        count = int(self.collected)
+        if count < 2:
+            raise ValueError(
+                f"the SWAG model has collected {count} iterates, expected at least 2: train it for "
+                "more epochs by `duda.fit`, with a smaller `start` or without `validation`, or "
+                "call `model.collect()` after each epoch of your own loop."
+            )
+        if self._inputs is None and batch_norms(self.network):
+            raise ValueError(
+                "`network` has BatchNorm, but the SWAG model no training inputs to compute its "
+                "statistics from, expected some: after your own loop call `model.fitted(lambda: "
+                "iter(loader))`, with batches (x, y)."
+            )
+
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        named = self._inputs if isinstance(self._inputs, dict) else {"": self._inputs}
+        destination.update(
+            {f"{prefix}{_INPUTS}.{name}": x for name, x in named.items() if x is not None}
+        )
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
+    ) -> None:
+        # No buffers, because a new model cannot know how many there are, and of which shape.
+        start = f"{prefix}{_INPUTS}."
+        found = {name: state_dict.pop(name) for name in list(state_dict) if name.startswith(start)}
+        named = {name.removeprefix(start): x.detach().clone() for name, x in found.items()}
+        self._inputs = named.get("", named or None)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
