@@ -1,0 +1,215 @@
+"""Variational inference: each weight has a normal distribution, learned together with its mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from duda.batches import Batch
+from duda.layers import LayerChoice, weight_layers, weights_of
+from duda.likelihoods import Likelihood
+from duda.methods.base import UncertainModel, check_count, check_network
+from duda.methods.priors import GaussianPrior, Prior
+from duda.sampling import DrawnWeights, random_draws
+from duda.sampling.normal_weights import Flipout, LocalNoise, NormalWeight, WholeWeights
+
+__all__ = ["Variational"]
+
+_ESTIMATORS: dict[str, type[WholeWeights | LocalNoise | Flipout]] = {
+    "weight": WholeWeights,
+    "local": LocalNoise,
+    "flipout": Flipout,
+}
+
+# A standard deviation at the start, for inputs of size 1 and one of them: small beside what layers
+# start with, 0.58 in the same units, so that the noise does not drown the first gradients.
+_START = 0.1
+
+
+class Variational(UncertainModel):
+    """A network whose weights and biases are N(μ, softplus(ρ)²), independent of each other.
+
+    μ are the network's own weights, so that a trained network is a start; frozen ones stay plain.
+    The loss is the negative ELBO for one example: -log p(y | x, w) + KL / examples. Source:
+    Blundell et al. 2015, eq. 2. `estimator` is how a draw is made, in training and in `predict`:
+
+    - "weight": weights, the same for all examples of a batch.
+    - "local": the outputs of a layer, independent for each example (Kingma et al. 2015), and also
+      for each position, which makes what is pooled over positions less uncertain.
+    - "flipout": weights, with signs of its own for each example (Wen et al. 2018).
+
+    The last two are for linear and convolutional layers; others take the first.
+
+    Args:
+        network: any module with linear, convolutional, embedding, recurrent or attention layers.
+        likelihood: what its raw outputs mean.
+        prior: `GaussianPrior()`, or another, of each weight.
+        estimator: "weight", "local" or "flipout".
+        layers: which layers are random, as in `duda.layers.weight_layers`; all by default.
+        samples: number of draws.
+        examples: the size of the training data; `fit` tells it by itself.
+        annealing_epochs: epochs over which the weight of the KL divergence grows linearly to 1.
+
+    >>> import duda, torch
+    >>> model = duda.Variational(nn.Linear(2, 3), duda.Categorical(), examples=100)
+    >>> model.loss(torch.ones(4, 2), torch.zeros(4, dtype=torch.int64)).backward()
+    >>> bool((model.predict(torch.ones(4, 2), seed=0).epistemic > 0).all())
+    True
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        likelihood: Likelihood,
+        prior: Prior | None = None,
+        estimator: str = "weight",
+        layers: LayerChoice = None,
+        samples: int = 50,
+        *,
+        examples: int | None = None,
+        annealing_epochs: int = 0,
+    ) -> None:
+        super().__init__(likelihood, samples)
+        self.network = check_network(network)
+        self.prior = GaussianPrior() if prior is None else _check_prior(prior)
+        if estimator not in _ESTIMATORS:
+            raise ValueError(
+                f"`estimator` is {estimator!r}, expected 'weight', 'local' or 'flipout'."
+            )
+        self.estimator = estimator
+        self.examples = None if examples is None else check_count(examples, "examples")
+        self.annealing_epochs = _check_epochs(annealing_epochs)
+        self._given = examples is not None
+        self._kl_weight = 1.0
+        self._layers = weight_layers(network, layers)
+        starts = _starting_raw_stds(self._layers)
+        self._names = list(starts)
+        self.raw_stds = nn.ParameterList(starts.values())
+
+    def forward(self, x: Batch) -> Tensor:
+        """Return one draw of raw outputs, in training and in eval mode."""
+        mode = self._randomness(self._normals())
+        with mode:
+            return mode.call(self.network, x)
+
+    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
+        """Yield draws that share all that comes before the first random layer."""
+        normals = self._normals()
+        return random_draws(
+            self.network,
+            x,
+            samples,
+            chunk,
+            lambda: self._randomness(normals),
+            vmapped=not self._slow_in_vmap(),
+        )
+
+    def kl_divergence(self) -> Float[Tensor, ""]:
+        """Return the sum over all weights of KL(q || prior), in nats.
+
+        It is exact for a `GaussianPrior`, else an estimate from one draw of the weights.
+        """
+        each = [self.prior.kl_divergence(*normal) for normal in self._normals().values()]
+        return torch.stack(each).sum()
+
+    def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
+        """Return the mean of -log p(y | x, w) for one draw w, and the share of one example in KL.
+
+        Raises:
+            ValueError: if nobody has told how many examples there are.
+        """
+        if self.examples is None:
+            raise ValueError(
+                "`examples` is not known, expected the size of the training data, by which the KL "
+                "divergence is divided: give it to `Variational`, or train with `duda.fit`."
+            )
+        kl = self.kl_divergence() / self.examples
+        return super().loss(x, y) + self._kl_weight * kl
+
+    def starts_epoch(self, epoch: int | None, examples: int | None) -> None:
+        """Let the KL divergence count (epoch + 1) / (annealing_epochs + 1), at most in full."""
+        super().starts_epoch(epoch, examples)
+        if not self._given:
+            self.examples = examples
+        grown = math.inf if epoch is None else epoch + 1
+        self._kl_weight = min(1.0, grown / (self.annealing_epochs + 1))
+
+    def extra_repr(self) -> str:
+        """Return the settings, for `repr`, by which a checkpoint knows its model."""
+        return (
+            f"prior={self.prior}, estimator={self.estimator!r}, examples="
+            f"{self.examples if self._given else None}, annealing_epochs={self.annealing_epochs}"
+        )
+
+    def _normals(self) -> dict[str, NormalWeight]:
+        """Return the distribution of each random weight, by its name in the network."""
+        weights = dict(self.network.named_parameters(remove_duplicate=False))
+        return {
+            name: NormalWeight(weights[name], F.softplus(raw))
+            for name, raw in zip(self._names, self.raw_stds, strict=True)
+        }
+
+    def _randomness(self, normals: dict[str, NormalWeight]) -> DrawnWeights:
+        return _ESTIMATORS[self.estimator](self.network, normals)
+
+    def _slow_in_vmap(self) -> bool:
+        """Return whether draws of weights make a grouped convolution, which is slow on a CPU."""
+        kind = _ConvTransposeNd if self.estimator == "local" else _ConvNd
+        return any(
+            isinstance(layer, kind) and layer.weight.device.type == "cpu"
+            for layer in self._layers.values()
+        )
+
+
+def _starting_raw_stds(layers: dict[str, nn.Module]) -> dict[str, nn.Parameter]:
+    """Return ρ for each weight that is trained, of those with several names for the first one.
+
+    σ is a share of 1 / √inputs of a matrix; a bias has the least that its layer's matrices have.
+
+    Raises:
+        ValueError: if all weights are frozen.
+    """
+    found: dict[str, nn.Parameter] = {}
+    seen: set[int] = set()
+    for name, layer in layers.items():
+        weights = weights_of(layer, name, bias=True)
+        least = min(_starting_std(weight) for weight in weights.values() if weight.ndim > 1)
+        for full, weight in weights.items():
+            if id(weight) in seen or not weight.requires_grad:
+                continue
+            seen.add(id(weight))
+            std = _starting_std(weight) if weight.ndim > 1 else least
+            found[full] = nn.Parameter(torch.full_like(weight, math.log(math.expm1(std))))
+    if not found:
+        raise ValueError(
+            "the layers' weights are all frozen, expected some to train: call "
+            "`requires_grad_()` on these layers, or choose others by `layers`."
+        )
+    return found
+
+
+def _starting_std(matrix: Tensor) -> float:
+    return _START / math.sqrt(matrix[0].numel())
+
+
+def _check_prior(prior: Prior) -> Prior:
+    if isinstance(prior, Prior):
+        return prior
+    raise TypeError(
+        f"`prior` is a {type(prior).__name__}, expected one of duda's, such as "
+        "`duda.GaussianPrior(std=1.0)`."
+    )
+
+
+def _check_epochs(epochs: int) -> int:
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
+        raise ValueError(
+            f"`annealing_epochs` is {epochs!r}, expected a whole number of at least 0."
+        )
+    return epochs
