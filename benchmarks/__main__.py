@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-NAMES = ("importing", "sampling", "members", "training")
+NAMES = ("importing", "sampling", "members", "training", "methods")
 
 for name in NAMES:
     print(f"\n== {name} ==", flush=True)

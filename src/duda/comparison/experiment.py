@@ -66,6 +66,7 @@ def _run(method: str, split: Split, ood: Tensor | None, plan: Recipe, seed: int)
     asked = time.perf_counter()
     foreign = None if ood is None else _ask(model, split, ood, seed)
     figures = measure(test, targets(split), foreign)
+    figures["parameters"] = float(sum(weight.numel() for weight in model.parameters()))
     return Run(
         method,
         seed,

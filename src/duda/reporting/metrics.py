@@ -11,7 +11,12 @@ from torch import Tensor
 
 from duda import evaluation
 from duda.checks import ArrayLike, as_tensor, check_same_shape
-from duda.predictions import ClassPrediction, GaussianPrediction, Prediction
+from duda.predictions import (
+    ClassPrediction,
+    LocationScalePrediction,
+    Prediction,
+    QuantilePrediction,
+)
 
 __all__ = ["LEVEL", "METRICS", "Metric", "measure"]
 
@@ -68,13 +73,19 @@ METRICS: dict[str, Metric] = {
     ),
     "rmse": Metric(
         "RMSE",
-        "Root of the mean squared error of the predicted mean, in units of the target.",
+        "Root of the mean squared error of the predicted mean, or median, in units of the target.",
         "lower",
     ),
     "nll": Metric(
         "NLL",
         "Negative log-likelihood: the mean of minus the logarithm of the probability, or density, "
         "that was given to the truth, in nats. Being sure and wrong costs most.",
+        "lower",
+    ),
+    "pinball": Metric(
+        "Pinball loss",
+        "Mean over the levels of what the predicted quantiles cost: their distance to the truth, "
+        "times the level where they lie below it, else times the rest; in units of the target.",
         "lower",
     ),
     "brier": Metric(
@@ -94,6 +105,18 @@ METRICS: dict[str, Metric] = {
         LEVEL,
         percent=True,
     ),
+    "coverage_surplus": Metric(
+        "Coverage beyond what was promised",
+        "Share of the true values inside the widest interval between two quantiles, less the share "
+        "that it should hold.",
+        0.0,
+        percent=True,
+    ),
+    "width": Metric(
+        "Width of the widest interval",
+        "Its mean, in units of the target. Narrow is good only where the coverage is right.",
+        "lower",
+    ),
     "auroc_ood": Metric(
         "AUROC, out of distribution",
         "Chance that an input from elsewhere gets a higher uncertainty than a test example: 0.5 is "
@@ -106,6 +129,7 @@ METRICS: dict[str, Metric] = {
         "1 perfect.",
         "higher",
     ),
+    "parameters": Metric("Parameters", "What training sets, all networks together.", "lower"),
     "seconds_train": Metric("Seconds to train", "On this machine, all networks together.", "lower"),
     "seconds_predict": Metric("Seconds to predict", "On this machine, all test examples.", "lower"),
 }
@@ -133,12 +157,14 @@ def measure(
     """
     if isinstance(prediction, ClassPrediction):
         values = _of_classes(prediction, y)
-    elif isinstance(prediction, GaussianPrediction):
+    elif isinstance(prediction, LocationScalePrediction):
         values = _of_numbers(prediction, y)
+    elif isinstance(prediction, QuantilePrediction):
+        values = _of_quantiles(prediction, y)
     else:
         raise TypeError(
-            f"`prediction` is a {type(prediction).__name__}, expected a ClassPrediction or a "
-            "GaussianPrediction."
+            f"`prediction` is a {type(prediction).__name__}, expected a ClassPrediction, a "
+            "GaussianPrediction, a LaplacianPrediction or a QuantilePrediction."
         )
     if ood is not None:
         values["auroc_ood"] = _auroc_ood(prediction, ood)
@@ -156,11 +182,24 @@ def _of_classes(prediction: ClassPrediction, y: ArrayLike) -> dict[str, float]:
     }
 
 
-def _of_numbers(prediction: GaussianPrediction, y: ArrayLike) -> dict[str, float]:
+def _of_numbers(prediction: LocationScalePrediction, y: ArrayLike) -> dict[str, float]:
     return {
         "rmse": evaluation.rmse(prediction.mean, y),
         "nll": evaluation.density_nll(prediction, y),
         "coverage": float(evaluation.coverage(prediction, y, [LEVEL]).observed),
+    }
+
+
+def _of_quantiles(prediction: QuantilePrediction, y: ArrayLike) -> dict[str, float]:
+    level = prediction.widest_level
+    share = float(evaluation.coverage(prediction, y, [level]).observed)
+    # Only intervals that promise the same can be set beside others.
+    usual = math.isclose(level, LEVEL, abs_tol=1e-9)
+    return {
+        "rmse": evaluation.rmse(prediction.median, y),
+        "pinball": evaluation.pinball(prediction, y),
+        **({"coverage": share} if usual else {"coverage_surplus": share - level}),
+        "width": float(prediction.score.mean(dtype=torch.float64)),
     }
 
 
