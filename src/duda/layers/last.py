@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import deepcopy
+
 from torch import nn
 
-__all__ = ["last_linear"]
+__all__ = ["last_linear", "with_last_linear"]
 
 
 def last_linear(network: nn.Module) -> tuple[str, nn.Linear]:
@@ -25,3 +28,24 @@ def last_linear(network: nn.Module) -> tuple[str, nn.Linear]:
             "last layer."
         )
     return found[-1]
+
+
+def with_last_linear(network: nn.Module, make: Callable[[nn.Linear], nn.Module]) -> nn.Module:
+    """Return a copy of the network with what `make` makes of the last linear layer in its place.
+
+    Raises:
+        ValueError: if there is no linear layer.
+
+    >>> with_last_linear(nn.Sequential(nn.ReLU(), nn.Linear(8, 3)), lambda linear: nn.Identity())
+    Sequential(
+      (0): ReLU()
+      (1): Identity()
+    )
+    """
+    copy = deepcopy(network)
+    name, linear = last_linear(copy)
+    made = make(linear).to(linear.weight.device, linear.weight.dtype)
+    if not name:
+        return made
+    copy.set_submodule(name, made)
+    return copy

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from duda.batches import Batch
 from duda.likelihoods import Likelihood
-from duda.methods.base import UncertainModel, check_network
+from duda.methods.base import UncertainModel, check_network, check_one_draw
 from duda.sampling import raw_outputs
 
 __all__ = ["Deterministic"]
@@ -37,9 +37,5 @@ class Deterministic(UncertainModel):
 
     def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
         """Yield the one draw there is; more would only repeat it."""
-        if samples != 1:
-            raise ValueError(
-                f"`samples` is {samples}, but nothing is random in a Deterministic model, which "
-                "has one draw: leave `samples` out."
-            )
+        check_one_draw(self, samples)
         yield raw_outputs(self.network, x).unsqueeze(0)

@@ -1,0 +1,134 @@
+"""DUQ: classes as places in feature space; what is far from all of them is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from duda.batches import Batch
+from duda.layers import RBF, watched_inputs, with_last_linear
+from duda.likelihoods import Categorical, Likelihood
+from duda.methods.base import UncertainModel, check_network, check_one_draw
+from duda.predictions import ClassPrediction, Prediction, ScoredClassPrediction
+from duda.sampling import raw_outputs
+
+__all__ = ["DUQ"]
+
+
+class DUQ(UncertainModel):
+    """One pass of a network that ends in an RBF layer; its score is 1 - max_c K_c.
+
+    The kernels K_c are no distribution: for `probs` they are scaled to sum to one. Centroids move
+    with each call of `loss` in training mode. Source: van Amersfoort et al. 2020.
+
+    Args:
+        network: ends in a `duda.layers.RBF`, or in a linear layer, whose place one takes in a copy.
+        likelihood: a `Categorical`.
+        gradient_penalty: λ, the weight of (‖∇ₓ Σ_c K_c‖² - 1)², which keeps the features from
+            ignoring the input; 0 for inputs that are no floating-point tensor.
+
+    >>> import duda, torch
+    >>> from torch import nn
+    >>> network = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Linear(32, 3))
+    >>> duda.DUQ(network, duda.Categorical()).predict(torch.zeros(4, 2)).score.shape
+    torch.Size([4])
+    """
+
+    likelihoods = (Categorical,)
+
+    def __init__(
+        self, network: nn.Module, likelihood: Likelihood, gradient_penalty: float = 0.5
+    ) -> None:
+        super().__init__(likelihood, samples=1)
+        if not gradient_penalty >= 0:
+            raise ValueError(
+                f"`gradient_penalty` is {gradient_penalty}, expected a number of at least 0."
+            )
+        self.gradient_penalty = gradient_penalty
+        self.network = _with_kernels(check_network(network))
+
+    @property
+    def kernels(self) -> RBF:
+        """The layer that the network ends in."""
+        return next(module for module in self.network.modules() if isinstance(module, RBF))
+
+    def forward(self, x: Batch) -> Tensor:
+        """Return log K_c `(N, C)`, of which softmax makes the probabilities."""
+        return raw_outputs(self.network, x)
+
+    def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
+        """Return the mean of -Σ_c y_c log K_c + (1 - y_c) log(1 - K_c), and the gradient penalty.
+
+        Source: van Amersfoort et al. 2020, eq. 2 and section 2.1.
+
+        Raises:
+            ValueError: if there is a penalty, and `x` has no gradient.
+        """
+        if self.gradient_penalty == 0:
+            return self._data_loss(x, y)[0]
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            kind = f"tensor of {x.dtype}" if isinstance(x, Tensor) else "dict of named inputs"
+            raise ValueError(
+                f"`x` is a {kind}, expected a floating-point tensor, which the gradient penalty "
+                "differentiates by: give `gradient_penalty=0`."
+            )
+        # Fused attention has no second derivative. Under no_grad, a validation has the penalty too.
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+            x = x if x.requires_grad else x.detach().requires_grad_()
+            loss, log_kernels = self._data_loss(x, y)
+            (slope,) = torch.autograd.grad(log_kernels.exp().sum(), x, create_graph=True)
+        two_sided = (slope.flatten(1).square().sum(1) - 1).square().mean()
+        return loss + self.gradient_penalty * two_sided
+
+    def _data_loss(self, x: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss without penalty and the logarithms of the kernels; move the centroids."""
+        kernels = self.kernels
+        with watched_inputs([kernels]) as calls:
+            log_kernels = self(x)
+        self.likelihood.check_targets(log_kernels, y)
+        shares = self._shares(y, log_kernels.shape[1])
+        # Log(1 - K) where K is one but for rounding ends at the log of the rounding.
+        others = log_kernels.clamp(max=-torch.finfo(log_kernels.dtype).eps).expm1().neg().log()
+        each = -(shares * log_kernels + (1 - shares) * others).sum(1)
+        if self.training:
+            for _, features in calls:
+                kernels.update(features, shares)
+        counted = shares.sum(1) > 0
+        return each.where(counted, 0).sum() / counted.sum().clamp(min=1), log_kernels
+
+    def _shares(self, y: Tensor, classes: int) -> Tensor:
+        """Return the share of each class `(N, C)`; zeros for labels that are to be ignored."""
+        if y.is_floating_point():
+            return y
+        ignored = cast(Categorical, self.likelihood).ignore_index
+        counted = torch.ones_like(y, dtype=torch.bool) if ignored is None else y != ignored
+        return F.one_hot(y.long().where(counted, 0), classes) * counted.unsqueeze(1)
+
+    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
+        """Yield the one draw there is."""
+        check_one_draw(self, samples)
+        yield self(x).unsqueeze(0)
+
+    def predict_batch(
+        self, x: Batch, samples: int, chunk: int | None, keep_draws: bool
+    ) -> Prediction:
+        """Return the prediction for one batch, with its distance from the classes for a score."""
+        (log_kernels,) = self.draws(x, samples, chunk)
+        answer = cast(ClassPrediction, self.likelihood.reduce(log_kernels, keep_draws))
+        return ScoredClassPrediction.from_prediction(answer, -log_kernels[0].amax(1).expm1())
+
+
+def _with_kernels(network: nn.Module) -> nn.Module:
+    """Return the network if it has an RBF layer, else a copy that ends in one."""
+    found = sum(isinstance(module, RBF) for module in network.modules())
+    if found > 1:
+        raise ValueError(f"the network has {found} RBF layers, expected one, as its last layer.")
+    if found:
+        return network
+    return with_last_linear(network, lambda last: RBF(last.in_features, last.out_features))

@@ -1,0 +1,135 @@
+"""Gradients as a measure of confidence: how much the network would learn from its own answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from typing import cast
+from weakref import WeakSet
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import grad, vmap
+
+from duda.batches import Batch, each_input, rows_of
+from duda.layers import swapped_weights
+from duda.layers.weights import matches
+from duda.likelihoods import Categorical, Likelihood
+from duda.methods.base import UncertainModel, check_network, check_one_draw
+from duda.predictions import ClassPrediction, Prediction, ScoredClassPrediction
+from duda.sampling import raw_outputs
+from duda.sampling.executors import without_slow_rules
+
+__all__ = ["GradientConfidence"]
+
+_log = logging.getLogger(__name__)
+
+_GRADIENT_BYTES = 2**27  # of the examples whose gradients are in memory at a time
+
+_needs_loop: WeakSet[nn.Module] = WeakSet()
+
+
+class GradientConfidence(UncertainModel):
+    """A network as it is; its score is the norm of a gradient: that of the loss by the weights.
+
+    The loss is the cross-entropy at the class that the network predicts, the norm the 2-norm over
+    all chosen weights together. Source: Oberdiek et al. 2018, section 2.
+
+    Args:
+        network: any module that puts out logits `(N, C)`.
+        likelihood: a `Categorical`.
+        layers: the beginnings of the chosen weights' names, or patterns; all if not given.
+
+    >>> import duda, torch
+    >>> model = duda.GradientConfidence(torch.nn.Linear(2, 3), duda.Categorical())
+    >>> model.predict(torch.zeros(4, 2)).score.shape
+    torch.Size([4])
+    """
+
+    likelihoods = (Categorical,)
+
+    def __init__(
+        self,
+        network: nn.Module,
+        likelihood: Likelihood,
+        layers: str | Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(likelihood, samples=1)
+        self.network = check_network(network)
+        self.layers = [layers] if isinstance(layers, str) else layers
+        names = [name for name, _ in network.named_parameters()]
+        for pattern in self.layers or ():
+            if not any(matches(name, pattern) for name in names):
+                raise ValueError(
+                    f"`layers` names {pattern!r}, which fits no weight: expected some of "
+                    f"{', '.join(repr(name) for name in names)}."
+                )
+
+    def forward(self, x: Batch) -> Tensor:
+        """Return the network's raw outputs."""
+        return raw_outputs(self.network, x)
+
+    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
+        """Yield the one draw there is."""
+        check_one_draw(self, samples)
+        yield self(x).unsqueeze(0)
+
+    def predict_batch(
+        self, x: Batch, samples: int, chunk: int | None, keep_draws: bool
+    ) -> Prediction:
+        """Return the prediction for one batch, with its gradients' norms for a score."""
+        (logits,) = self.draws(x, samples, chunk)
+        if logits.ndim != 3:
+            raise ValueError(
+                f"the network's outputs have shape {tuple(logits.shape[1:])}, expected (N, C): a "
+                "gradient belongs to an example, not to a position."
+            )
+        answer = cast(ClassPrediction, self.likelihood.reduce(logits, keep_draws))
+        return ScoredClassPrediction.from_prediction(answer, self._norms(x, answer.labels))
+
+    def _norms(self, x: Batch, labels: Tensor) -> Float[Tensor, "N"]:
+        """Return the gradient's norm for each example: several at once where vmap can."""
+        weights = self._weights()
+        if self.network not in _needs_loop:
+            size = sum(weight.nbytes for weight in weights.values())
+            several = vmap(
+                self._norm, in_dims=(None, 0, 0), chunk_size=max(1, _GRADIENT_BYTES // size)
+            )
+            try:
+                with without_slow_rules():
+                    return several(weights, x, labels)
+            except Exception as error:  # the loop shows whether it is the network's own
+                reason = str(error).strip().split(". ")[0] or type(error).__name__
+        else:
+            reason = ""
+        norms = [
+            self._norm(weights, each_input(x, itemgetter(i)), labels[i]) for i in range(rows_of(x))
+        ]
+        if reason:
+            _needs_loop.add(self.network)
+            _log.warning(
+                "%s runs its gradients one by one, because vmap cannot: %s",
+                type(self.network).__name__,
+                reason,
+            )
+        return torch.stack(norms)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {
+            name: weight.detach()
+            for name, weight in self.network.named_parameters()
+            if self.layers is None or any(matches(name, pattern) for pattern in self.layers)
+        }
+
+    def _norm(self, weights: dict[str, Tensor], x: Batch, label: Tensor) -> Tensor:
+        """Return the norm of the gradient for one example, given without its dimension."""
+        gradients = grad(self._loss_of)(weights, x, label)
+        squares = [gradient.square().sum(dtype=torch.float64) for gradient in gradients.values()]
+        return torch.stack(squares).sum().sqrt()
+
+    def _loss_of(self, weights: dict[str, Tensor], x: Batch, label: Tensor) -> Tensor:
+        with swapped_weights(self.network, weights):
+            outputs = raw_outputs(self.network, each_input(x, lambda values: values.unsqueeze(0)))
+        return self.likelihood.negative_log_likelihood(outputs, label.unsqueeze(0))
