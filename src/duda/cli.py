@@ -64,6 +64,13 @@ def compare(
         str | None,
         typer.Option(help="Data set of inputs from elsewhere, in place of the data's own."),
     ] = None,
+    likelihood: Annotated[
+        str | None,
+        typer.Option(
+            help="What outputs mean: categorical, sampled-softmax, dirichlet, or for numbers "
+            "gaussian, laplacian, quantiles, ...; by default categorical, or gaussian."
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="How often to repeat all, with another seed.")] = 1,
     epochs: Annotated[
         int | None, typer.Option(help="Epochs of training, in place of the data's own.")
@@ -77,7 +84,13 @@ def compare(
         names = None if methods is None else [name.strip() for name in methods.split(",")]
         with writable(out) as folder:
             comparison = compare_methods(
-                data, names, ood=ood, seeds=seeds, epochs=epochs, tell=_tell
+                data,
+                names,
+                ood=ood,
+                likelihood=likelihood,
+                seeds=seeds,
+                epochs=epochs,
+                tell=_tell,
             )
             path = comparison.save(folder)
         _show(comparison)

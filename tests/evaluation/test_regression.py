@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.metrics import mean_pinball_loss
 
-from duda import GaussianPrediction
-from duda.evaluation import coverage
+from duda import GaussianPrediction, LaplacianPrediction, QuantilePrediction
+from duda.evaluation import coverage, density_nll, pinball, rmse
 
 LEVELS = [0.05, 0.5, 0.9]
 
@@ -116,3 +117,69 @@ def test_no_examples():
     empty = GaussianPrediction(torch.empty(0, 1), torch.empty(0, 1))
     with pytest.raises(ValueError, match="empty"):
         coverage(empty, torch.empty(0, 1))
+
+
+def quantiles(levels, rows=400, outputs=2):
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(rows, len(levels), outputs, generator=generator, dtype=torch.float64)
+    return QuantilePrediction(values.sort(dim=1).values, levels)
+
+
+def test_pinball_of_sklearn():
+    levels, y = [0.1, 0.5, 0.8], torch.randn(400, 2, dtype=torch.float64)
+    answer = quantiles(levels)
+    expected = [
+        mean_pinball_loss(y, answer.quantiles[:, place], alpha=level)
+        for place, level in enumerate(levels)
+    ]
+    assert pinball(answer, y) == pytest.approx(np.mean(expected), rel=1e-12)
+    assert rmse(answer.median, y) == rmse(answer.quantiles[:, 1], y)
+
+
+def test_quantiles_promise_their_central_intervals():
+    levels = [0.05, 0.25, 0.5, 0.75, 0.95]
+    true = torch.tensor(stats.norm.ppf(levels)).expand(20_000, 5).unsqueeze(2)
+    y = torch.randn(20_000, 1, dtype=torch.float64)
+    found = coverage(QuantilePrediction(true, levels), y)
+    np.testing.assert_allclose(found.levels, [0.5, 0.9], rtol=1e-12)
+    near = 5 * math.sqrt(0.25 / 20_000)
+    np.testing.assert_allclose(found.observed, found.levels, rtol=0, atol=near)
+    with pytest.raises(ValueError, match=r"`level` is 0.95, expected .* at most 0.9"):
+        coverage(QuantilePrediction(true, levels), y, [0.95])
+
+
+def test_quantiles_at_the_ends_of_a_normal_distribution_give_half_its_crps():
+    levels = [(2 * k + 1) / 400 for k in range(200)]
+    row = torch.tensor(stats.norm.ppf(levels)).view(1, -1, 1)
+    # The CRPS of N(0, 1) at 0.3 in closed form (Gneiting & Raftery 2007, eq. 21).
+    crps = 0.3 * (2 * stats.norm.cdf(0.3) - 1) + 2 * stats.norm.pdf(0.3) - 1 / math.sqrt(math.pi)
+    found = 2 * pinball(QuantilePrediction(row, levels), [[0.3]])
+    assert found == pytest.approx(crps, rel=5e-3)
+
+
+def test_quantiles_have_no_density():
+    with pytest.raises(TypeError, match=r"no density: call `evaluation.pinball\(prediction, y\)`"):
+        density_nll(quantiles([0.1, 0.9]), torch.zeros(400, 2))
+
+
+def test_a_laplacian_covers_and_has_a_density():
+    scale, y = 0.7, torch.from_numpy(stats.laplace.rvs(0, 0.7, (20_000, 1), random_state=0))
+    answer = LaplacianPrediction(torch.zeros(20_000, 1), torch.full((20_000, 1), 2 * scale**2))
+    found = coverage(answer, y)
+    near = 5 * math.sqrt(0.25 / 20_000)
+    np.testing.assert_allclose(found.observed, found.levels, rtol=0, atol=near)
+    expected = -stats.laplace.logpdf(y.numpy(), 0, scale).mean()
+    assert density_nll(answer, y) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (torch.zeros(400), r"`y` has shape \(400,\), expected \(400, 2\)"),
+        (torch.full((400, 2), torch.nan), "`y` has 800 NaN"),
+    ],
+)
+def test_bad_targets_of_quantiles(y, message):
+    for metric in (pinball, coverage):
+        with pytest.raises(ValueError, match=message):
+            metric(quantiles([0.1, 0.9]), y)

@@ -40,12 +40,33 @@ def test_a_central_interval_between_levels_is_exact(answer: QuantilePrediction) 
     assert torch.equal(upper[:, 0], VALUES[:, 4])
     assert torch.equal(answer.score, upper - lower)
     assert torch.equal(answer.median[:, 0], VALUES[:, 2])
+    assert torch.equal(answer.centre, answer.median)
     assert not answer.epistemic.any()
+
+
+@pytest.mark.parametrize(
+    ("levels", "central"),
+    [
+        ((0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975), (0.5, 0.8, 0.95)),
+        (LEVELS, (0.9,)),
+        ((0.1, 0.25, 0.75, 0.8), (0.5, 0.6)),
+        ((0.1, 0.9), (0.8,)),
+        ((0.49, 0.95), (0.02,)),
+    ],
+)
+def test_central_levels_are_mirrored_or_the_widest(
+    levels: tuple[float, ...], central: tuple[float, ...]
+) -> None:
+    values = torch.arange(len(levels), dtype=torch.float64).view(1, -1, 1)
+    answer = QuantilePrediction(values, torch.tensor(levels, dtype=torch.float64))
+    assert answer.central_levels == pytest.approx(central)
+    assert answer.widest_level == pytest.approx(central[-1])
+    assert bool((answer.score > 0).all())
 
 
 def test_levels_need_no_mirror_image() -> None:
     answer = QuantilePrediction([[[0.0], [1.0], [2.0]]], [0.1, 0.4, 0.7])
-    assert answer.widest_level == pytest.approx(0.4)
+    assert answer.central_levels == pytest.approx((0.4,))
     assert float(answer.score) == pytest.approx(2 - 2 / 3)
     assert float(answer.median) == pytest.approx(4 / 3)
 

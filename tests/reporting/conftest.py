@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from duda import ClassPrediction, GaussianPrediction
+from duda import ClassPrediction, GaussianPrediction, QuantilePrediction
 
 
 def class_prediction(seed: int, examples: int = 60, classes: int = 4) -> ClassPrediction:
@@ -16,6 +16,14 @@ def number_prediction(seed: int, examples: int = 60) -> GaussianPrediction:
     random = torch.Generator().manual_seed(seed)
     mean, aleatoric, epistemic = torch.rand(3, examples, 1, generator=random, dtype=torch.float64)
     return GaussianPrediction(mean, 0.1 + aleatoric, epistemic)
+
+
+def quantile_prediction(
+    seed: int, levels: tuple[float, ...] = (0.025, 0.25, 0.5, 0.75, 0.975)
+) -> QuantilePrediction:
+    random = torch.Generator().manual_seed(seed)
+    values = torch.randn(60, len(levels), 1, generator=random, dtype=torch.float64)
+    return QuantilePrediction(values.sort(dim=1).values, torch.tensor(levels))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from duda.reporting.pictures import data_uri, extremes, is_pictures, pictures
 from duda.reporting.refusal import risk_chart
 from duda.reporting.separation import score_edges, score_histogram, shares
 from duda.reporting.theme import palette, thinned
-from tests.reporting.conftest import class_prediction, number_prediction
+from tests.reporting.conftest import class_prediction, number_prediction, quantile_prediction
 
 
 def test_the_reliability_diagram_shows_filled_bins(labels):
@@ -69,6 +69,23 @@ def test_the_histogram_holds_every_score():
 def test_scores_that_are_all_zero_have_a_histogram():
     edges = score_edges([torch.zeros(5)])
     assert shares(torch.zeros(5), edges)[0] == 1
+
+
+def test_infinite_scores_lie_in_the_last_bin():
+    score = torch.tensor([0.0, 1.0, torch.inf])
+    edges = score_edges([score])
+    assert (float(edges[0]), float(edges[-1])) == (0.0, 1.0)
+    assert float(shares(score, edges)[-1]) == pytest.approx(2 / 3)
+
+
+def test_bands_of_quantiles_lie_between_them():
+    x, answer = torch.linspace(-2, 2, 60)[:, None], quantile_prediction(0)
+    problem = OneInput(x, {"a": answer}, (torch.tensor([[-1.0], [1.0]]), torch.zeros(2, 1)))
+    wide, narrow, median, _ = band_chart(problem, "a", "#0072B2").data
+    for band, (low, high) in ((wide, (0, 4)), (narrow, (1, 3))):
+        assert list(band.y)[:60] == answer.quantiles[:, low, 0].tolist()
+        assert list(band.y)[:59:-1] == answer.quantiles[:, high, 0].tolist()
+    assert list(median.y) == answer.quantiles[:, 2, 0].tolist()
 
 
 def test_bands_are_one_two_and_three_deviations_about_the_mean():

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from duda import ClassPrediction, evaluation
+from duda import ClassPrediction, LaplacianPrediction, evaluation
 from duda.reporting import METRICS, measure
-from tests.reporting.conftest import class_prediction, number_prediction
+from tests.reporting.conftest import class_prediction, number_prediction, quantile_prediction
 
 
 def test_classes_get_the_numbers_of_evaluation(labels):
@@ -35,6 +35,38 @@ def test_numbers_get_the_numbers_of_evaluation(targets):
     }
 
 
+def test_another_family_has_its_own_density(targets):
+    gaussian = number_prediction(0)
+    answer = LaplacianPrediction(gaussian.mean, gaussian.aleatoric, gaussian.epistemic)
+    found = measure(answer, targets)
+    assert found["rmse"] == measure(gaussian, targets)["rmse"]
+    assert found["nll"] == pytest.approx(-float(answer.log_prob(targets).mean()))
+    assert found["nll"] != measure(gaussian, targets)["nll"]
+
+
+def test_quantiles_get_the_numbers_of_evaluation(targets):
+    answer = quantile_prediction(0)
+    inside = (targets >= answer.quantiles[:, 0]) & (targets <= answer.quantiles[:, -1])
+    assert measure(answer, targets, answer) == {
+        "rmse": evaluation.rmse(answer.quantiles[:, 2], targets),
+        "pinball": evaluation.pinball(answer, targets),
+        "coverage": pytest.approx(float(inside.double().mean())),
+        "width": pytest.approx(float((answer.quantiles[:, -1] - answer.quantiles[:, 0]).mean())),
+        "auroc_ood": 0.5,
+    }
+
+
+def test_a_narrower_interval_is_set_against_its_own_promise(targets):
+    answer = quantile_prediction(0, (0.1, 0.5, 0.7))  # 0.3 to 0.7 is what they allow
+    share = float(evaluation.coverage(answer, targets, [0.4]).observed)
+    found = measure(answer, targets)
+    assert "coverage" not in found
+    assert found["coverage_surplus"] == pytest.approx(share - 0.4)
+    metric = METRICS["coverage_surplus"]
+    assert metric.badness(-0.02) < metric.badness(0.1)
+    assert metric.direction == "0 % is right"
+
+
 def test_without_errors_there_is_no_auroc_of_errors():
     answer = ClassPrediction.from_probs([[0.9, 0.1], [0.2, 0.8]])
     assert math.isnan(measure(answer, [0, 1])["auroc_errors"])
@@ -48,7 +80,7 @@ def test_labels_of_another_shape_are_refused():
 
 
 def test_what_is_no_prediction_is_refused():
-    with pytest.raises(TypeError, match="expected a ClassPrediction or a GaussianPrediction"):
+    with pytest.raises(TypeError, match="expected a ClassPrediction, a Gauss"):
         measure(torch.zeros(3, 2), [0, 1, 0])  # type: ignore[arg-type]
 
 

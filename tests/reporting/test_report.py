@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 import pytest
 import torch
 
-from duda import GaussianPrediction
+from duda import GaussianPrediction, LaplacianPrediction, ScoredClassPrediction
 from duda.reporting import OneInput, report
-from tests.reporting.conftest import class_prediction, number_prediction
+from tests.reporting.conftest import class_prediction, number_prediction, quantile_prediction
 
 
 class Page(HTMLParser):
@@ -105,6 +105,44 @@ def test_numbers_get_bands_and_coverage(targets):
         "Do intervals keep their promise?",
         "What does refusing gain?",
     ]
+
+
+def test_quantiles_get_bands_and_coverage(targets):
+    x = torch.linspace(-1, 1, 60)[:, None]
+    problem = OneInput(x, {"one": quantile_prediction(1)}, (x, targets))
+    made = report(
+        {"one": quantile_prediction(0)},
+        targets,
+        ood={"far": quantile_prediction(2)},
+        one_input=problem,
+    )
+    assert [section.title for section in made.sections] == [
+        "What is known, and where does it end?",
+        "Do intervals keep their promise?",
+        "Is the unfamiliar noticed?",
+        "What does refusing gain?",
+    ]
+    assert "median, the bands should hold 50 % and 95 % of the true" in made.sections[0].reading
+    assert "width of the 95 % interval" in made.html()
+
+
+def test_families_of_numbers_stand_side_by_side(targets):
+    gaussian = number_prediction(0)
+    laplacian = LaplacianPrediction(gaussian.mean, gaussian.aleatoric)
+    made = report({"gaussian": gaussian, "laplacian": laplacian}, targets)
+    assert len(made.table[0].cells) == 2
+
+
+def test_scores_of_their_own_have_an_axis_of_their_own(labels):
+    entropies = class_prediction(0)
+    scored = ScoredClassPrediction.from_prediction(entropies, torch.linspace(-900, 900, 60))
+    answers = {"entropy": entropies, "norm": scored}
+    made = report(answers, labels, ood={"far": answers})
+    charts = next(s for s in made.sections if s.title == "Is the unfamiliar noticed?").charts
+    axes = [chart.figure.layout.xaxis for chart in charts]
+    assert [axis.title.text for axis in axes] == ["entropy (nats)", "score of norm"]
+    assert axes[0].range[1] < 2
+    assert axes[1].range == (-900, 900)
 
 
 def test_measured_numbers_of_several_seeds_are_shown(labels):

@@ -17,12 +17,12 @@ from torch import Tensor
 import duda
 from duda.checks import nearest
 from duda.comparison.experiment import Run, in_units, run, targets
-from duda.comparison.networks import Recipe, recipe
+from duda.comparison.networks import Recipe, default_likelihood, likelihood_for, recipe
 from duda.datasets import Split, load, ood_inputs
 from duda.files import write_atomically
 from duda.methods import METHODS
 from duda.methods.base import check_count
-from duda.predictions import GaussianPrediction, Prediction
+from duda.predictions import LocationScalePrediction, QuantilePrediction
 from duda.reporting import METRICS, OneInput, Report, Row, report, rows, spread
 
 __all__ = ["Comparison", "compare"]
@@ -36,12 +36,14 @@ class Comparison:
         split: of seed 0, which the report shows.
         foreign: the inputs from elsewhere and their name, where there are some.
         plan: how the networks were trained.
+        likelihood: what their outputs mean, as in `duda.LIKELIHOODS`.
         runs: method by method within each seed.
     """
 
     split: Split
     foreign: tuple[Tensor, str] | None
     plan: Recipe
+    likelihood: str
     runs: Sequence[Run]
 
     @property
@@ -71,6 +73,7 @@ class Comparison:
         return {
             "data": self.split.name,
             "ood": self.foreign[1] if self.foreign else None,
+            "likelihood": self.likelihood,
             "seeds": sorted({each.seed for each in self.runs}),
             "training": asdict(self.plan),
             "versions": {
@@ -120,6 +123,7 @@ class Comparison:
             parts.append(f"{len(self.foreign[0]):,} inputs from elsewhere ({self.foreign[1]})")
         epochs = "1 epoch" if self.plan.epochs == 1 else f"{self.plan.epochs} epochs"
         parts.append(f"the same network for all methods, {epochs} of training each")
+        parts.append(f"likelihood: {self.likelihood}")
         seeds = len({each.seed for each in self.runs})
         if seeds > 1:
             parts.append("charts and pictures show the first seed")
@@ -131,6 +135,7 @@ def compare(
     methods: Sequence[str] | None = None,
     *,
     ood: str | None = None,
+    likelihood: str | None = None,
     seeds: int = 1,
     epochs: int | None = None,
     tell: Callable[[str], None] | None = None,
@@ -139,34 +144,43 @@ def compare(
 
     Args:
         data: a data set, as in `duda.datasets.load`.
-        methods: as in `duda.METHODS`; all of them by default.
+        methods: as in `duda.METHODS`; by default all that take the likelihood.
         ood: the data set to take foreign inputs from; by default what `data` brings itself.
+        likelihood: as in `duda.LIKELIHOODS`; by default categorical, or gaussian for numbers.
         seeds: how many.
         epochs: in place of what the data set is known to need.
-        tell: called with a line before each training.
+        tell: called with a line before each training, and one on the methods left out.
 
     Raises:
         ValueError: if a name is unknown or a number not at least 1, before anything is trained.
         FileNotFoundError: if the data is not there.
     """
-    chosen = _known(list(METHODS) if methods is None else list(methods))
+    if methods is not None:
+        _check_known(methods)
     check_count(seeds, "seeds")
     first = load(data, 0)
+    meaning = default_likelihood(first) if likelihood is None else likelihood
+    takers = _takers(first, meaning)
+    chosen = takers if methods is None else _check_takers(methods, takers, meaning)
     plan = recipe(first) if epochs is None else replace(recipe(first), epochs=epochs)
     check_count(plan.epochs, "epochs")
     foreign = ood_inputs(first, ood, 0)
     runs: list[Run] = []
+    others = [method for method in METHODS if method not in takers]
+    if tell is not None and methods is None and others:
+        tell(f"left out, because they do not take the likelihood {meaning}: {', '.join(others)}")
     for seed in range(seeds):
         split = first if seed == 0 else load(data, seed)
         elsewhere = foreign if seed == 0 else ood_inputs(split, ood, seed)
         for method in chosen:
             if tell is not None:
                 tell(f"{len(runs) + 1} of {seeds * len(chosen)}: {method}, seed {seed}")
-            runs.append(run(method, split, elsewhere[0] if elsewhere else None, plan, seed))
-    return Comparison(first, foreign, plan, runs)
+            inputs = elsewhere[0] if elsewhere else None
+            runs.append(run(method, split, inputs, plan, seed, meaning))
+    return Comparison(first, foreign, plan, meaning, runs)
 
 
-def _known(methods: list[str]) -> list[str]:
+def _check_known(methods: Sequence[str]) -> None:
     if not methods:
         raise ValueError(f"`methods` is empty, expected some of {', '.join(METHODS)}.")
     for method in methods:
@@ -174,16 +188,32 @@ def _known(methods: list[str]) -> list[str]:
             raise ValueError(nearest(method, METHODS, "method"))
         if methods.count(method) > 1:
             raise ValueError(f"`methods` names {method!r} more than once: name it once.")
-    return methods
+
+
+def _takers(split: Split, likelihood: str) -> list[str]:
+    """Return the methods that make sense for the likelihood."""
+    meaning = likelihood_for(split, likelihood)
+    return [name for name, method in METHODS.items() if isinstance(meaning, method.likelihoods)]
+
+
+def _check_takers(methods: Sequence[str], takers: list[str], likelihood: str) -> list[str]:
+    for method in methods:
+        if method not in takers:
+            raise ValueError(
+                f"`methods` names {method!r}, which does not take the likelihood {likelihood!r}, "
+                f"expected some of {', '.join(takers)}."
+            )
+    return list(methods)
 
 
 def _one_input(split: Split, runs: dict[str, Run]) -> OneInput | None:
     if split.curve is None:
         return None
-    shown: dict[str, Prediction | None] = {method: each.shown for method, each in runs.items()}
+    shown = {method: each.shown for method, each in runs.items()}
+    numbers = LocationScalePrediction | QuantilePrediction
     return OneInput(
         split.curve.x,
-        {m: answer for m, answer in shown.items() if isinstance(answer, GaussianPrediction)},
+        {method: answer for method, answer in shown.items() if isinstance(answer, numbers)},
         (split.train[0], in_units(split, split.train[1])),
         split.curve.truth,
     )

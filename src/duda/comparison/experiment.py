@@ -12,9 +12,10 @@ from torch import Tensor
 
 from duda.comparison.networks import Recipe, likelihood_for, network_factory
 from duda.datasets import Split
+from duda.likelihoods import Likelihood
 from duda.methods import METHODS
 from duda.methods.base import UncertainModel
-from duda.predictions import GaussianPrediction, Prediction
+from duda.predictions import LocationScalePrediction, Prediction, QuantilePrediction
 from duda.reporting import measure
 from duda.sampling.generators import seeded
 from duda.training import fit
@@ -45,20 +46,34 @@ class Run:
     figures: dict[str, float]
 
 
-def run(method: str, split: Split, ood: Tensor | None, plan: Recipe, seed: int) -> Run:
+def run(
+    method: str,
+    split: Split,
+    ood: Tensor | None,
+    plan: Recipe,
+    seed: int,
+    likelihood: str | None = None,
+) -> Run:
     """Train the method on `split`, and ask it about test, foreign and shown inputs.
 
     The same seed gives the same run, and torch's global random state stays as it was.
     """
     with _threads_for(split):
-        return _run(method, split, ood, plan, seed)
+        return _run(method, split, ood, plan, seed, likelihood_for(split, likelihood))
 
 
-def _run(method: str, split: Split, ood: Tensor | None, plan: Recipe, seed: int) -> Run:
+def _run(
+    method: str,
+    split: Split,
+    ood: Tensor | None,
+    plan: Recipe,
+    seed: int,
+    likelihood: Likelihood,
+) -> Run:
     x, y = split.train
     # What torch does once in a process should not count against the first method.
-    fit(_made(method, split, seed), (x[:2], y[:2]), epochs=1, seed=seed)
-    model = _made(method, split, seed)
+    fit(_made(method, split, seed, likelihood), (x[:2], y[:2]), epochs=1, seed=seed)
+    model = _made(method, split, seed, likelihood)
     start = time.perf_counter()
     fit(model, (x, y), epochs=plan.epochs, lr=plan.lr, batch_size=plan.batch_size, seed=seed)
     trained = time.perf_counter()
@@ -77,8 +92,7 @@ def _run(method: str, split: Split, ood: Tensor | None, plan: Recipe, seed: int)
     )
 
 
-def _made(method: str, split: Split, seed: int) -> UncertainModel:
-    likelihood = likelihood_for(split)
+def _made(method: str, split: Split, seed: int, likelihood: Likelihood) -> UncertainModel:
     with seeded(seed, []):
         return METHODS[method].from_factory(network_factory(split, likelihood), likelihood)
 
@@ -111,10 +125,12 @@ def _threads_for(split: Split) -> Iterator[None]:
 
 def _ask(model: UncertainModel, split: Split, x: Tensor, seed: int) -> Prediction:
     answer = model.predict(x, seed=seed)
-    if not isinstance(answer, GaussianPrediction):
-        return answer
-    return GaussianPrediction(
-        in_units(split, answer.mean),
-        split.y_std**2 * answer.aleatoric,
-        split.y_std**2 * answer.epistemic,
-    )
+    squared = split.y_std**2
+    if isinstance(answer, LocationScalePrediction):
+        return type(answer)(
+            in_units(split, answer.mean), squared * answer.aleatoric, squared * answer.epistemic
+        )
+    if isinstance(answer, QuantilePrediction):
+        quantiles = in_units(split, answer.quantiles)
+        return QuantilePrediction(quantiles, answer.levels, squared * answer.epistemic)
+    return answer

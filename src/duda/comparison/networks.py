@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import nn
 
+from duda.checks import nearest
 from duda.datasets import Split
-from duda.likelihoods import Categorical, Gaussian, Likelihood
+from duda.likelihoods import LIKELIHOODS, Likelihood
 
-__all__ = ["Recipe", "likelihood_for", "network_factory", "recipe"]
+__all__ = ["Recipe", "default_likelihood", "likelihood_for", "network_factory", "recipe"]
 
 _SMALL_PICTURE = 16  # pixels a side, up to which one pooling is enough
 
@@ -47,21 +49,52 @@ def recipe(split: Split) -> Recipe:
     return _BY_NAME.get(split.name, _CLASSES if split.classes else _NUMBERS)
 
 
-def likelihood_for(split: Split) -> Likelihood:
-    """Return what the outputs mean: logits of classes, or means and scales of Gaussians."""
-    return Categorical() if split.task == "classification" else Gaussian()
+def default_likelihood(split: Split) -> str:
+    """Return the name of the likelihood that is used unless another is asked for."""
+    return "categorical" if split.task == "classification" else "gaussian"
+
+
+def likelihood_for(split: Split, name: str | None = None) -> Likelihood:
+    """Return what the outputs mean: by default logits of classes, or means and scales of Gaussians.
+
+    Raises:
+        ValueError: if there is no likelihood of this `name`, or it does not fit the task.
+    """
+    name = default_likelihood(split) if name is None else name
+    if name not in LIKELIHOODS:
+        raise ValueError(nearest(name, LIKELIHOODS, "likelihood"))
+    if not _fits(LIKELIHOODS[name](), split):
+        fitting = [other for other, kind in LIKELIHOODS.items() if _fits(kind(), split)]
+        raise ValueError(
+            f"`likelihood` is {name!r}, expected for {split.name}, which is a {split.task}, one of "
+            f"{', '.join(fitting)}."
+        )
+    return LIKELIHOODS[name]()
+
+
+def _fits(likelihood: Likelihood, split: Split) -> bool:
+    """Return whether the targets of the split are targets for the likelihood."""
+    y = split.train[1][:2]
+    try:
+        likelihood.check_targets(torch.zeros(len(y), _outputs(likelihood, split)), y)
+    except ValueError:
+        return False
+    return True
+
+
+def _outputs(likelihood: Likelihood, split: Split) -> int:
+    return likelihood.width(len(split.classes) or split.train[1].shape[1])
 
 
 def network_factory(split: Split, likelihood: Likelihood) -> Callable[[], nn.Module]:
     """Return a function that makes a new small network with dropout: a CNN or an MLP.
 
-    >>> import torch
+    >>> import duda
     >>> from duda.datasets import load
-    >>> network_factory(load("two-moons"), Categorical())()(torch.zeros(5, 2)).shape
+    >>> network_factory(load("two-moons"), duda.Categorical())()(torch.zeros(5, 2)).shape
     torch.Size([5, 2])
     """
-    x, y = split.train
-    outputs = likelihood.width(len(split.classes) or y.shape[1])
+    x, outputs = split.train[0], _outputs(likelihood, split)
     if x.ndim == 4:
         return partial(_convolutional, x.shape[1], x.shape[2], x.shape[3], outputs)
     # Dropout blurs a regression's mean, so there is less of it.

@@ -6,7 +6,7 @@ results lie on the CPU, counts in int64 and sums in float64.
 
 from duda.evaluation.calibration import Reliability, reliability, reliability_of
 from duda.evaluation.detection import Ranking, rank
-from duda.evaluation.regression import Coverage, coverage
+from duda.evaluation.regression import Coverage, coverage, pinball
 from duda.evaluation.scoring import accuracy, brier, density_nll, nll, rmse
 from duda.evaluation.selection import Selection, selective
 
@@ -20,6 +20,7 @@ __all__ = [
     "coverage",
     "density_nll",
     "nll",
+    "pinball",
     "rank",
     "reliability",
     "reliability_of",

@@ -1,22 +1,19 @@
-"""Do intervals hold what they promise: the share of numbers that fall inside them."""
+"""Do intervals and quantiles hold what they promise: coverage, and the loss of quantiles."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty, check_same_shape
+from duda.predictions import LocationScalePrediction, QuantilePrediction
 
-if TYPE_CHECKING:
-    from duda.predictions import GaussianPrediction
+__all__ = ["Coverage", "coverage", "pinball"]
 
-__all__ = ["Coverage", "coverage"]
-
-_LEVELS = tuple(percent / 100 for percent in range(5, 100, 5))
+_LEVELS: tuple[float, ...] = tuple(percent / 100 for percent in range(5, 100, 5))
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +36,18 @@ class Coverage:
         return float((self.observed - self.levels).abs().mean())
 
 
-def coverage(prediction: GaussianPrediction, y: ArrayLike, levels: ArrayLike = _LEVELS) -> Coverage:
+def coverage(
+    prediction: LocationScalePrediction | QuantilePrediction,
+    y: ArrayLike,
+    levels: ArrayLike | None = None,
+) -> Coverage:
     """Return the share of `y` inside the central interval of each level, whose ends belong to it.
 
     Args:
         prediction: intervals come from its `interval(level)`.
-        y: of the shape of `prediction.mean`; the share is over examples and outputs.
-        levels: probabilities between 0 and 1; 0.05 to 0.95 by default.
+        y: of the shape of `prediction.centre`; the share is over examples and outputs.
+        levels: probabilities between 0 and 1; by default 0.05 to 0.95, or the central levels of a
+            prediction of quantiles.
 
     Raises:
         ValueError: if shapes differ, there are no targets, NaN or infinite ones, or a level is not
@@ -57,10 +59,11 @@ def coverage(prediction: GaussianPrediction, y: ArrayLike, levels: ArrayLike = _
     tensor([0.5000, 1.0000], dtype=torch.float64)
     """
     prediction = prediction.to("cpu")
-    target = as_tensor(y, "y").to(prediction.mean)
-    check_same_shape(target, "y", tuple(prediction.mean.shape), "the predicted mean")
-    check_finite(target, "y")
-    check_not_empty(target, "y")
+    target = _targets(prediction, y)
+    if levels is None:
+        levels = _LEVELS
+        if isinstance(prediction, QuantilePrediction):
+            levels = prediction.central_levels
     promised = as_tensor(levels, "levels").cpu().double()
     if promised.ndim != 1 or not bool(((promised > 0) & (promised < 1)).all()) or not len(promised):
         raise ValueError(
@@ -70,6 +73,34 @@ def coverage(prediction: GaussianPrediction, y: ArrayLike, levels: ArrayLike = _
     return Coverage(promised, torch.tensor(observed, dtype=torch.float64))
 
 
-def _share_inside(prediction: GaussianPrediction, y: Tensor, level: float) -> float:
+def pinball(prediction: QuantilePrediction, y: ArrayLike) -> float:
+    """Return the mean pinball loss over levels, examples and outputs, in units of `y`.
+
+    It is least for the true quantiles; twice its value is the CRPS, over levels that lie evenly and
+    close together. Source: Koenker & Bassett 1978; Gneiting 2011.
+
+    Raises:
+        ValueError: if `y` has not the median's shape, holds NaN or infinite values, or none.
+
+    >>> round(pinball(QuantilePrediction([[[0.0], [1.0]]], [0.1, 0.9]), [[0.5]]), 4)
+    0.05
+    """
+    prediction = prediction.to("cpu")
+    above = _targets(prediction, y).double().unsqueeze(1) - prediction.quantiles.double()
+    levels = prediction.levels.view(-1, *[1] * (above.ndim - 2))
+    return float(torch.maximum(levels * above, (levels - 1) * above).mean())
+
+
+def _targets(prediction: LocationScalePrediction | QuantilePrediction, y: ArrayLike) -> Tensor:
+    target = as_tensor(y, "y").to(prediction.centre)
+    check_same_shape(target, "y", tuple(prediction.centre.shape), "the predicted numbers")
+    check_finite(target, "y")
+    check_not_empty(target, "y")
+    return target
+
+
+def _share_inside(
+    prediction: LocationScalePrediction | QuantilePrediction, y: Tensor, level: float
+) -> float:
     lower, upper = prediction.interval(level)
     return int(((lower <= y) & (y <= upper)).sum()) / y.numel()

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 
 from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty, check_same_shape
 from duda.evaluation.inputs import class_log_probs, class_probs, hard_labels, label_shares
-
-if TYPE_CHECKING:
-    from duda.predictions import GaussianPrediction
+from duda.predictions import LocationScalePrediction, QuantilePrediction
 
 __all__ = ["accuracy", "brier", "density_nll", "nll", "rmse"]
 
@@ -93,6 +90,8 @@ def brier(
 def rmse(mean: ArrayLike, y: ArrayLike) -> float:
     """Return the root of the mean squared error over all examples and outputs, in units of `y`.
 
+    Of a prediction of quantiles the median may stand for the mean.
+
     Raises:
         ValueError: if the shapes differ, or there are NaN, infinite or no numbers.
 
@@ -107,13 +106,14 @@ def rmse(mean: ArrayLike, y: ArrayLike) -> float:
     return math.sqrt((means.double() - targets.double()).square().mean())
 
 
-def density_nll(prediction: GaussianPrediction, y: ArrayLike) -> float:
+def density_nll(prediction: LocationScalePrediction, y: ArrayLike) -> float:
     """Return the mean negative log-density of numbers `y`, over examples and outputs, in nats.
 
     It is in `y`'s units: with y times k, each output gains log k. Of the exact mixture where the
     prediction kept its draws. A target that a standard deviation of 0 missed makes it +inf.
 
     Raises:
+        TypeError: for a prediction of quantiles, which has no density.
         ValueError: if `y` has not the mean's shape, holds NaN or infinite values, or a standard
             deviation of 0 hit it: the density is infinite there, and would outweigh all else.
 
@@ -121,6 +121,11 @@ def density_nll(prediction: GaussianPrediction, y: ArrayLike) -> float:
     >>> round(density_nll(GaussianPrediction([[0.0]], [[1.0]]), [[0.0]]), 4)
     0.9189
     """
+    if isinstance(prediction, QuantilePrediction):
+        raise TypeError(
+            "`prediction` is a QuantilePrediction, which has no density: call "
+            "`evaluation.pinball(prediction, y)`."
+        )
     targets = as_tensor(y, "y")
     check_finite(targets, "y")
     check_not_empty(targets, "y")

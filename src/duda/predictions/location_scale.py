@@ -82,6 +82,11 @@ class LocationScalePrediction(Prediction):
         return self.variance.sqrt()
 
     @property
+    def centre(self) -> Float[Tensor, "N D *positions"]:
+        """The one number to name where only one is asked for: the mean."""
+        return self.mean
+
+    @property
     def score(self) -> Float[Tensor, "N D *positions"]:
         """Uncertainty: the standard deviation, in units of the target."""
         return self.std

@@ -17,7 +17,7 @@ from duda.predictions.base import Prediction, check_draws, finite_numbers
 
 __all__ = ["QuantilePrediction", "check_levels", "quantile_at"]
 
-_ROUNDING = 1e-9  # between a level and what (1 - 0.9) / 2 and the like make of it
+_ROUNDING = 1e-6  # as levels may come in float32, or as (1 - 0.9) / 2
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -80,9 +80,28 @@ class QuantilePrediction(Prediction):
         return self.quantile(0.5)
 
     @property
+    def centre(self) -> Float[Tensor, "N D *positions"]:
+        """The one number to name where only one is asked for: the median."""
+        return self.median
+
+    @property
+    def central_levels(self) -> tuple[float, ...]:
+        """The probabilities of the central intervals between two of the levels, and the widest."""
+        levels = self.levels.tolist()
+        lower = [
+            low
+            for low in levels
+            if low < 0.5 and any(abs(1 - low - high) <= _ROUNDING for high in levels)
+        ]
+        outermost = max(levels[0], 1 - levels[-1])
+        if not lower or outermost < lower[0] - _ROUNDING:
+            lower.insert(0, outermost)
+        return tuple(1 - 2 * low for low in reversed(lower))
+
+    @property
     def widest_level(self) -> float:
         """The probability of the widest central interval that the levels allow."""
-        return 1 - 2 * max(float(self.levels[0]), 1 - float(self.levels[-1]))
+        return self.central_levels[-1]
 
     @property
     def score(self) -> Float[Tensor, "N D *positions"]:

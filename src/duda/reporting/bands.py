@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from duda.predictions import GaussianPrediction
+from duda.predictions import LocationScalePrediction, QuantilePrediction
 from duda.reporting.theme import INK, NEUTRAL, axis, blank, thinned, translucent
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class OneInput:
     """
 
     x: Float[Tensor, "K 1"]
-    predictions: Mapping[str, GaussianPrediction]
+    predictions: Mapping[str, LocationScalePrediction | QuantilePrediction]
     train: tuple[Float[Tensor, "N 1"], Float[Tensor, "N 1"]]
     truth: Float[Tensor, "K 1"] | None = None
 
@@ -48,7 +48,7 @@ def band_range(problem: OneInput) -> tuple[float, float]:
 
 
 def band_chart(problem: OneInput, method: str, colour: str) -> Figure:
-    """Return the predicted mean with bands of 1, 2 and 3 standard deviations.
+    """Return the predicted mean with bands of 1, 2 and 3 standard deviations, or the quantiles.
 
     The ground is grey outside of the training data.
     """
@@ -56,14 +56,14 @@ def band_chart(problem: OneInput, method: str, colour: str) -> Figure:
 
     prediction = problem.predictions[method]
     x = problem.x.flatten().tolist()
-    mean, std = prediction.mean.flatten().double(), prediction.std.flatten().double()
+    bands = _bands(prediction)
     figure = blank(
         axis("input", range=[x[0], x[-1]]), axis("output", range=list(band_range(problem)))
     )
     figure.update_layout(height=340, showlegend=False)
     _shade_outside(figure, problem)
-    for width in _WIDTHS:
-        ends = torch.cat([mean - width * std, (mean + width * std).flip(0)])
+    for lower, upper in bands:
+        ends = torch.cat([lower.flatten(), upper.flatten().flip(0)]).double()
         figure.add_trace(
             Scatter(
                 x=x + x[::-1],
@@ -78,15 +78,26 @@ def band_chart(problem: OneInput, method: str, colour: str) -> Figure:
     figure.add_trace(
         Scatter(
             x=x,
-            y=mean.tolist(),
-            customdata=std.tolist(),
+            y=prediction.centre.flatten().double().tolist(),
+            customdata=torch.cat(bands[-1], dim=1).double().tolist(),
             mode="lines",
             line={"color": colour, "width": 2.5},
-            hovertemplate="%{y:.3~g} ± %{customdata:.3~g}<extra></extra>",
+            hovertemplate="%{y:.3~g}, from %{customdata[0]:.3~g} to %{customdata[1]:.3~g}"
+            "<extra></extra>",
         )
     )
     _add_known(figure, problem)
     return figure
+
+
+def _bands(
+    prediction: LocationScalePrediction | QuantilePrediction,
+) -> list[tuple[Tensor, Tensor]]:
+    """Return the ends of the bands, the widest first."""
+    if isinstance(prediction, QuantilePrediction):
+        return [prediction.interval(level) for level in reversed(prediction.central_levels)]
+    mean, std = prediction.mean, prediction.std
+    return [(mean - width * std, mean + width * std) for width in _WIDTHS]
 
 
 def _shade_outside(figure: Figure, problem: OneInput) -> None:

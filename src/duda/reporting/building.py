@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from duda.checks import ArrayLike, as_tensor, check_same_shape, nearest
-from duda.predictions import ClassPrediction, GaussianPrediction, Prediction
+from duda.predictions import (
+    ClassPrediction,
+    LocationScalePrediction,
+    Prediction,
+    QuantilePrediction,
+)
 from duda.reporting.bands import OneInput
 from duda.reporting.metrics import METRICS, measure
 from duda.reporting.page import Report
@@ -21,6 +26,12 @@ from duda.reporting.table import Measured, rows
 from duda.reporting.theme import palette
 
 __all__ = ["report"]
+
+_KINDS: tuple[type[Prediction], ...] = (
+    ClassPrediction,
+    LocationScalePrediction,
+    QuantilePrediction,
+)
 
 Foreign = Mapping[str, Prediction | Mapping[str, Prediction]]
 
@@ -101,13 +112,16 @@ def _kind(predictions: Mapping[str, Prediction]) -> type[Prediction]:
         )
     if not predictions:
         raise ValueError("`predictions` is empty, expected a prediction for each method.")
+    kinds = set()
     for method, prediction in predictions.items():
-        if not isinstance(prediction, ClassPrediction | GaussianPrediction):
+        kind = next((kind for kind in _KINDS if isinstance(prediction, kind)), None)
+        if kind is None:
             raise TypeError(
                 f"`predictions[{method!r}]` is a {type(prediction).__name__}, expected a "
-                "ClassPrediction or a GaussianPrediction."
+                "ClassPrediction, a GaussianPrediction, a LaplacianPrediction or a "
+                "QuantilePrediction."
             )
-    kinds = {type(prediction) for prediction in predictions.values()}
+        kinds.add(kind)
     sizes = {len(prediction) for prediction in predictions.values()}
     if len(kinds) > 1 or len(sizes) > 1:
         raise ValueError(
@@ -161,13 +175,13 @@ def _measured(predictions: Mapping[str, Prediction], measured: Measured) -> Meas
 def _check_curve(predictions: Mapping[str, Prediction], one_input: OneInput) -> None:
     _check_methods(predictions, one_input.predictions, "one_input.predictions")
     for method, prediction in one_input.predictions.items():
-        if not isinstance(prediction, GaussianPrediction):
+        if type(prediction) is not type(predictions[method]):
             raise ValueError(
                 f"`one_input.predictions[{method!r}]` is a {type(prediction).__name__}, expected a "
-                "GaussianPrediction."
+                f"{type(predictions[method]).__name__}, as for the test examples."
             )
-        name = f"one_input.predictions[{method!r}].mean"
-        check_same_shape(prediction.mean, name, (len(one_input.x), 1), "`one_input.x`")
+        name = f"one_input.predictions[{method!r}]"
+        check_same_shape(prediction.centre, name, (len(one_input.x), 1), "`one_input.x`")
 
 
 def _check_methods(

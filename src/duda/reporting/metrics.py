@@ -194,7 +194,7 @@ def _of_quantiles(prediction: QuantilePrediction, y: ArrayLike) -> dict[str, flo
     level = prediction.widest_level
     share = float(evaluation.coverage(prediction, y, [level]).observed)
     # Only intervals that promise the same can be set beside others.
-    usual = math.isclose(level, LEVEL, abs_tol=1e-9)
+    usual = math.isclose(level, LEVEL, abs_tol=1e-6)
     return {
         "rmse": evaluation.rmse(prediction.median, y),
         "pinball": evaluation.pinball(prediction, y),

@@ -8,7 +8,13 @@ from torch import Tensor
 
 from duda import evaluation
 from duda.checks import ArrayLike, as_tensor, check_finite
-from duda.predictions import ClassPrediction, GaussianPrediction, Prediction
+from duda.predictions import (
+    ClassPrediction,
+    LocationScalePrediction,
+    Prediction,
+    QuantilePrediction,
+    ScoredClassPrediction,
+)
 from duda.reporting.bands import OneInput, band_chart
 from duda.reporting.calibration import reliability_diagram
 from duda.reporting.intervals import coverage_chart
@@ -49,11 +55,16 @@ def calibration_section(
 
 def bands_section(problem: OneInput, colours: Mapping[str, str]) -> Section:
     """Return the bands over a function of one input, a chart for each method."""
+    shown = "mean, the bands are 1, 2 and 3 standard deviations about it"
+    first = next(iter(problem.predictions.values()))
+    if isinstance(first, QuantilePrediction):
+        *others, last = (f"{100 * level:.3g} %" for level in first.central_levels)
+        shares = f"{', '.join(others)} and {last}" if others else last
+        shown = f"median, the bands should hold {shares} of the true values"
     return Section(
         "What is known, and where does it end?",
-        "The line is the predicted mean, the bands are 1, 2 and 3 standard deviations about it; "
-        "dotted is the true function, dots are training data. On grey ground there were none, so "
-        "the bands should widen there.",
+        f"The line is the predicted {shown}; dotted is the true function, dots are "
+        "training data. On grey ground there were none, so the bands should widen there.",
         [
             Chart(band_chart(problem, method, colours[method]), method)
             for method in problem.predictions
@@ -62,7 +73,9 @@ def bands_section(problem: OneInput, colours: Mapping[str, str]) -> Section:
 
 
 def coverage_section(
-    predictions: Mapping[str, GaussianPrediction], y: ArrayLike, colours: Mapping[str, str]
+    predictions: Mapping[str, LocationScalePrediction | QuantilePrediction],
+    y: ArrayLike,
+    colours: Mapping[str, str],
 ) -> Section:
     """Return the chart of observed over promised coverage."""
     curves = {m: evaluation.coverage(prediction, y) for m, prediction in predictions.items()}
@@ -81,9 +94,13 @@ def separation_section(
     colours: Mapping[str, str],
 ) -> Section:
     """Return the histograms of the score for test examples and inputs from elsewhere."""
-    classes = isinstance(next(iter(predictions.values())), ClassPrediction)
-    edges = score_edges([p.score for p in (*predictions.values(), *foreign.values())])
-    unit = "entropy (nats)" if classes else "standard deviation"
+    units = {method: _unit(prediction, method) for method, prediction in predictions.items()}
+    edges = {
+        unit: score_edges(
+            [each[m].score for m in units if units[m] == unit for each in (predictions, foreign)]
+        )
+        for unit in units.values()
+    }
     return Section(
         "Is the unfamiliar noticed?",
         f"Coloured is the uncertainty of test examples, grey that of inputs from elsewhere ({name})"
@@ -92,13 +109,28 @@ def separation_section(
         [
             Chart(
                 score_histogram(
-                    predictions[method].score, foreign[method].score, edges, colours[method], unit
+                    predictions[method].score,
+                    foreign[method].score,
+                    edges[unit],
+                    colours[method],
+                    unit,
                 ),
                 method,
             )
-            for method in predictions
+            for method, unit in units.items()
         ],
     )
+
+
+def _unit(prediction: Prediction, method: str) -> str:
+    """Return what the score is called; scores that are called the same share their axis."""
+    if isinstance(prediction, ScoredClassPrediction):
+        return f"score of {method}"
+    if isinstance(prediction, ClassPrediction):
+        return "entropy (nats)"
+    if isinstance(prediction, QuantilePrediction):
+        return f"width of the {100 * prediction.widest_level:.3g} % interval"
+    return "standard deviation"
 
 
 def refusal_section(
@@ -120,8 +152,8 @@ def _selection(prediction: Prediction, y: ArrayLike) -> evaluation.Selection:
     target = as_tensor(y, "y").cpu()
     if isinstance(prediction, ClassPrediction):
         return evaluation.selective(prediction.score, prediction.labels.cpu() != target)
-    if isinstance(prediction, GaussianPrediction):
-        error = prediction.mean.cpu().double() - target.double()
+    if isinstance(prediction, LocationScalePrediction | QuantilePrediction):
+        error = prediction.centre.cpu().double() - target.double()
         return evaluation.selective(prediction.score, error.square())
     raise TypeError(f"a {type(prediction).__name__} has no loss to select by.")
 

@@ -21,13 +21,14 @@ _BINS = 30
 
 
 def score_edges(scores: Sequence[Tensor]) -> Float[Tensor, "B+1"]:
-    """Return the edges of bins of equal width, from zero up, that hold all scores.
+    """Return the edges of bins of equal width that hold zero and all finite scores.
 
     >>> score_edges([torch.tensor([0.0, 3.0])])[:3]
     tensor([0.0000, 0.1000, 0.2000], dtype=torch.float64)
     """
-    high = max(float(score.max()) for score in scores)
-    return torch.linspace(0, high or 1.0, _BINS + 1, dtype=torch.float64)
+    finite = torch.cat([score[score.isfinite()].double().cpu() for score in scores])
+    low, high = float(finite.clamp(max=0).min()), float(finite.clamp(min=0).max())
+    return torch.linspace(low, high if high > low else 1.0, _BINS + 1, dtype=torch.float64)
 
 
 def shares(score: Tensor, edges: Float[Tensor, "B+1"]) -> Float[Tensor, "B"]:
@@ -51,7 +52,7 @@ def score_histogram(
     # Most test examples are sure: the square root keeps the others in sight beside them.
     ticks = _ticks(max(own + other))
     figure = blank(
-        axis(unit, range=[0, float(edges[-1])], nticks=6),
+        axis(unit, range=[float(edges[0]), float(edges[-1])], nticks=6),
         axis(
             "share of inputs",
             tickvals=[math.sqrt(tick) for tick in ticks],
