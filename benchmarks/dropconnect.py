@@ -1,0 +1,141 @@
+"""MC-DropConnect: what it costs to mask all layers but the first λ, and draws at once or in turn.
+
+Run with `python -m benchmarks.dropconnect`; with `--figure FILE` it draws the curve over λ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import duda
+from benchmarks.clock import machine, ratio, side_by_side
+from benchmarks.resnet import ResNet20
+
+SAMPLES = 10
+LAYERS = (0, 4, 7, 10, 13, 16, 18, 19)
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Print both tables, and draw the curve if asked to."""
+    parser = argparse.ArgumentParser("benchmarks.dropconnect", description=__doc__)
+    parser.add_argument("--figure", type=Path, help="where to draw the curve, as .png or .svg")
+    figure = parser.parse_args(arguments).figure
+    torch.set_grad_enabled(False)
+    torch.set_num_threads(1)
+    print(f"{SAMPLES} draws, {machine()}")
+    _at_once_or_in_turn()
+    curve = _over_layers()
+    if figure is not None:
+        _draw(curve, figure)
+
+
+def _over_layers() -> list[tuple[int, float, float]]:
+    """Return λ, time and arithmetic as shares of those with λ = 0, and print them."""
+    network, x = ResNet20().eval(), torch.randn(32, 3, 32, 32)
+    models = {
+        count: duda.MCDropConnect(network, duda.Categorical(), 0.1, count, SAMPLES)
+        for count in LAYERS
+    }
+    ways: dict[str, Callable[[], object]] = {
+        str(count): lambda model=model: model.predict(x, seed=0) for count, model in models.items()
+    }
+    work = {count: _flops(way) for count, way in zip(models, ways.values(), strict=True)}
+    seconds = side_by_side(ways, rounds=5)
+    print("\nResNet-20, batch of 32: first λ of 20 layers plain")
+    print("  λ   median s   / λ = 0   arithmetic / λ = 0")
+    curve = []
+    for count in LAYERS:
+        share, arithmetic = ratio(seconds, str(count), "0"), work[count] / work[0]
+        curve.append((count, share, arithmetic))
+        median = statistics.median(seconds[str(count)])
+        print(f" {count:2d} {median:10.3f} {share:9.2f} {arithmetic:20.2f}")
+    return curve
+
+
+def _flops(way: Callable[[], object]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        way()
+    return counter.get_total_flops()
+
+
+def _at_once_or_in_turn() -> None:
+    """Print how many times longer draws take at once, by vmap, than in turn."""
+    print("\n  network                     rows   at once / in turn")
+    for name, network, shape in (
+        ("MLP 13-100-100-2", _perceptron(100), (13,)),
+        ("MLP 13-400-400-2", _perceptron(400), (13,)),
+        ("5 convolutions, 16 channels", _convolutional(16), (3, 32, 32)),
+        ("5 convolutions, 64 channels", _convolutional(64), (3, 16, 16)),
+    ):
+        for rows in (1, 8, 64):
+            seconds = side_by_side(_both(network, torch.randn(rows, *shape)), rounds=3)
+            print(f"  {name:<27} {rows:4d} {ratio(seconds, 'at once', 'in turn'):19.2f}")
+
+
+def _both(network: nn.Module, x: Tensor) -> dict[str, Callable[[], object]]:
+    model = duda.MCDropConnect(network, duda.Categorical(), samples=SAMPLES)
+
+    def predict(at_once: bool) -> object:
+        with _forced(at_once):
+            return model.predict(x, seed=0)
+
+    return {"at once": lambda: predict(True), "in turn": lambda: predict(False)}
+
+
+@contextmanager
+def _forced(at_once: bool):
+    with patch("duda.methods.mc_dropconnect.fast_in_vmap", lambda *_: at_once):
+        yield
+
+
+def _perceptron(width: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(13, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2)
+    ).eval()
+
+
+def _convolutional(width: int) -> nn.Module:
+    layers: list[nn.Module] = []
+    for inputs in (3, width, width, width, width):
+        layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+    return nn.Sequential(
+        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10)
+    ).eval()
+
+
+def _draw(curve: list[tuple[int, float, float]], path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    layers, seconds, arithmetic = zip(*curve, strict=True)
+    fig, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    ax.plot(layers, seconds, "o-", label="time")
+    ax.plot(layers, arithmetic, "--", color="0.4", label="arithmetic, counted")
+    ax.axhline(1 / SAMPLES, color="0.7", lw=1)
+    ax.annotate(
+        "one pass", (0, 1 / SAMPLES), xytext=(0, 3), textcoords="offset points", color="0.4"
+    )
+    ax.set(
+        xlabel="λ: layers at the front that keep their weights",
+        ylabel="cost, all layers masked = 1",
+        title=f"Selective DropConnect on ResNet-20, {SAMPLES} draws",
+        ylim=(0, 1.1),
+        xticks=layers,
+    )
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False)
+    fig.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    import sys
+
+    main(sys.argv[1:])

@@ -1,0 +1,47 @@
+"""Every method on networks that nobody here wrote: it works, or says which layer it cannot take."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import duda
+from duda.methods import METHODS
+from tests.methods.foreign import CLASSES, NETWORKS
+
+ROWS = 6
+SINGLE = {"deterministic"}  # one answer, which nothing disagrees with
+
+# What cannot be, and what is said about it.
+REFUSED: dict[tuple[str, str], str] = {}
+
+PAIRS = [(method, network) for method in METHODS for network in NETWORKS]
+
+
+@pytest.mark.parametrize(("method", "network"), PAIRS)
+def test_trains_and_predicts_or_says_why_not(method: str, network: str) -> None:
+    factory, inputs = NETWORKS[network]
+    x = inputs(ROWS)
+    y = torch.arange(ROWS) % CLASSES
+    if network == "unet":
+        y = y[:, None, None].expand(ROWS, 8, 8)
+    if (method, network) in REFUSED:
+        with pytest.raises(ValueError, match=REFUSED[method, network]):
+            _run(method, factory, x, y)
+        return
+    model, answer = _run(method, factory, x, y)
+    assert answer.probs.shape == (ROWS, CLASSES, *y.shape[1:])
+    torch.testing.assert_close(answer.probs.sum(1), torch.ones(y.shape))
+    assert torch.equal(model.predict(x, seed=1).probs, answer.probs)
+    if method not in SINGLE:
+        assert (answer.epistemic > 0).any() or isinstance(answer, duda.ScoredClassPrediction)
+    alone = model.predict(
+        {k: v[:2] for k, v in x.items()} if isinstance(x, dict) else x[:2], seed=1
+    )
+    assert len(alone) == 2
+
+
+def _run(method, factory, x, y):
+    model = METHODS[method].from_factory(factory, duda.Categorical())
+    duda.fit(model, (x, y), epochs=4, seed=0, batch_size=3)
+    return model, model.predict(x, seed=1)
