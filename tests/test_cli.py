@@ -38,12 +38,20 @@ def test_compare_prints_a_table_and_writes_everything(tmp_path):
     assert results["training"]["epochs"] == 1
 
 
+def test_a_likelihood_can_be_asked_for(tmp_path):
+    result = run(*QUICK, "--likelihood", "dirichlet", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "results.json").read_text())["likelihood"] == "dirichlet"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--data", "digit"), "did you mean 'digits'"),
         (("--data", "uci:concret"), "did you mean 'uci:concrete'"),
         (("--methods", "deep-ensembl"), "did you mean 'deep-ensemble'"),
+        (("--likelihood", "dirichlt"), "did you mean 'dirichlet'"),
+        (("--likelihood", "laplacian"), "`likelihood` is 'laplacian', expected for two-moons"),
         (("--ood", "cubic"), "choose a data set of the same shape"),
         (("--seeds", "0"), "`seeds` is 0"),
         (("--seeds", "-2"), "`seeds` is -2"),
