@@ -13,7 +13,14 @@ ROWS = 6
 SINGLE = {"deterministic"}  # one answer, which nothing disagrees with
 
 # What cannot be, and what is said about it.
-REFUSED: dict[tuple[str, str], str] = {}
+REFUSED = {
+    ("duq", "bert"): "`x` is a dict of named inputs, .*give `gradient_penalty=0`",
+    ("duq", "unet"): "a UNet, has no `nn.Linear`",
+    ("gradient-confidence", "unet"): "a gradient belongs to an example, not to a position",
+    ("laplace", "unet"): "a UNet, has no `nn.Linear`",
+    ("sde-net", "bert"): "no floating-point input, to which noise could be added",
+    ("sde-net", "unet"): "a UNet, has no `nn.Linear`",
+}
 
 PAIRS = [(method, network) for method in METHODS for network in NETWORKS]
 
