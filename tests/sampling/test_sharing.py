@@ -152,3 +152,53 @@ def test_what_was_kept_goes_with_the_prediction() -> None:
         gc.set_debug(flags)
         gc.garbage.clear()
     assert left == []  # nothing that waits for the collector of cycles
+
+
+class Named(dict):
+    """Outputs with attributes, as those of Hugging Face."""
+
+    @property
+    def features(self) -> Tensor:
+        return self["features"]
+
+
+class Twins(nn.Module):
+    """Makes each of its calls twice, one of them to write to, and wraps what they give."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counter, self.layer, self.act = Counter(), nn.Linear(4, 4), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Named:
+        x = self.counter(x)
+        one, other = self.layer(x), self.layer(x)
+        one += 1
+        return Named(features=self.act(one) + self.act(other) + torch.zeros(4) + torch.zeros(4))
+
+
+class Unwrapped(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.twins, self.dropout, self.head = Twins(), nn.Dropout(0.5), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.dropout(self.twins(x).features))
+
+
+@pytest.mark.parametrize("vmapped", [True, False])
+def test_a_call_made_twice_in_a_pass_is_shared_like_others(vmapped: bool) -> None:
+    net, x = Unwrapped().eval(), torch.randn(ROWS, 4)
+
+    def draws(memory: bool) -> list[Tensor]:
+        runner = executors._Runner(net, x, HiddenDropout, vmapped=vmapped)
+        runner.memory.on = memory
+        torch.manual_seed(0)
+        found = [runner.run(0, 1) for _ in range(3)]
+        assert runner.memory.on is memory
+        return found
+
+    with torch.no_grad():
+        expected = draws(memory=False)
+        net.twins.counter.rows.clear()
+        torch.testing.assert_close(draws(memory=True), expected)
+    assert net.twins.counter.rows == [ROWS]

@@ -21,10 +21,10 @@ from duda.batches import Batch, each_input, rows_of
 from duda.sampling.dropout import HiddenDropout, NeedsLoop
 from duda.sampling.generators import random_state, set_random_state
 from duda.sampling.nested import tensors
-from duda.sampling.randomness import DrawnWeights, Randomness
+from duda.sampling.randomness import Randomness
 from duda.sampling.sharing import Memory, Restart
 
-__all__ = ["random_draws"]
+__all__ = ["random_draws", "without_slow_rules"]
 
 _log = logging.getLogger(__name__)
 
@@ -109,8 +109,10 @@ class _Runner:
         self.randomness = randomness
         self.vmapped = vmapped
         self.device = next(tensors(x)).device
-        same_weights = not isinstance(randomness(), DrawnWeights)
-        self.memory = Memory(network, vmapped=vmapped, same_weights=same_weights)
+        mode = randomness()
+        self.memory = Memory(
+            network, mode.known(network), vmapped=vmapped, same_weights=mode.same_weights
+        )
         self._ran = False
 
     def chunk(self) -> int:
@@ -150,7 +152,7 @@ class _Runner:
             differs = is_batchedtensor(outputs)
             return outputs
 
-        with _without_slow_rules():
+        with without_slow_rules():
             draws = vmap(one_draw, randomness="different")(numbers)
         if not differs and not mode.found:
             raise NeedsLoop("it shows no randomness")
@@ -178,7 +180,7 @@ class _Runner:
 
 
 @contextmanager
-def _without_slow_rules() -> Iterator[None]:
+def without_slow_rules() -> Iterator[None]:
     """Let vmap refuse an operator that it has no rule for, instead of warning and crawling."""
     enabled = _is_vmap_fallback_enabled()
     _set_vmap_fallback_enabled(False)

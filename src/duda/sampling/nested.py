@@ -7,19 +7,24 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["rebuilt", "tensors"]
+__all__ = ["leaves", "rebuilt", "tensors"]
+
+
+def leaves(tree: Any) -> Iterator[Any]:
+    """Yield what is in nested tuples, lists and dictionaries."""
+    if isinstance(tree, (tuple, list)):
+        for item in tree:
+            yield from leaves(item)
+    elif isinstance(tree, dict):
+        for item in tree.values():
+            yield from leaves(item)
+    else:
+        yield tree
 
 
 def tensors(tree: Any) -> Iterator[Tensor]:
-    """Yield the tensors in nested tuples, lists and dictionaries."""
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, (tuple, list)):
-        for item in tree:
-            yield from tensors(item)
-    elif isinstance(tree, dict):
-        for item in tree.values():
-            yield from tensors(item)
+    """Yield the tensors among them."""
+    return (leaf for leaf in leaves(tree) if isinstance(leaf, Tensor))
 
 
 def rebuilt(like: Any, items: list[Any]) -> Any:

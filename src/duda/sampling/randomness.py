@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch._C._functorch import is_batchedtensor
@@ -25,7 +25,10 @@ class Randomness(TorchFunctionMode):
     Attributes:
         found: how many things may differ by draw, were it with p = 0.
         draw: the number of the draw; inside vmap on the axis that vmap hides.
+        same_weights: whether a module has the same weights in every draw.
     """
+
+    same_weights: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,6 +46,10 @@ class Randomness(TorchFunctionMode):
         """Call `func`."""
         return func(*args, **(kwargs or {}))
 
+    def known(self, network: nn.Module) -> Iterable[Tensor]:
+        """Return the weights and buffers that are the same in every draw, unless swapped."""
+        return (*network.parameters(), *network.buffers())
+
     def call(self, network: nn.Module, x: Batch) -> Tensor:
         """Return the raw outputs of one draw."""
         return raw_outputs(network, x)
@@ -55,6 +62,8 @@ class DrawnWeights(Randomness):
         network: the network, which may be a part of what is called.
         weights: from the number of the draw to the weights that differ, by their names.
     """
+
+    same_weights = False
 
     def __init__(
         self, network: nn.Module, weights: Callable[[Tensor | None], Mapping[str, Tensor]]

@@ -9,7 +9,7 @@ freed as in any forward pass, and stands in later passes as tensors without data
 from __future__ import annotations
 
 import weakref
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from duda.batches import Batch, each_input
 from duda.sampling.generators import random_state
-from duda.sampling.nested import rebuilt, tensors
+from duda.sampling.nested import leaves, rebuilt, tensors
 from duda.sampling.values import Storage, Value, storage_of
 from duda.sampling.writes import written
 
@@ -44,7 +44,8 @@ class Memory(TorchFunctionMode):
     """The calls of earlier passes and their results.
 
     Args:
-        network: whose weights are the same in every draw, but for those that are swapped.
+        network: whose modules and calls are watched.
+        known: its weights and buffers that are the same in every draw, but for what is swapped.
         vmapped: whether a pass hides its draws in an axis of vmap, so that tensors tell whether
             they depend on the draw; otherwise the state of the random generator tells it.
         same_weights: whether all draws have the same weights. Where not, nothing is known of what
@@ -55,9 +56,17 @@ class Memory(TorchFunctionMode):
         drawn_bytes: what the calls of the last pass made that were not shared, for one draw.
     """
 
-    def __init__(self, network: nn.Module, *, vmapped: bool, same_weights: bool = True) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        known: Iterable[Tensor],
+        *,
+        vmapped: bool,
+        same_weights: bool = True,
+    ) -> None:
         super().__init__()
         self.network = network
+        self.weights = list(known)
         self.vmapped = vmapped
         self.same_weights = same_weights
         self.on = True
@@ -70,7 +79,7 @@ class Memory(TorchFunctionMode):
         self._results: dict[Hashable, tuple[Any, Value | None]] = {}
         self._roots = [
             Value(tensor, Storage(tensor))
-            for tensor in (*self.network.parameters(), *self.network.buffers())
+            for tensor in self.weights
             if id(tensor) not in self._changing
         ]
         self._inputs: list[Value] | None = None
@@ -91,6 +100,7 @@ class Memory(TorchFunctionMode):
         """Watch one pass of the network, and yield the input to give it."""
         self.drawn_bytes = 0
         self._random_calls = 0
+        self._made: set[Hashable] = set()  # what this pass itself has put into the results
         self._known: dict[int, tuple[weakref.ref[Tensor], Value, bool]] = {}
         aliases = each_input(x, Tensor.detach)
         if not self.on:
@@ -120,6 +130,8 @@ class Memory(TorchFunctionMode):
             key = (func, self._key(args), self._key(kwargs))
         except _NotShared:
             return self._run(func, args, kwargs, target)
+        if key in self._made:
+            return self._repeat(key, func, args, kwargs, target)
         if key in self._results:
             return self._recall(key, target)
         return self._record(key, func, args, kwargs, target)
@@ -133,10 +145,26 @@ class Memory(TorchFunctionMode):
             self._known.pop(id(target), None)
         return self._counted(result)
 
+    def _repeat(self, key: Hashable, func: Any, args: Any, kwargs: Any, target: Any) -> Any:
+        """Make a call for a second time in the pass that has made it first, for data of its own."""
+        self._check_data(args, kwargs)
+        self._unshare(target)
+        result = func(*args, **kwargs)
+        remembered, wrote = self._results[key]
+        if wrote is not None:
+            self._know(target, wrote)
+        for tensor, value in zip(leaves(result), leaves(remembered), strict=True):
+            if isinstance(value, Value):
+                self._know(tensor, value)
+        return result
+
+    def _check_data(self, *arguments: Any) -> None:
+        if any(self._known[id(arg)][2] for arg in tensors(arguments)):
+            raise Restart("data that an earlier pass did not keep")
+
     def _record(self, key: Hashable, func: Any, args: Any, kwargs: Any, target: Any) -> Any:
         """Make a call that seems to be the same in every draw, and remember it if it is."""
-        if any(self._known[id(arg)][2] for arg in tensors((args, kwargs))):
-            raise Restart("data that an earlier pass did not keep")
+        self._check_data(args, kwargs)
         values = [(self._known[id(arg)][1], arg) for arg in tensors((args, kwargs))]
         before = None if self.vmapped else random_state(values[0][1].device if values else None)
         if target is not None:
@@ -156,6 +184,7 @@ class Memory(TorchFunctionMode):
         storages = {storage_of(arg): value.storage for value, arg in values if arg is not target}
         try:
             self._results[key] = (self._remember(result, storages), wrote)
+            self._made.add(key)
         except _NotShared:
             for value, arg in values:
                 value.keep(arg)
@@ -181,7 +210,7 @@ class Memory(TorchFunctionMode):
             key: Hashable = (module, self._key(args), self._key(kwargs))
         except _NotShared:
             return call(*args, **kwargs)
-        if key in self._results:
+        if key in self._results and key not in self._made:
             return self._recall(key, None)
         random_calls = self._random_calls
         result = call(*args, **kwargs)
@@ -193,6 +222,7 @@ class Memory(TorchFunctionMode):
             self._adopt(result)
             try:
                 self._results[key] = (self._remember(result, None), None)
+                self._made.add(key)
             except _NotShared:
                 return result
         return result
@@ -274,7 +304,9 @@ class Memory(TorchFunctionMode):
         if value.storage.values > 1:
             self.on = False
             raise Restart("a tensor that the network writes to through one of several views")
-        if value.kept is not None:
+        if value.kept is not None and target.requires_grad:
+            value.kept = target.clone()  # autograd knows `target` by its data
+        elif value.kept is not None:
             value.kept = target.detach()
             target.data = target.clone()
 
@@ -290,7 +322,7 @@ class Memory(TorchFunctionMode):
             return value
         if isinstance(result, (tuple, list)):
             return rebuilt(result, [self._remember(item, storages) for item in result])
-        if isinstance(result, dict):
+        if type(result) is dict:  # others, such as those of Hugging Face, have attributes too
             return {name: self._remember(item, storages) for name, item in result.items()}
         if isinstance(result, _CONSTANTS):
             return result
@@ -305,7 +337,7 @@ class Memory(TorchFunctionMode):
                 shape, dtype = result.like
                 tensor = torch.empty(shape, dtype=dtype, device="meta")
             else:
-                tensor = result.kept.detach()
+                tensor = result.kept if result.kept.requires_grad else result.kept.detach()
             self._know(tensor, result, blank=result.kept is None)
             return tensor
         if isinstance(result, (tuple, list)):

@@ -45,7 +45,7 @@ class Value:
     def keep(self, tensor: Tensor) -> None:
         """Hold on to the data of `tensor`, which has this value."""
         if self.kept is None:
-            self.kept = tensor.detach()
+            self.kept = tensor if tensor.requires_grad else tensor.detach()
 
 
 def storage_of(tensor: Tensor) -> int:
