@@ -8,17 +8,17 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from duda.batches import Batch, Inputs
+from duda.batches import Batch
 from duda.likelihoods import Likelihood
-from duda.methods.base import UncertainModel, check_count, check_network
+from duda.methods.base import UncertainModel, check_count
 from duda.methods.deterministic import Deterministic
-from duda.predictions import Prediction
+from duda.methods.ensemble import Ensemble, check_distinct, new_networks
 from duda.sampling import raw_outputs
 
 __all__ = ["DeepEnsemble"]
 
 
-class DeepEnsemble(UncertainModel):
+class DeepEnsemble(Ensemble):
     """Members that differ in initialisation and order of training data.
 
     The prediction is the mean of probabilities, or the mixture's mean and variance, mean of
@@ -42,7 +42,7 @@ class DeepEnsemble(UncertainModel):
         members: int | None = None,
     ) -> None:
         made = _networks(networks, members)
-        super().__init__(likelihood, samples=len(made))
+        super().__init__(likelihood, len(made))
         self.members = nn.ModuleList(made)
 
     @classmethod
@@ -61,66 +61,22 @@ class DeepEnsemble(UncertainModel):
 
     def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
         """Yield the outputs of the first `samples` members."""
-        if samples > len(self.members):
-            raise ValueError(
-                f"`members` is {samples}, but the ensemble has {len(self.members)} of them."
-            )
+        self.check_members(samples)
         # One by one: stacking weights for vmap costs more than it saves (benchmarks/members.py).
         for network in self.members[:samples]:
             yield raw_outputs(network, x).unsqueeze(0)
-
-    def predict(
-        self,
-        x: Inputs,
-        *,
-        members: int | None = None,
-        samples: int | None = None,
-        seed: int | None = None,
-        keep_draws: bool = False,
-        batch_size: int = 256,
-        chunk: int | None = None,
-    ) -> Prediction:
-        """Return the prediction of the first `members` members, by default of all.
-
-        A draw is a member, so `samples` says the same as `members`; the rest is as for any model.
-
-        Raises:
-            ValueError: if there are fewer members, or both names give different numbers.
-        """
-        if members is not None and samples is not None and members != samples:
-            raise ValueError(f"`members` is {members} but `samples` is {samples}: give only one.")
-        return super().predict(
-            x,
-            samples=samples if members is None else check_count(members, "members"),
-            seed=seed,
-            keep_draws=keep_draws,
-            batch_size=batch_size,
-            chunk=chunk,
-        )
 
 
 def _networks(
     networks: Callable[[], nn.Module] | Sequence[nn.Module], members: int | None
 ) -> list[nn.Module]:
     """Return the members, made by the factory or taken from the list."""
-    if isinstance(networks, nn.Module):
-        raise TypeError(
-            "`networks` is one network, expected a function that makes a new one at each call, "
-            "such as `lambda: MyNetwork()`, or a list of networks."
-        )
     if callable(networks):
-        made = [
-            networks() for _ in range(check_count(5 if members is None else members, "members"))
-        ]
+        made = new_networks(networks, 5 if members is None else members, "networks")
     else:
         made = list(networks)
         check_count(len(made), "members")
         if members not in (None, len(made)):
             raise ValueError(f"`members` is {members}, but the list has {len(made)} networks.")
-    for network in made:
-        check_network(network)
-    if len({id(network) for network in made}) < len(made):
-        raise ValueError(
-            "`networks` gives the same module more than once, expected a new one for each member."
-        )
+    check_distinct(made, "networks")
     return made

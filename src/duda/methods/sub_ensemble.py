@@ -1,0 +1,279 @@
+"""Sub-ensembles: members that share a trunk and differ only in what comes after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor, nn
+
+from duda.batches import Batch
+from duda.layers import weight_layers
+from duda.layers.weights import matches
+from duda.likelihoods import Likelihood
+from duda.methods.base import UncertainModel, check_count, check_network
+from duda.methods.deterministic import Deterministic
+from duda.methods.ensemble import Ensemble, check_distinct, new_networks
+from duda.sampling import random_draws, raw_outputs
+from duda.sampling.members import EachMember
+
+__all__ = ["SubEnsemble"]
+
+
+class SubEnsemble(Ensemble):
+    """Networks with one trunk, which runs once for all of them, and a head each.
+
+    `fit` trains the trunk with the first head, then the other heads on the trunk as it is; what
+    `loss` returns trains all at once. Source: Valdenegro-Toro 2019, algorithm 1.
+
+    Args:
+        factory: a function that makes a new network at each call.
+        likelihood: what the raw outputs mean.
+        shared: the trunk: names of modules or weights, their beginnings up to a dot, or patterns;
+            by default all that is registered before the last layer with weights.
+        members: how many heads, the first among them.
+        joint: whether `fit` trains trunk and heads together, by the mean of the members' losses.
+        trained: a network that gives trunk and first head, which `fit` then leaves as they are.
+
+    >>> import duda, torch
+    >>> from torch import nn
+    >>> net = lambda: nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 3))
+    >>> model = duda.SubEnsemble(net, duda.Categorical(), members=4)
+    >>> sum(weight.numel() for weight in model.parameters())  # 24 of the trunk, 27 of each head
+    132
+    """
+
+    def __init__(
+        self,
+        factory: Callable[[], nn.Module],
+        likelihood: Likelihood,
+        shared: str | Sequence[str] | None = None,
+        members: int = 5,
+        joint: bool = False,
+        *,
+        trained: nn.Module | None = None,
+    ) -> None:
+        if trained is None:
+            made = new_networks(factory, members, "factory")
+        else:
+            others = _check_others(members, joint)
+            made = [check_network(trained), *new_networks(factory, others, "factory")]
+        check_distinct(made, "factory")
+        super().__init__(likelihood, members)
+        self.members = nn.ModuleList(made)
+        self.shared = _shared_names(made[0], shared)
+        self.joint = joint
+        self.trained = trained is not None
+        self._tie()
+
+    @classmethod
+    def from_factory(cls, factory: Callable[[], nn.Module], likelihood: Likelihood) -> Self:
+        """Return the ensemble with its default trunk and number of members."""
+        return cls(factory, likelihood)
+
+    def forward(self, x: Batch) -> Tensor:
+        """Return the raw outputs of a member drawn at random."""
+        return raw_outputs(self.members[int(torch.randint(self.size, ()))], x)
+
+    def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Tensor:
+        """Return the mean over members of their losses, by which trunk and heads train together."""
+        draws = self.draws(x, self.size, None)
+        return torch.stack([self.likelihood.loss(each[0], y) for each in draws]).mean()
+
+    def independent(self) -> list[UncertainModel]:
+        """Return the trunk with the first head, and the other heads as one model; or all as one."""
+        if self.joint:
+            return [self]
+        parts: list[UncertainModel] = []
+        if not self.trained:
+            parts.append(Deterministic(self.members[0], self.likelihood))
+        if self.size > 1:
+            parts.append(_Heads(self.members[1:], self.likelihood, self._trunk()))
+        return parts
+
+    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
+        """Yield the outputs of the first `samples` members, one by one; the trunk runs once."""
+        self.check_members(samples)
+        return _outputs(self.members, x, samples, self._trunk())
+
+    def _trunk(self) -> dict[int, nn.Module | Tensor]:
+        """Return the modules, weights and buffers of the trunk."""
+        parts = _parts(self.members[0])
+        return {id(parts[name]): parts[name] for name in self.shared}
+
+    def _tie(self) -> None:
+        """Put the trunk into all members."""
+        first, *others = self.members
+        for name, part in _parts(first).items():
+            if name not in self.shared:
+                continue
+            owner, _, own = name.rpartition(".")
+            for number, other in enumerate(others, 2):
+                try:
+                    place = other.get_submodule(owner)
+                    getattr(place, own)
+                except AttributeError:
+                    raise ValueError(
+                        f"`factory` made a network, number {number}, without {name!r}, which the "
+                        "first has, expected the same trunk in each."
+                    ) from None
+                setattr(place, own, part)
+
+    def _apply(self, fn: Callable[[Tensor], Any], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._tie()  # a move makes new tensors of buffers, for each member its own
+        return self
+
+
+class _Heads(UncertainModel):
+    """Heads that train on a trunk that stays as it is, and that is no part of this model.
+
+    Args:
+        networks: members, each a head with the trunk.
+        likelihood: what their raw outputs mean.
+        trunk: its modules, weights and buffers, by their `id`.
+    """
+
+    def __init__(
+        self,
+        networks: nn.ModuleList,
+        likelihood: Likelihood,
+        trunk: dict[int, nn.Module | Tensor],
+    ) -> None:
+        super().__init__(likelihood, samples=len(networks))
+        self.networks = networks
+        self._trunk = trunk
+        # A module that has a part of the trunk in it counts to the trunk.
+        self._still = [
+            module
+            for module in networks.modules()
+            if not trunk.keys().isdisjoint(
+                map(id, (*module.modules(), *module.parameters(), *module.buffers()))
+            )
+        ]
+
+    def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the heads' weights, which are all that is trained and kept of this model."""
+        return self._without_trunk(super().named_parameters(*args, **kwargs))
+
+    def named_buffers(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, Tensor]]:
+        """Yield the heads' buffers."""
+        return self._without_trunk(super().named_buffers(*args, **kwargs))
+
+    def _without_trunk(self, named: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+        return ((name, tensor) for name, tensor in named if id(tensor) not in self._trunk)
+
+    def forward(self, x: Batch) -> Tensor:
+        """Return the raw outputs of the first head."""
+        return raw_outputs(self.networks[0], x)
+
+    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
+        """Yield the outputs of the heads, one by one."""
+        return _outputs(self.networks, x, samples, self._trunk)
+
+    def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Tensor:
+        """Return the sum of the heads' losses, whose gradient is for each that of its own loss."""
+        with self._frozen():
+            draws = self.draws(x, self.samples, None)
+            return torch.stack([self.likelihood.loss(each[0], y) for each in draws]).sum()
+
+    @contextmanager
+    def _frozen(self) -> Iterator[None]:
+        """Hold the trunk still: no gradients, no dropout, no new statistics of BatchNorm."""
+        modes = [(module, module.training) for module in self._still]
+        tensors = [part for part in self._trunk.values() if isinstance(part, Tensor)]
+        wanted = [(tensor, tensor.requires_grad) for tensor in tensors]
+        try:
+            for module, _ in modes:
+                module.training = False
+            for tensor, _ in wanted:
+                tensor.requires_grad = False
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+            for tensor, gradient in wanted:
+                tensor.requires_grad = gradient
+
+
+def _outputs(
+    networks: nn.ModuleList, x: Batch, samples: int, trunk: dict[int, nn.Module | Tensor]
+) -> Iterator[Tensor]:
+    """Yield the outputs of the first networks, one by one; the trunk runs once."""
+    shared = [part for part in trunk.values() if isinstance(part, Tensor)]
+    return random_draws(
+        networks, x, samples, None, lambda: EachMember(networks, shared), vmapped=False
+    )
+
+
+def _parts(network: nn.Module) -> dict[str, nn.Module | Tensor]:
+    """Return the modules, weights and buffers inside a network under all their names."""
+    parts: dict[str, nn.Module | Tensor] = dict(network.named_modules(remove_duplicate=False))
+    parts.update(network.named_parameters(remove_duplicate=False))
+    parts.update(network.named_buffers(remove_duplicate=False))
+    del parts[""]
+    return parts
+
+
+def _shared_names(network: nn.Module, shared: str | Sequence[str] | None) -> set[str]:
+    """Return the names of all that is shared: what is chosen, what is in it, and is tied to it."""
+    parts = _parts(network)
+    chosen = _before_last(network) if shared is None else _named(list(parts), shared)
+    inside = {
+        id(part)
+        for name in chosen
+        for whole in (parts[name],)
+        for part in (whole, *(_parts(whole).values() if isinstance(whole, nn.Module) else ()))
+    }
+    weights = {id(weight) for weight in network.parameters()}
+    if weights.isdisjoint(inside):
+        raise ValueError(
+            f"`shared` is {shared!r}, which has no weights in it, expected a trunk; for members "
+            "that share nothing use `duda.DeepEnsemble`."
+        )
+    if weights <= inside:
+        raise ValueError(
+            f"`shared` is {shared!r}, which is all of the network, so all members would be the "
+            "same: leave the layers of the heads out of it."
+        )
+    return {name for name, part in parts.items() if id(part) in inside}
+
+
+def _before_last(network: nn.Module) -> set[str]:
+    """Return the names of what is registered before the last layer with weights."""
+    last = list(weight_layers(network))[-1]
+    modules = [name for name, _ in network.named_modules()]
+    before = modules[: modules.index(last)]
+    around = {name for name in before if not name or last.startswith(f"{name}.")}
+    direct = {
+        name
+        for name, part in _parts(network).items()
+        if isinstance(part, Tensor) and name.rpartition(".")[0] in around
+    }
+    return set(before) - around | direct
+
+
+def _named(names: list[str], shared: str | Sequence[str]) -> set[str]:
+    """Return the names that fit one of the patterns."""
+    found: set[str] = set()
+    for pattern in [shared] if isinstance(shared, str) else shared:
+        fitting = {name for name in names if matches(name, pattern)}
+        if not fitting:
+            raise ValueError(
+                f"`shared` names {pattern!r}, which fits nothing in the network: expected some of "
+                f"{', '.join(repr(name) for name in names if '.' not in name)}, or what is inside."
+            )
+        found |= fitting
+    return found
+
+
+def _check_others(members: int, joint: bool) -> int:
+    """Return how many heads there are besides that of a trained network."""
+    if check_count(members, "members") == 1:
+        raise ValueError("`members` is 1, but `trained` is one already: expected at least 2.")
+    if joint:
+        raise ValueError("`joint` is True, but `trained` stays as it is: give only one of the two.")
+    return members - 1
