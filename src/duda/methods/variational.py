@@ -73,7 +73,7 @@ class Variational(UncertainModel):
         samples: int = 50,
         *,
         examples: int | None = None,
-        annealing_epochs: int = 0,
+        annealing_epochs: int = 5,
     ) -> None:
         super().__init__(likelihood, samples)
         self.network = check_network(network)

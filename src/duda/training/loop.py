@@ -39,13 +39,15 @@ class LoopTrainer:
         self.records = [Record()]
         self.optimizer = make_optimizer(optimizer, lr, part.parameters())
         self.best: dict[str, Tensor] | None = None
+        self.examples: int | None = None  # in the training data, also during a validation
 
     def train(
         self, data: TensorData | LoaderData, seed: int, epoch: int, tick: Callable[[int], None]
     ) -> list[float]:
         """Train for an epoch, and return the mean loss over its examples."""
         self.part.train()
-        self.part.starts_epoch(epoch - 1, data.examples())
+        self.examples = data.examples()
+        self.part.starts_epoch(epoch - 1, self.examples)
         total, count = 0.0, 0
         for batch, (x, y) in enumerate(data.shuffled(seed, self.first, epoch), 1):
             self.optimizer.zero_grad()
@@ -62,7 +64,7 @@ class LoopTrainer:
     def validate(self, data: TensorData | LoaderData) -> list[float]:
         """Return the mean loss in eval mode."""
         self.part.eval()
-        self.part.starts_epoch(None, data.examples())
+        self.part.starts_epoch(None, self.examples)
         total, count = 0.0, 0
         with torch.no_grad():
             for x, y in data.in_order():
