@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-NAMES = ("importing", "sampling", "members", "training", "methods")
+NAMES = ("importing", "sampling", "members", "sub_ensembles", "training", "methods")
 
 for name in NAMES:
     print(f"\n== {name} ==", flush=True)

@@ -1,0 +1,100 @@
+"""A sub-ensemble of 15 heads on a ResNet-20 against 15 networks: what the shared trunk is worth.
+
+Run with `OMP_NUM_THREADS=1 python -m benchmarks.sub_ensembles`. Arithmetic allows a speed-up of
+15 / (trunk's share + 15 x head's share), the shares counted in FLOPs of matrix products and
+convolutions; at least 0.85 of it should be reached, in the median over rounds.
+"""
+
+from __future__ import annotations
+
+import statistics
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import duda
+from benchmarks.clock import machine, ratio, side_by_side
+
+MEMBERS = 15
+TRUNKS = {
+    "last block in the heads": ["stem", "norm", "stage1", "stage2", "stage3.0", "stage3.1"],
+    "last stage in the heads": ["stem", "norm", "stage1", "stage2"],
+}
+
+
+class Block(nn.Module):
+    """Two convolutions and a shortcut without weights: He et al. 2016, section 4.2, option A."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.stride, self.padding = outputs // inputs, outputs - inputs
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, self.stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
+        across = x[:, :, :: self.stride, :: self.stride]
+        return F.relu(h + F.pad(across, (0, 0, 0, 0, 0, self.padding)))
+
+
+class ResNet20(nn.Module):
+    """The network for CIFAR-10 of He et al. 2016, section 4.2, with n = 3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(16)
+        self.stage1 = nn.Sequential(Block(16, 16), Block(16, 16), Block(16, 16))
+        self.stage2 = nn.Sequential(Block(16, 32), Block(32, 32), Block(32, 32))
+        self.stage3 = nn.Sequential(Block(32, 64), Block(64, 64), Block(64, 64))
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu(self.norm(self.stem(x)))
+        h = self.stage3(self.stage2(self.stage1(h)))
+        return self.head(h.mean((2, 3)))
+
+
+def flops(model: duda.UncertainModel, x: Tensor, members: int) -> int:
+    """Return the floating-point operations of a prediction by some of the members."""
+    with FlopCounterMode(display=False) as counter:
+        model.predict(x, samples=members)
+    return counter.get_total_flops()
+
+
+def allowed(model: duda.SubEnsemble, x: Tensor) -> float:
+    """Return the speed-up over all members as whole networks that arithmetic allows."""
+    one, two = flops(model, x, 1), flops(model, x, 2)
+    head = (two - one) / one
+    return MEMBERS / (1 - head + MEMBERS * head)
+
+
+def main() -> None:
+    """Print a table over trunks and batch sizes."""
+    print(f"{MEMBERS} members, ResNet-20 on 32 x 32 pictures, {machine()}")
+    print(
+        "                           batch   ensemble s   sub s   speed-up   allowed   share of it"
+    )
+    ensemble = duda.DeepEnsemble(ResNet20, duda.Categorical(), MEMBERS)
+    for name, shared in TRUNKS.items():
+        model = duda.SubEnsemble(ResNet20, duda.Categorical(), shared, MEMBERS)
+        for rows in (32, 128):
+            x = torch.randn(rows, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+            limit = allowed(model, x)
+            seconds = side_by_side(
+                {"ensemble": lambda: ensemble.predict(x), "sub": lambda: model.predict(x)}  # noqa: B023
+            )
+            faster = ratio(seconds, "ensemble", "sub")
+            middle = {way: statistics.median(times) for way, times in seconds.items()}
+            print(
+                f"{name:<26} {rows:5d} {middle['ensemble']:12.3f} {middle['sub']:7.3f}"
+                f" {faster:10.2f} {limit:9.2f} {faster / limit:13.2f}"
+            )
+
+
+if __name__ == "__main__":
+    main()
