@@ -195,4 +195,5 @@ def best_precision(
 def _eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Return the eigenvalues and -vectors of a matrix without negative eigenvalues."""
     values, vectors = torch.linalg.eigh(matrix)
-    return values.clamp(min=0), vectors  # rounding leaves some just below 0
+    # Rounding leaves some just below 0. In rows, a state dict gives the same bits once loaded.
+    return values.clamp(min=0), vectors.contiguous()

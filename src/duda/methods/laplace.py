@@ -124,13 +124,14 @@ class Laplace(KeepsDtype, UncertainModel):
                 sums = [a + b for a, b in zip(sums, terms, strict=True)] if sums else terms
                 log_likelihood = log_likelihood + self._log_likelihood(outputs, y)
                 examples += len(outputs)
-            weights = [weight.double() for weight in self._linear().parameters()]
+            squares = [weight.double().square().sum() for weight in self._linear().parameters()]
+            squared_norm = torch.stack(squares).sum()
         if not examples:
             raise ValueError("the training data have no example with a target, expected some.")
         # Not before here, because `preserved` puts buffers back.
         self.curvature.take(sums, examples)
         self.log_likelihood = log_likelihood
-        self.squared_norm = torch.stack([weight.square().sum() for weight in weights]).sum()
+        self.squared_norm = squared_norm
         self.prior_precision = self._precision()
         self.examples = torch.tensor(examples, device=log_likelihood.device)
 

@@ -154,11 +154,11 @@ class SWAG(KeepsDtype, UncertainModel):
         step = (self.squares / self.collected).sqrt() * each
         step += low_rank @ like[:kept] / math.sqrt(kept - 1)
         flat = self.mean + math.sqrt(self.scale) * step
-        weights = [dict(self.network.named_parameters())[name] for name in self._names]
-        parts = torch.split(flat, [weight.numel() for weight in weights])
+        weights = dict(self.network.named_parameters())
+        parts = torch.split(flat, [weights[name].numel() for name in self._names])
         return {
-            name: part.view_as(weight).to(weight.dtype)
-            for name, weight, part in zip(self._names, weights, parts, strict=True)
+            name: part.view_as(weights[name]).to(weights[name].dtype)
+            for name, part in zip(self._names, parts, strict=True)
         }
 
     def _on_device(self, x: Batch) -> Batch:
