@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from duda.batches import Batch, each_input, rows_of
 from duda.layers import swapped_weights
@@ -60,6 +61,12 @@ class GradientConfidence(UncertainModel):
         self.network = check_network(network)
         self.layers = [layers] if isinstance(layers, str) else layers
         names = [name for name, _ in network.named_parameters()]
+        if not names:
+            raise ValueError(
+                f"the network, a {type(network).__name__}, has no weights, expected some."
+            )
+        if self.layers is not None and not self.layers:
+            raise ValueError("`layers` is empty, expected names of layers: leave it out for all.")
         for pattern in self.layers or ():
             if not any(matches(name, pattern) for name in names):
                 raise ValueError(
@@ -87,32 +94,33 @@ class GradientConfidence(UncertainModel):
                 "gradient belongs to an example, not to a position."
             )
         answer = cast(ClassPrediction, self.likelihood.reduce(logits, keep_draws))
-        return ScoredClassPrediction.from_prediction(answer, self._norms(x, answer.labels))
+        norms = self._norms(x, answer.labels).to(answer.log_probs.dtype)
+        return ScoredClassPrediction.from_prediction(answer, norms)
 
     def _norms(self, x: Batch, labels: Tensor) -> Float[Tensor, "N"]:
         """Return the gradient's norm for each example: several at once where vmap can."""
         weights = self._weights()
+        reason: Exception | None = None
         if self.network not in _needs_loop:
             size = sum(weight.nbytes for weight in weights.values())
             several = vmap(
                 self._norm, in_dims=(None, 0, 0), chunk_size=max(1, _GRADIENT_BYTES // size)
             )
             try:
-                with without_slow_rules():
+                # Fused attention has no rule for several gradients at once.
+                with without_slow_rules(), sdpa_kernel(SDPBackend.MATH):
                     return several(weights, x, labels)
-            except Exception as error:  # the loop shows whether it is the network's own
-                reason = str(error).strip().split(". ")[0] or type(error).__name__
-        else:
-            reason = ""
+            except Exception as error:
+                reason = error  # whatever vmap says: the loop shows whether it is the network's own
         norms = [
             self._norm(weights, each_input(x, itemgetter(i)), labels[i]) for i in range(rows_of(x))
         ]
-        if reason:
+        if reason is not None:
             _needs_loop.add(self.network)
             _log.warning(
                 "%s runs its gradients one by one, because vmap cannot: %s",
                 type(self.network).__name__,
-                reason,
+                str(reason).strip().split(". ")[0] or type(reason).__name__,
             )
         return torch.stack(norms)
 
@@ -126,8 +134,9 @@ class GradientConfidence(UncertainModel):
     def _norm(self, weights: dict[str, Tensor], x: Batch, label: Tensor) -> Tensor:
         """Return the norm of the gradient for one example, given without its dimension."""
         gradients = grad(self._loss_of)(weights, x, label)
-        squares = [gradient.square().sum(dtype=torch.float64) for gradient in gradients.values()]
-        return torch.stack(squares).sum().sqrt()
+        # In float64, so that the squares of a sure network's gradients do not underflow.
+        norms = [torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients.values()]
+        return torch.linalg.vector_norm(torch.stack(norms))
 
     def _loss_of(self, weights: dict[str, Tensor], x: Batch, label: Tensor) -> Tensor:
         with swapped_weights(self.network, weights):
