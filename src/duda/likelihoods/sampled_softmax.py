@@ -86,21 +86,22 @@ class _SampledReduction(Reduction):
     def add(self, draws: Float[Tensor, "M N 2*C *positions"]) -> None:
         self.check_draws(draws)
         means, stds = self.likelihood.logits(at_least_float32(draws), dim=2)
-        for mean, std in zip(means, stds, strict=True):
-            self.draws.add(self._over_noise(mean, std).unsqueeze(0))
+        each = [self._over_noise(mean, std) for mean, std in zip(means, stds, strict=True)]
+        self.draws.add(torch.stack(each))
 
     def _over_noise(self, mean: Tensor, std: Tensor) -> Tensor:
         """Return the log of the mean softmax of one draw, which serves as its logits."""
         generator = torch.Generator(mean.device).manual_seed(self.seed)
         chunk = max(1, _CHUNK_NUMBERS // mean.numel())
-        samples = ClassReduction(keep_draws=False)
+        total = torch.full_like(mean, -math.inf)
         for start in range(0, self.likelihood.samples, chunk):
             count = min(chunk, self.likelihood.samples - start)
             noise = torch.randn(
                 (count, *mean.shape), generator=generator, dtype=mean.dtype, device=mean.device
             )
-            samples.add(mean + std * noise)
-        return samples.result().log_probs
+            log_probs = (mean + std * noise).log_softmax(2)
+            total = total.logaddexp(log_probs.logsumexp(0))
+        return total - math.log(self.likelihood.samples)
 
     def result(self) -> ClassPrediction:
         return self.draws.result()
