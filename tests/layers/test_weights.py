@@ -76,9 +76,13 @@ def test_they_leave_also_after_an_exception_and_under_all_names() -> None:
     network[1].weight = network[0].weight
     weight, mean = network[0].weight, network[2].running_mean
     new = {"1.weight": torch.zeros(2, 2), "2.running_mean": torch.ones(2)}
-    with pytest.raises(RuntimeError, match="stop"), swapped_weights(network, new):
+
+    def fail() -> None:
         assert network[0].weight is network[1].weight is new["1.weight"]
         assert network[2].running_mean is new["2.running_mean"]
         raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"), swapped_weights(network, new):
+        fail()
     assert network[0].weight is network[1].weight is weight
     assert network[2].running_mean is mean

@@ -164,6 +164,23 @@ def test_first_layers_run_once_in_forward_order(chunk: int | None) -> None:
         assert sorted(model._names(x)) == [f"{name}.weight" for name in masked]
 
 
+def test_first_convolutions_run_once_in_a_loop() -> None:
+    counter = Counter()
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        counter,
+        *(nn.Conv2d(4, 4, 3, padding=1) for _ in range(3)),
+        nn.Flatten(),
+        nn.Linear(4 * 36, 3),
+    )
+    model = duda.MCDropConnect(network, duda.Categorical(), 0.3, 1, samples=5)
+    x = torch.randn(12, 1, 6, 6)
+    model.predict(x, seed=0)
+    counter.rows.clear()
+    assert (model.predict(x, seed=0).epistemic > 0).all()
+    assert counter.rows == [12]
+
+
 def test_layers_can_be_chosen() -> None:
     x = torch.randn(6, 4)
     for layers in ("last", ["l*"], lambda name, _: name == "last"):

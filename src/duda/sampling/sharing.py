@@ -29,6 +29,7 @@ __all__ = ["Memory", "Restart"]
 
 _CONSTANTS = (bool, int, float, complex, str, bytes, type(None), type(...), type)
 _CONSTANTS += (torch.dtype, torch.device, torch.layout, torch.memory_format)  # type: ignore[assignment]
+_UNSET = (torch.empty, torch.empty_like, torch.Tensor.new_empty)  # something fills these later
 _PATIENCE = 2  # restarts after which a network is taken as it is, without memory
 
 
@@ -102,6 +103,7 @@ class Memory(TorchFunctionMode):
         self._random_calls = 0
         self._made: set[Hashable] = set()  # what this pass itself has put into the results
         self._known: dict[int, tuple[weakref.ref[Tensor], Value, bool]] = {}
+        self._device = next(tensors(x)).device
         aliases = each_input(x, Tensor.detach)
         if not self.on:
             with self:
@@ -127,6 +129,8 @@ class Memory(TorchFunctionMode):
             return self._counted(func(*args, **kwargs))
         target = written(func, args, kwargs)
         try:
+            if func in _UNSET:
+                raise _NotShared
             key = (func, self._key(args), self._key(kwargs))
         except _NotShared:
             return self._run(func, args, kwargs, target)
@@ -140,7 +144,10 @@ class Memory(TorchFunctionMode):
         """Make a call that differs by draw."""
         self.read(args, kwargs)
         self._unshare(target)
+        before = self._random_state()
         result = func(*args, **kwargs)
+        if before != self._random_state():
+            self._random_calls += 1
         if target is not None:
             self._known.pop(id(target), None)
         return self._counted(result)
@@ -166,11 +173,11 @@ class Memory(TorchFunctionMode):
         """Make a call that seems to be the same in every draw, and remember it if it is."""
         self._check_data(args, kwargs)
         values = [(self._known[id(arg)][1], arg) for arg in tensors((args, kwargs))]
-        before = None if self.vmapped else random_state(values[0][1].device if values else None)
+        before = self._random_state()
         if target is not None:
             self._unshare(target)
         result = func(*args, **kwargs)
-        if self._is_random(result, before, values):
+        if self._is_random(result, before):
             self._random_calls += 1
             for value, arg in values:
                 if arg is not target:
@@ -190,11 +197,16 @@ class Memory(TorchFunctionMode):
                 value.keep(arg)
         return result
 
-    def _is_random(self, result: Any, before: list[Tensor] | None, values: list[Any]) -> bool:
+    def _is_random(self, result: Any, before: list[bytes]) -> bool:
         if self.vmapped:
             return any(is_batchedtensor(tensor) for tensor in tensors(result))
-        after = random_state(values[0][1].device if values else None)
-        return before is not None and not all(map(torch.equal, before, after))
+        return before != self._random_state()
+
+    def _random_state(self) -> list[bytes]:
+        """Return the generators' state where it tells what is random: nothing under vmap."""
+        if self.vmapped:
+            return []
+        return [state.numpy().tobytes() for state in random_state(self._device)]
 
     def _recall(self, key: Hashable, target: Tensor | None) -> Any:
         """Return a remembered result, as new tensors over the data that were kept."""
