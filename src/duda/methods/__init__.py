@@ -1,6 +1,7 @@
 """One file a method: what is random in the network when it is asked what it does not know."""
 
 from duda.methods.base import UncertainModel
+from duda.methods.batch_ensemble import BatchEnsemble
 from duda.methods.deep_ensemble import DeepEnsemble
 from duda.methods.deterministic import Deterministic
 from duda.methods.duq import DUQ
@@ -18,6 +19,7 @@ __all__ = [
     "DUQ",
     "METHODS",
     "SWAG",
+    "BatchEnsemble",
     "DeepEnsemble",
     "Deterministic",
     "GaussianPrior",
@@ -36,6 +38,7 @@ METHODS: dict[str, type[UncertainModel]] = {
     "deterministic": Deterministic,
     "mc-dropout": MCDropout,
     "deep-ensemble": DeepEnsemble,
+    "batch-ensemble": BatchEnsemble,
     "sub-ensemble": SubEnsemble,
     "mc-dropconnect": MCDropConnect,
     "duq": DUQ,

@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from duda.sampling.layer_calls import layer_call
 from duda.sampling.nested import tensors
 from duda.sampling.randomness import DrawnWeights
 
 __all__ = ["Flipout", "LocalNoise", "NormalWeight", "WholeWeights"]
 
 _LAYERS = (F.linear, F.conv1d, F.conv2d, F.conv3d)
-_ARGUMENTS = ("input", "weight", "bias")
 
 
 class NormalWeight(NamedTuple):
@@ -88,11 +88,11 @@ class LocalNoise(DrawnWeights):
         if not any(id(tensor) in self._normals for tensor in tensors((args, kwargs))):
             return func(*args, **kwargs)
         if func in _LAYERS:
-            layer, x, weight, bias = _parts(func, args, kwargs)
+            layer, x, weight, bias = layer_call(func, args, kwargs)
             if id(weight) in self._normals:
                 return self._noisy(layer, x, weight, bias)
         args, kwargs = tree_map_only(Tensor, self._whole, (args, kwargs))
-        return func(*args, **kwargs)  # type: ignore[arg-type]
+        return func(*args, **kwargs)
 
     def _noisy(
         self, layer: Callable[..., Tensor], x: Tensor, weight: Tensor, bias: Tensor | None
@@ -149,7 +149,7 @@ class Flipout(DrawnWeights):
         """Call `func`, with signs if it is a layer."""
         kwargs = kwargs or {}
         if func in _LAYERS:
-            layer, x, weight, bias = _parts(func, args, kwargs)
+            layer, x, weight, bias = layer_call(func, args, kwargs)
             if id(weight) in self._split:
                 return self._flipped(layer, x, weight, bias)
         return func(*args, **kwargs)
@@ -167,19 +167,6 @@ class Flipout(DrawnWeights):
             self._signs[key] = _signs(examples, sizes[0], x), _signs(examples, sizes[1], x)
         flip_in, flip_out = (_beside(signs, x.ndim, channels) for signs in self._signs[key])
         return layer(x, mean, bias_mean) + flip_out * layer(x * flip_in, noise, bias_noise)
-
-
-def _parts(
-    func: Callable[..., Tensor], args: Any, kwargs: dict[str, Any]
-) -> tuple[Callable[..., Tensor], Tensor, Tensor, Tensor | None]:
-    """Return a call of a layer as a function of input, weight and bias, and what these are."""
-    given = dict(zip(_ARGUMENTS, args, strict=False)) | kwargs
-    options = {name: value for name, value in kwargs.items() if name not in _ARGUMENTS}
-
-    def layer(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return func(x, weight, bias, *args[len(_ARGUMENTS) :], **options)
-
-    return layer, given["input"], given["weight"], given.get("bias")
 
 
 def _signs(examples: int, channels: int, like: Tensor) -> Tensor:
