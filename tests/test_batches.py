@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from duda.batches import input_batches
+from duda.batches import input_batches, labelled_batches
 
 X, Y = torch.arange(10.0).reshape(5, 2), torch.arange(5)
 
@@ -124,3 +124,36 @@ def test_inputs_have_names(kind: str) -> None:
 def test_bad_named_inputs(data: object, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         input_batches(data, 2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["pair", "arrays", "loader", "named"])
+def test_labelled_batches_keep_inputs_and_targets_together(kind: str) -> None:
+    named = {"left": X[:, 0], "right": X[:, 1]}
+    data: Any = {
+        "pair": (X, Y),
+        "arrays": (X.numpy(), Y.numpy()),
+        "loader": DataLoader(TensorDataset(X, Y), 2),
+        "named": (named, Y),
+    }[kind]
+    inputs, targets = zip(*labelled_batches(data, 2), strict=True)
+    if kind == "named":
+        inputs = tuple(torch.stack([x["left"], x["right"]], dim=1) for x in inputs)  # type: ignore[index]
+    assert [len(y) for y in targets] == [2, 2, 1]
+    assert torch.equal(torch.cat(inputs), X)  # type: ignore[arg-type]
+    assert torch.equal(torch.cat(targets), Y)
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        ((X, Y[:4]), ValueError, r"`y` has shape \(4,\) for 5 inputs"),
+        ((X, Y[0]), ValueError, r"`y` has shape \(\) for 5 inputs"),
+        ((X / 0, Y), ValueError, "`x` has 1 NaN and 3 infinite values"),
+        (X, TypeError, "`data` is a Tensor"),
+        (TensorDataset(X), TypeError, "a batch of `data` is a list, expected a pair"),
+        (TensorDataset(X, Y, Y), TypeError, "a batch of `data` is a list, expected a pair"),
+    ],
+)
+def test_bad_labelled_data(data: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        list(labelled_batches(data, 2))

@@ -57,7 +57,7 @@ def sampled_rows(batches: Iterator[Batch], count: int) -> Batch | None:
     """Return `count` inputs drawn at random from all batches, or all if there are no more.
 
     The data may be sorted, so that the first inputs would not do. The same data give the same
-    inputs. Source: reservoir sampling by random keys, Vitter 1985.
+    inputs. Source: Efraimidis & Spirakis 2006, with equal weights.
     """
     generator = torch.Generator().manual_seed(0)
     kept: Batch | None = None

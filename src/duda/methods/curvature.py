@@ -170,7 +170,7 @@ def best_precision(
     """Return the δ with the greatest marginal likelihood: that with δ |θ*|² = Σ λ / (λ + δ).
 
     The left side grows with δ and the right one falls, so that there is one such δ, between what
-    the right side's bounds give. Source: MacKay 1992, "2 α E_W = γ".
+    the right side's bounds give. Source: MacKay 1992, "Bayesian interpolation": 2 α E_W = γ.
     """
 
     def determined(precision: Tensor) -> Tensor:

@@ -40,8 +40,9 @@ def probit_prediction(
 ) -> ClassPrediction:
     """Return mean-field probit probabilities, with the votes and the mean entropy of draws.
 
-    1 / p_c = Σ_k exp(-(μ_c - μ_k) / √(1 + π/8 Var[f_c - f_k])), scaled to sum 1. Source: Lu, Ie &
-    Sha 2020, "mf2", with the π/8 of MacKay 1992, which it is for two classes.
+    1 / p_c = Σ_k exp(-(μ_c - μ_k) / √(1 + π/8 Var[f_c - f_k])), scaled to sum 1; the error grows
+    with the number of classes. Sources: MacKay 1992, "The evidence framework applied to
+    classification networks", which it is for two classes; Lu, Ie & Sha 2020, "mf2".
     """
     mean, (values, vectors) = outputs.double(), covariance
     full = (vectors * values[:, None, :]) @ vectors.mT

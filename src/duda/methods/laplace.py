@@ -39,7 +39,7 @@ class Laplace(KeepsDtype, UncertainModel):
     H is the Fisher information of the training data, δ the prior's precision, by default the one
     with the greatest marginal likelihood. `duda.fit` does this after training; `fit_posterior` does
     it for a network that is trained. Each example has draws of its own. Sources: Daxberger et al.
-    2021; MacKay 1992; Ritter et al. 2018 for "kron".
+    2021; Ritter et al. 2018 for "kron".
 
     Args:
         network: ends in an `nn.Linear`, whose outputs are the network's.
@@ -47,9 +47,9 @@ class Laplace(KeepsDtype, UncertainModel):
         structure: of H, "kron" (Kronecker-factored) or "full".
         samples: number of draws.
         prior_precision: δ, in units of weight⁻².
-        approximation: "draws", or "closed-form", which takes no draws where none are needed:
-            Gaussians get the exact moments, classes mean-field probit probabilities (Lu et al.
-            2020, which MacKay's formula is for two classes), split by the draws' mean entropy.
+        approximation: "draws", or "closed-form": Gaussians then get the moments that draws tend
+            to; classes get mean-field probit probabilities, good for few classes, and what is
+            aleatoric in them still comes from draws.
 
     >>> import duda
     >>> model = duda.Laplace(nn.Linear(2, 3), duda.Categorical(), structure="full")
@@ -139,7 +139,7 @@ class Laplace(KeepsDtype, UncertainModel):
         """Return log p(training targets), nats, by Laplace's approximation.
 
         It is log p(y | θ*) - ½ (δ |θ*|² - P log δ + log det(H + δ I)), for P weights and biases.
-        Source: Daxberger et al. 2021, eq. 5; MacKay 1992.
+        Sources: MacKay 1992, "Bayesian interpolation"; Daxberger et al. 2021, section 2.
 
         Args:
             prior_precision: δ; the model's own by default.

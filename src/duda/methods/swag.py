@@ -41,6 +41,12 @@ class SWAG(KeepsDtype, UncertainModel):
         rank: how many iterates D keeps at most.
         scale: of the covariance; 1/2 in the paper.
         bn_examples: how many training inputs to keep for BatchNorm's statistics, if there are any.
+
+    >>> import duda
+    >>> model = duda.SWAG(nn.Linear(2, 3), duda.Categorical())
+    >>> history = duda.fit(model, (torch.randn(20, 2), torch.arange(20) % 3), epochs=6)
+    >>> bool((model.predict(torch.ones(4, 2), seed=0).epistemic > 0).all())
+    True
     """
 
     mean: Tensor
