@@ -136,7 +136,8 @@ class GradientConfidence(UncertainModel):
         gradients = grad(self._loss_of)(weights, x, label)
         # In float64, so that the squares of a sure network's gradients do not underflow.
         norms = [torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients.values()]
-        return torch.linalg.vector_norm(torch.stack(norms))
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+        return norm
 
     def _loss_of(self, weights: dict[str, Tensor], x: Batch, label: Tensor) -> Tensor:
         with swapped_weights(self.network, weights):
