@@ -530,8 +530,10 @@ def test_bad_input(call: Any, error: type[Exception], message: str) -> None:
 
 
 def test_weights_of_zero_have_no_best_precision() -> None:
-    model = duda.Laplace(network(), duda.Categorical())
+    model = laplace()
     for weight in model.network[2].parameters():
         nn.init.zeros_(weight)
     with pytest.raises(ValueError, match=r"`prior_precision` cannot be chosen.*give one"):
         model.fit_posterior(data(duda.Categorical()))
+    with pytest.raises(ValueError, match="seen no data"):
+        model.predict(torch.zeros(1, 2))

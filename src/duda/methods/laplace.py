@@ -129,6 +129,7 @@ class Laplace(KeepsDtype, UncertainModel):
         if not examples:
             raise ValueError("the training data have no example with a target, expected some.")
         # Not before here, because `preserved` puts buffers back.
+        self.examples.zero_()  # until all is known: choosing the precision may fail
         self.curvature.take(sums, examples)
         self.log_likelihood = log_likelihood
         self.squared_norm = squared_norm
