@@ -233,7 +233,11 @@ def test_kept_inputs_are_rows_of_all_the_data() -> None:
     assert len(kept.unique()) == 100
     error = math.sqrt(1000**2 / 12 / 100 * 0.9)
     assert abs(float(kept.mean()) - 499.5) <= 5 * error
-    assert torch.equal(sampled_rows(iter(data.split(64)), 2000), data)
+    halves = kept[:50].mean() - kept[50:].mean()
+    assert abs(float(halves)) <= 5 * 2 * error
+    everything = sampled_rows(iter(data.split(64)), 2000)
+    assert isinstance(everything, Tensor)
+    assert torch.equal(everything.sort(0).values, data)
     named = sampled_rows(iter([{"a": d, "b": -d} for d in data.split(64)]), 100)
     assert isinstance(named, dict)
     assert torch.equal(named["a"], kept)

@@ -54,10 +54,10 @@ def refreshed_statistics(
 
 
 def sampled_rows(batches: Iterator[Batch], count: int) -> Batch | None:
-    """Return `count` inputs drawn at random from all batches, or all if there are no more.
+    """Return `count` inputs drawn at random from all batches, or all, in random order.
 
-    The data may be sorted, so that the first inputs would not do. The same data give the same
-    inputs. Source: Efraimidis & Spirakis 2006, with equal weights.
+    The data may be sorted, so that neither the first inputs nor their order would do. The same data
+    give the same inputs. Source: Efraimidis & Spirakis 2006, with equal weights.
     """
     generator = torch.Generator().manual_seed(0)
     kept: Batch | None = None
@@ -70,7 +70,8 @@ def sampled_rows(batches: Iterator[Batch], count: int) -> Batch | None:
             continue
         kept = _rows_of_both(kept, batch, chosen)
         keys = both[chosen]
-    return kept
+    order = keys.argsort()
+    return None if kept is None else each_input(kept, lambda values: values[order])
 
 
 def _rows_of_both(kept: Batch | None, batch: Batch, chosen: Tensor) -> Batch:
