@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ScaleMixturePrior,
         SDENet,
         SubEnsemble,
+        TestTimeAugmentation,
         UncertainModel,
         Variational,
     )
@@ -79,6 +80,7 @@ __all__ = [
     "ScaleMixturePrior",
     "ScoredClassPrediction",
     "SubEnsemble",
+    "TestTimeAugmentation",
     "UncertainModel",
     "Variational",
     "compare",
@@ -109,6 +111,7 @@ _HOMES = {
     "Laplace": "methods",
     "SWAG": "methods",
     "DeepEnsemble": "methods",
+    "TestTimeAugmentation": "methods",
     "BatchEnsemble": "methods",
     "SubEnsemble": "methods",
     "Deterministic": "methods",

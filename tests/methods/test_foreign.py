@@ -20,6 +20,7 @@ REFUSED = {
     ("laplace", "unet"): "a UNet, has no `nn.Linear`",
     ("sde-net", "bert"): "no floating-point input, to which noise could be added",
     ("sde-net", "unet"): "a UNet, has no `nn.Linear`",
+    ("test-time-augmentation", "bert"): "no input is floating-point: give `transforms`",
 }
 
 PAIRS = [(method, network) for method in METHODS for network in NETWORKS]

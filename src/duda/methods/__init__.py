@@ -13,6 +13,7 @@ from duda.methods.priors import GaussianPrior, ScaleMixturePrior
 from duda.methods.sde_net import SDENet
 from duda.methods.sub_ensemble import SubEnsemble
 from duda.methods.swag import SWAG
+from duda.methods.test_time_augmentation import TestTimeAugmentation
 from duda.methods.variational import Variational
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "SDENet",
     "ScaleMixturePrior",
     "SubEnsemble",
+    "TestTimeAugmentation",
     "UncertainModel",
     "Variational",
 ]
@@ -38,6 +40,7 @@ METHODS: dict[str, type[UncertainModel]] = {
     "deterministic": Deterministic,
     "mc-dropout": MCDropout,
     "deep-ensemble": DeepEnsemble,
+    "test-time-augmentation": TestTimeAugmentation,
     "batch-ensemble": BatchEnsemble,
     "sub-ensemble": SubEnsemble,
     "mc-dropconnect": MCDropConnect,

@@ -138,7 +138,7 @@ class SWAG(KeepsDtype, UncertainModel):
 
     def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
         """Yield the draws one by one; weights for all of them at once would fill the memory."""
-        for seed, statistics in self._drawn:
+        for seed, statistics in self._drawn[:samples]:
             with swapped_weights(self.network, self._draw(seed) | statistics):
                 outputs = raw_outputs(self.network, x)
             yield outputs.unsqueeze(0)

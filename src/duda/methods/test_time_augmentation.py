@@ -1,0 +1,173 @@
+"""Test-time augmentation: how much an answer depends on what should not matter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor, nn
+
+from duda.batches import Batch, each_input, rows_of
+from duda.checks import check_finite
+from duda.likelihoods import Likelihood
+from duda.methods.base import UncertainModel
+from duda.methods.deterministic import Deterministic
+from duda.sampling.nested import tensors
+
+__all__ = ["TestTimeAugmentation"]
+
+Transform = Callable[[Any], Any]
+
+_NOISE_STD = 0.1
+_NOISY_COPIES = 10
+
+
+class TestTimeAugmentation(UncertainModel):
+    """A network, or another method, that sees each input in several versions.
+
+    A draw is the output for one version. Of M draws every one of T transforms gets M / T, the first
+    ones one more if there is a rest; a transform is called anew for each draw of a network, and for
+    as many draws of another method as this has `samples`. Random transforms take their numbers from
+    torch. `loss` and `fit` train on inputs as they are. Of another method only its draws count, and
+    no score of its own. Source: Ayhan & Berens 2018.
+
+    Args:
+        model: a network, or another method, such as a `DeepEnsemble`.
+        likelihood: what a network's raw outputs mean; another method has its own.
+        transforms: functions from a batch of inputs to one of as many examples in the same order,
+            `lambda x: x` for the inputs as they are; or pairs of one and a function that undoes it
+            on a batch of raw outputs. By default ten times Gaussian noise with standard deviation
+            0.1, for inputs whose standard deviation is about 1.
+
+    >>> import duda, torch
+    >>> flip = lambda image: image.flip(-1)
+    >>> net = torch.nn.Conv2d(1, 3, 3, padding=1)  # classes for each pixel
+    >>> model = duda.TestTimeAugmentation(net, duda.Categorical(), [lambda x: x, (flip, flip)])
+    >>> model.predict(torch.rand(5, 1, 8, 8)).probs.shape
+    torch.Size([5, 3, 8, 8])
+    """
+
+    __test__: ClassVar[bool] = False  # pytest would take the name for a test's
+
+    def __init__(
+        self,
+        model: nn.Module,
+        likelihood: Likelihood | None = None,
+        transforms: Sequence[Transform | tuple[Transform, Transform]] | None = None,
+    ) -> None:
+        if not isinstance(model, UncertainModel):
+            model = Deterministic(model, likelihood)  # type: ignore[arg-type] # which checks it
+        elif likelihood not in (None, model.likelihood):
+            raise ValueError(
+                f"`likelihood` is {likelihood}, but `model` has {model.likelihood}: leave it out."
+            )
+        pairs = _pairs([_noisy] * _NOISY_COPIES if transforms is None else transforms)
+        super().__init__(model.likelihood, samples=len(pairs) * model.samples)
+        self.model = model
+        self.transforms = pairs
+
+    def forward(self, x: Batch) -> Tensor:
+        """Return one draw of raw outputs, by a transform drawn at random."""
+        number = int(torch.randint(len(self.transforms), ()))
+        return self._restored(number, self.model(self._changed(number, x)))
+
+    def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Tensor:
+        """Return the loss of the model, on the inputs as they are."""
+        return self.model.loss(x, y)
+
+    def independent(self) -> list[UncertainModel]:
+        """Return what of the model trains by itself."""
+        return self.model.independent()
+
+    def starts_epoch(self, epoch: int | None, examples: int | None) -> None:
+        """Tell the model."""
+        self.model.starts_epoch(epoch, examples)
+
+    def ends_epoch(self, epoch: int, epochs: int) -> None:
+        """Tell the model."""
+        self.model.ends_epoch(epoch, epochs)
+
+    def fitted(self, batches: Callable[[], Iterator[tuple[Batch, Tensor]]]) -> None:
+        """Let the model do what it has left to do with the training data."""
+        self.model.fitted(batches)
+
+    def before_predict(self, samples: int) -> None:
+        """Let the model prepare as many draws as a transform gets at once."""
+        self.model.before_predict(max(portion for _, portion in self._portions(samples)))
+
+    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
+        """Yield the draws of one transform after the other."""
+        for number, portion in self._portions(samples):
+            _, undo = self.transforms[number]
+            for draws in self.model.draws(self._changed(number, x), portion, chunk):
+                if undo is not None:
+                    draws = torch.stack([self._restored(number, outputs) for outputs in draws])
+                yield draws
+
+    def _portions(self, samples: int) -> Iterator[tuple[int, int]]:
+        """Yield the number of a transform and how many draws it gets at once."""
+        for number in range(len(self.transforms)):
+            share = len(range(number, samples, len(self.transforms)))
+            for done in range(0, share, self.model.samples):
+                yield number, min(share - done, self.model.samples)
+
+    def _changed(self, number: int, x: Batch) -> Batch:
+        """Return the inputs as a transform makes them, which may write to what it is given."""
+        transform, _ = self.transforms[number]
+        changed: Batch = transform(each_input(x, Tensor.clone))
+        each_input(changed, lambda values: _checked(values, f"transforms[{number}]", rows_of(x)))
+        return changed
+
+    def _restored(self, number: int, outputs: Tensor) -> Tensor:
+        _, undo = self.transforms[number]
+        if undo is None:
+            return outputs
+        return _checked(undo(outputs), f"transforms[{number}][1]", len(outputs))
+
+
+def _pairs(transforms: Any) -> list[tuple[Transform, Transform | None]]:
+    """Return each transform with what undoes it on the outputs, if anything does."""
+    if callable(transforms) or not isinstance(transforms, Sequence) or not transforms:
+        raise ValueError(
+            f"`transforms` is {transforms!r}, expected a list of at least one function of a batch."
+        )
+    pairs = []
+    for number, given in enumerate(transforms):
+        functions = given if isinstance(given, tuple) else (given, None)
+        if len(functions) != 2 or not all(each is None or callable(each) for each in functions):
+            raise ValueError(
+                f"`transforms[{number}]` is {given!r}, expected a function of a batch, or a pair "
+                "of one and a function that undoes it on the outputs."
+            )
+        pairs.append(functions)
+    return pairs
+
+
+def _checked(values: Any, name: str, rows: int) -> Tensor:
+    """Return what a transform has made, if it is a tensor of as many examples."""
+    if not isinstance(values, Tensor):
+        raise TypeError(f"`{name}` returned a {type(values).__name__}, expected a tensor.")
+    if values.ndim == 0 or len(values) != rows:
+        raise ValueError(
+            f"`{name}` returned shape {tuple(values.shape)} for {rows} examples, expected as many "
+            "on dimension 0: it must keep each example in its place."
+        )
+    check_finite(values, f"{name}(x)")
+    return values
+
+
+def _noisy(x: Batch) -> Batch:
+    """Return the inputs with Gaussian noise in those that are floating-point."""
+
+    def noisy(values: Tensor) -> Tensor:
+        if not values.is_floating_point():
+            return values
+        return values + _NOISE_STD * torch.randn_like(values)
+
+    if not any(values.is_floating_point() for values in tensors(x)):
+        raise ValueError(
+            "`transforms` are noise by default, but no input is floating-point: give `transforms`."
+        )
+    return each_input(x, noisy)
