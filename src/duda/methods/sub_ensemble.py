@@ -27,13 +27,14 @@ class SubEnsemble(Ensemble):
     """Networks with one trunk, which runs once for all of them, and a head each.
 
     `fit` trains the trunk with the first head, then the other heads on the trunk as it is; what
-    `loss` returns trains all at once. Source: Valdenegro-Toro 2019, algorithm 1.
+    `loss` returns trains all at once. Source: Valdenegro-Toro 2019.
 
     Args:
         factory: a function that makes a new network at each call.
         likelihood: what the raw outputs mean.
         shared: the trunk: names of modules or weights, their beginnings up to a dot, or patterns;
-            by default all that is registered before the last layer with weights.
+            by default all that is registered before the last two layers with weights. Heads of one
+            layer have a convex loss, and end up the same when trained for long.
         members: how many heads, the first among them.
         joint: whether `fit` trains trunk and heads together, by the mean of the members' losses.
         trained: a network that gives trunk and first head, which `fit` then leaves as they are.
@@ -221,7 +222,7 @@ def _parts(network: nn.Module) -> dict[str, nn.Module | Tensor]:
 def _shared_names(network: nn.Module, shared: str | Sequence[str] | None) -> set[str]:
     """Return the names of all that is shared: what is chosen, what is in it, and is tied to it."""
     parts = _parts(network)
-    chosen = _before_last(network) if shared is None else _named(list(parts), shared)
+    chosen = _before_heads(network) if shared is None else _named(list(parts), shared)
     inside = {
         id(part)
         for name in chosen
@@ -242,12 +243,13 @@ def _shared_names(network: nn.Module, shared: str | Sequence[str] | None) -> set
     return {name for name, part in parts.items() if id(part) in inside}
 
 
-def _before_last(network: nn.Module) -> set[str]:
-    """Return the names of what is registered before the last layer with weights."""
-    last = list(weight_layers(network))[-1]
+def _before_heads(network: nn.Module) -> set[str]:
+    """Return the names of what is registered before the last two layers with weights, of three."""
+    layers = list(weight_layers(network))
+    head = layers[max(1, len(layers) - 2) :] or layers
     modules = [name for name, _ in network.named_modules()]
-    before = modules[: modules.index(last)]
-    around = {name for name in before if not name or last.startswith(f"{name}.")}
+    before = modules[: modules.index(head[0])]
+    around = {name for name in before if not name or any(matches(last, name) for last in head)}
     direct = {
         name
         for name, part in _parts(network).items()

@@ -30,7 +30,7 @@ class MemberVectors(nn.Module):
     """What the members have of their own in a layer: r, s and, if it has a bias, what adds to it.
 
     The signs of r and s are random at the start, and the bias is the layer's.
-    Source: Wen et al. 2020, eq. 1 and 2.
+    Source: Wen et al. 2020.
 
     Args:
         members: how many there are.
