@@ -2,7 +2,7 @@
 
 Run with `python -m benchmarks.epistemic`. Regression: the cubic whose noise grows, 100 and 10,000
 examples on [-4, 4], near |x| < 3.5, far 6 < |x| < 7. Classification: two moons, and a ring about
-them. The same number of steps for both sizes.
+them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from duda.likelihoods import LIKELIHOODS
 from duda.methods import METHODS, UncertainModel
 from duda.sampling.generators import seeded
 
-STEPS = 2000
 FEW, MANY = 100, 10_000
 CLAIMS_ONLY_NOISE = ("deterministic", "gradient-confidence", "duq", "test-time-augmentation")
 
@@ -52,15 +51,17 @@ def pairs() -> Iterator[tuple[str, str, str]]:
     yield "deterministic", "normal-inverse-gamma", "dirichlet"
 
 
-def trained(method: str, likelihood: str, split: Split, seed: int) -> UncertainModel:
-    """Return the method, trained for about `STEPS` steps."""
+def trained(
+    method: str, likelihood: str, split: Split, seed: int, steps: int = 1000
+) -> UncertainModel:
+    """Return the method, trained for about so many steps."""
     meaning = LIKELIHOODS[likelihood]()
     with seeded(seed, []):
         model = METHODS[method].from_factory(network_factory(split, meaning), meaning)
     batch = 32 if len(split.train[0]) <= FEW else 128
     steps_in_epoch = -(-len(split.train[0]) // batch)
-    epochs = max(1, STEPS // steps_in_epoch)
-    duda.fit(model, split.train, epochs=epochs, lr=3e-3, batch_size=batch, seed=seed)
+    epochs = max(1, steps // steps_in_epoch)
+    duda.fit(model, split.train, epochs=epochs, lr=1e-3, batch_size=batch, seed=seed)
     return model
 
 
@@ -70,7 +71,7 @@ def measured(method: str, numbers: str, classes: str, seed: int = 0) -> Measured
     far = torch.cat([torch.linspace(-7, -6, 21), torch.linspace(6, 7, 21)])[:, None]
     few, many = heteroscedastic_cubic(seed, FEW), heteroscedastic_cubic(seed, MANY)
     little = trained(method, numbers, few, seed).predict(near, seed=seed)
-    model = trained(method, numbers, many, seed)
+    model = trained(method, numbers, many, seed, steps=3000)
     much, away = model.predict(near, seed=seed), model.predict(far, seed=seed)
     noise = many.y_std * much.aleatoric.sqrt() / (0.5 + 2.5 * near.abs())
 
