@@ -16,7 +16,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 demo: $(READY)
-	$(BIN)/duda compare --data digits --out demo
+	$(BIN)/duda compare --data digits --methods deterministic,mc-dropout,deep-ensemble --out demo
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
