@@ -190,6 +190,39 @@ def test_chunks_agree(method: str, likelihood: str) -> None:
             assert torch.equal(centre(one), centre(other))
 
 
+class Fuse(nn.Module):
+    """Passes its input on, until it is lit."""
+
+    lit = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.lit:
+            raise RuntimeError("blown")
+        return x
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_exception_leaves_the_model_as_it_was(method: str) -> None:
+    def factory() -> nn.Module:
+        layers = nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 8), Fuse()
+        return nn.Sequential(*layers, nn.Linear(8, TARGETS))
+
+    model = METHODS[method].from_factory(factory, duda.Categorical())
+    duda.fit(model, (inputs(), torch.arange(N) % TARGETS), epochs=4, seed=0)
+    model.train()
+    before, weights = copy.deepcopy(model.state_dict()), list(model.parameters())
+    state = torch.get_rng_state()
+    for module in model.modules():
+        if isinstance(module, Fuse):
+            module.lit = True
+    with pytest.raises(RuntimeError, match="blown"):
+        model.predict(inputs(), seed=0)
+    assert all(module.training for module in model.modules())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert list(map(id, model.parameters())) == list(map(id, weights))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 @pytest.mark.parametrize(("method", "likelihood"), OTHERS)
 def test_likelihoods_that_make_no_sense_are_told(method: str, likelihood: str) -> None:
     with pytest.raises(ValueError, match=r"`likelihood` is a \w+, expected for a \w+ a"):
