@@ -36,15 +36,16 @@ class Variational(UncertainModel):
     """A network whose weights and biases are N(μ, softplus(ρ)²), independent of each other.
 
     μ are the network's own weights, so that a trained network is a start; frozen ones stay plain.
-    The loss is the negative ELBO for one example: -log p(y | x, w) + KL / examples. Source:
-    Blundell et al. 2015, eq. 2. `estimator` is how a draw is made, in training and in `predict`:
+    The loss is -log p(y | x, w) + KL / examples, the negative ELBO for one example. Source:
+    Blundell et al. 2015, eq. 2. A draw, in training and in `predict`, is by `estimator` one of
 
     - "weight": weights, the same for all examples of a batch.
-    - "local": the outputs of a layer, independent for each example (Kingma et al. 2015), and also
-      for each position, which makes what is pooled over positions less uncertain.
-    - "flipout": weights, with signs of its own for each example (Wen et al. 2018).
+    - "local": the outputs of linear and convolutional layers, independent for each example and each
+      position, so that what is pooled over positions varies too little (Kingma et al. 2015).
+    - "flipout": weights, of which linear and convolutional layers flip the noise by signs of each
+      example's own (Wen et al. 2018).
 
-    The last two are for linear and convolutional layers; others take the first.
+    The weights of other layers are drawn as by "weight".
 
     Args:
         network: any module with linear, convolutional, embedding, recurrent or attention layers.
@@ -73,7 +74,7 @@ class Variational(UncertainModel):
         samples: int = 50,
         *,
         examples: int | None = None,
-        annealing_epochs: int = 5,
+        annealing_epochs: int = 0,
     ) -> None:
         super().__init__(likelihood, samples)
         self.network = check_network(network)
@@ -87,8 +88,7 @@ class Variational(UncertainModel):
         self.annealing_epochs = _check_epochs(annealing_epochs)
         self._given = examples is not None
         self._kl_weight = 1.0
-        self._layers = weight_layers(network, layers)
-        starts = _starting_raw_stds(self._layers)
+        starts = _starting_raw_stds(weight_layers(network, layers))
         self._names = list(starts)
         self.raw_stds = nn.ParameterList(starts.values())
 
@@ -161,10 +161,8 @@ class Variational(UncertainModel):
     def _slow_in_vmap(self) -> bool:
         """Return whether draws of weights make a grouped convolution, which is slow on a CPU."""
         kind = _ConvTransposeNd if self.estimator == "local" else _ConvNd
-        return any(
-            isinstance(layer, kind) and layer.weight.device.type == "cpu"
-            for layer in self._layers.values()
-        )
+        owners = (self.network.get_submodule(name.rpartition(".")[0]) for name in self._names)
+        return any(isinstance(each, kind) and each.weight.device.type == "cpu" for each in owners)
 
 
 def _starting_raw_stds(layers: dict[str, nn.Module]) -> dict[str, nn.Parameter]:
