@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import importlib
 
-NAMES = ("importing", "sampling", "members", "sub_ensembles", "training", "methods")
+NAMES = (
+    "importing",
+    "sampling",
+    "members",
+    "sub_ensembles",
+    "dropconnect",
+    "training",
+    "variational",
+    "epistemic",
+    "methods",
+)
 
 for name in NAMES:
     print(f"\n== {name} ==", flush=True)

@@ -53,6 +53,14 @@ def test_a_name_that_fits_nothing_is_told() -> None:
         weight_layers(nn.Sequential(nn.ReLU()))
 
 
+def test_a_weight_that_is_computed_is_told() -> None:
+    network = Network()
+    nn.utils.parametrizations.spectral_norm(network.head[0])
+    with pytest.raises(ValueError, match=r"the layer 'head.0', a \w+, computes its weight"):
+        weight_layers(network)
+    assert list(weight_layers(network, "head.2")) == ["head.2"]
+
+
 def test_an_attention_layer_owns_its_projections() -> None:
     layer = Network().encoder.self_attn
     assert list(weights_of(layer, "a")) == ["a.in_proj_weight", "a.out_proj.weight"]

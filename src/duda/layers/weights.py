@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils.parametrize import is_parametrized
 
 __all__ = ["LayerChoice", "matches", "swapped_weights", "weight_layers", "weights_of"]
 
@@ -34,7 +35,7 @@ def weight_layers(network: nn.Module, layers: LayerChoice = None) -> dict[str, n
             a function of name and module, which may choose any module with a matrix of its own.
 
     Raises:
-        ValueError: if there are none, or a name fits none.
+        ValueError: if there are none, a name fits none, or a weight is not the layer's own.
 
     >>> list(weight_layers(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))))
     ['0', '2']
@@ -51,7 +52,7 @@ def weight_layers(network: nn.Module, layers: LayerChoice = None) -> dict[str, n
             f"it has {', '.join(sorted({type(m).__name__ for m in network.modules()}))}."
         )
     if layers is None or callable(layers):
-        return chosen
+        return _with_own_weights(chosen)
     patterns = [layers] if isinstance(layers, str) else list(layers)
     for pattern in patterns:
         if not any(matches(name, pattern) for name in chosen):
@@ -59,11 +60,12 @@ def weight_layers(network: nn.Module, layers: LayerChoice = None) -> dict[str, n
                 f"`layers` names {pattern!r}, which fits no layer with weights: expected some of "
                 f"{', '.join(repr(name) for name in chosen)}."
             )
-    return {
+    fitting = {
         name: module
         for name, module in chosen.items()
         if any(matches(name, pattern) for pattern in patterns)
     }
+    return _with_own_weights(fitting)
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -134,9 +136,23 @@ def _candidates(network: nn.Module) -> dict[str, nn.Module]:
             isinstance(owner, nn.MultiheadAttention) and matches(name, own)
             for own, owner in found.items()
         )
-        if not inside and any(_is_matrix(*each) for each in module.named_parameters(recurse=False)):
+        own = any(_is_matrix(*each) for each in module.named_parameters(recurse=False))
+        if not inside and (own or (isinstance(module, _KINDS) and is_parametrized(module))):
             found[name] = module
     return found
+
+
+def _with_own_weights(layers: dict[str, nn.Module]) -> dict[str, nn.Module]:
+    """Return the layers, if none of them computes its weight from others."""
+    for name, layer in layers.items():
+        if is_parametrized(layer):
+            raise ValueError(
+                f"the layer {name!r}, a {type(layer).__name__}, computes its weight from others "
+                "(such as spectral or weight norm does), expected a weight of its own: call "
+                "`torch.nn.utils.parametrize.remove_parametrizations`, or choose others by "
+                "`layers`."
+            )
+    return layers
 
 
 def _is_matrix(name: str, weight: Tensor) -> bool:
