@@ -56,9 +56,9 @@ def test_a_name_that_fits_nothing_is_told() -> None:
 def test_a_weight_that_is_computed_is_told() -> None:
     network = Network()
     nn.utils.parametrizations.spectral_norm(network.head[0])
+    assert list(weight_layers(network, "head")) == ["head.0", "head.2"]
     with pytest.raises(ValueError, match=r"the layer 'head.0', a \w+, computes its weight"):
-        weight_layers(network)
-    assert list(weight_layers(network, "head.2")) == ["head.2"]
+        weights_of(network.head[0], "head.0")
 
 
 def test_an_attention_layer_owns_its_projections() -> None:

@@ -35,7 +35,7 @@ def weight_layers(network: nn.Module, layers: LayerChoice = None) -> dict[str, n
             a function of name and module, which may choose any module with a matrix of its own.
 
     Raises:
-        ValueError: if there are none, a name fits none, or a weight is not the layer's own.
+        ValueError: if there are none, or a name fits none.
 
     >>> list(weight_layers(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))))
     ['0', '2']
@@ -52,7 +52,7 @@ def weight_layers(network: nn.Module, layers: LayerChoice = None) -> dict[str, n
             f"it has {', '.join(sorted({type(m).__name__ for m in network.modules()}))}."
         )
     if layers is None or callable(layers):
-        return _with_own_weights(chosen)
+        return chosen
     patterns = [layers] if isinstance(layers, str) else list(layers)
     for pattern in patterns:
         if not any(matches(name, pattern) for name in chosen):
@@ -60,12 +60,11 @@ def weight_layers(network: nn.Module, layers: LayerChoice = None) -> dict[str, n
                 f"`layers` names {pattern!r}, which fits no layer with weights: expected some of "
                 f"{', '.join(repr(name) for name in chosen)}."
             )
-    fitting = {
+    return {
         name: module
         for name, module in chosen.items()
         if any(matches(name, pattern) for pattern in patterns)
     }
-    return _with_own_weights(fitting)
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -80,9 +79,18 @@ def matches(name: str, pattern: str) -> bool:
 def weights_of(layer: nn.Module, name: str, bias: bool = False) -> dict[str, nn.Parameter]:
     """Return the matrices of a layer by their names in the network, and its biases if asked for.
 
+    Raises:
+        ValueError: if the layer has none of its own, but computes them.
+
     >>> list(weights_of(nn.LSTM(2, 3), "lstm"))
     ['lstm.weight_ih_l0', 'lstm.weight_hh_l0']
     """
+    if is_parametrized(layer):
+        raise ValueError(
+            f"the layer {name!r}, a {type(layer).__name__}, computes its weight from others, as "
+            "for spectral norm, expected a weight of its own: call "
+            "`torch.nn.utils.parametrize.remove_parametrizations`, or choose other `layers`."
+        )
     inside = isinstance(layer, nn.MultiheadAttention)  # which uses its projection's weights itself
     return {
         f"{name}.{inner}" if name else inner: weight
@@ -140,19 +148,6 @@ def _candidates(network: nn.Module) -> dict[str, nn.Module]:
         if not inside and (own or (isinstance(module, _KINDS) and is_parametrized(module))):
             found[name] = module
     return found
-
-
-def _with_own_weights(layers: dict[str, nn.Module]) -> dict[str, nn.Module]:
-    """Return the layers, if none of them computes its weight from others."""
-    for name, layer in layers.items():
-        if is_parametrized(layer):
-            raise ValueError(
-                f"the layer {name!r}, a {type(layer).__name__}, computes its weight from others "
-                "(such as spectral or weight norm does), expected a weight of its own: call "
-                "`torch.nn.utils.parametrize.remove_parametrizations`, or choose others by "
-                "`layers`."
-            )
-    return layers
 
 
 def _is_matrix(name: str, weight: Tensor) -> bool:
