@@ -62,7 +62,8 @@ class MCDropConnect(UncertainModel):
         self._layers = weight_layers(network, layers)
         self.deterministic_layers = _check_layers(deterministic_layers, len(self._layers))
         # Which layers are first is known from the first batch on; without any it does not matter.
-        self._masked = None if self.deterministic_layers else self._weights(list(self._layers))
+        weights = self._weights(list(self._layers))
+        self._masked = None if self.deterministic_layers else weights
 
     def forward(self, x: Batch) -> Tensor:
         """Return one draw of raw outputs, in training and in eval mode."""
