@@ -10,9 +10,15 @@ import pytest
 from typer.testing import CliRunner
 
 import duda
-from duda.cli import app
+from duda import METHODS, ClassPrediction
+from duda.cli import _show, app
+from duda.comparison import Comparison, recipe
+from duda.comparison.experiment import Run
+from duda.datasets import load
 
 QUICK = ("compare", "--data", "two-moons", "--methods", "deterministic,mc-dropout", "--epochs", "1")
+CLASSES = ("accuracy", "nll", "brier", "ece", "auroc_ood", "auroc_errors")
+NUMBERS = ("rmse", "nll", "coverage", "auroc_ood")
 
 
 def run(*arguments: object):
@@ -36,6 +42,39 @@ def test_compare_prints_a_table_and_writes_everything(tmp_path):
     results = json.loads((tmp_path / "new" / "results.json").read_text())
     assert list(results["methods"]) == ["deterministic", "mc-dropout"]
     assert results["training"]["epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "seeds", "quality", "tables"),
+    [
+        ("two-moons", 1, CLASSES, 2),
+        ("two-moons", 3, CLASSES, 3),
+        ("sinusoid", 1, NUMBERS, 2),
+        ("sinusoid", 3, NUMBERS, 2),
+    ],
+)
+def test_tables_of_all_methods_are_whole_in_80_columns(
+    data, seeds, quality, tables, monkeypatch, capsys
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    split, answer = load(data, 0), ClassPrediction.from_probs([[0.5, 0.5]])
+    figures = dict.fromkeys((*quality, "parameters", "seconds_train", "seconds_predict"), 0.1234)
+    runs = [
+        Run(method, seed, answer, None, None, {name: seed + figures[name] for name in figures})
+        for seed in range(seeds)
+        for method in METHODS
+    ]
+    comparison = Comparison(split, None, recipe(split), "any", runs)
+    _show(comparison)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum(set(line) == {"─"} for line in lines) == tables
+    for place, method in enumerate(METHODS):
+        words = [
+            word for line in lines if line.split()[:1] == [method] for word in line.split()[1:]
+        ]
+        cells = " ".join(str(row.cells[place]) for row in comparison.table)
+        assert words == cells.split()
 
 
 def test_a_likelihood_can_be_asked_for(tmp_path):

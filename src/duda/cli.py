@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,9 +13,15 @@ import typer
 import duda
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from duda.comparison import Comparison
+    from duda.reporting import Metric, Row
 
 __all__ = ["app", "main"]
+
+_ENDLESS = 10_000  # characters
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -114,16 +120,47 @@ def _tell(line: str) -> None:
 
 
 def _show(comparison: Comparison) -> None:
-    """Print a row for each metric, a column for each method, the best in bold."""
+    """Print a row for each method, a column for each metric, the best in bold."""
     from rich.console import Console
+
+    console = Console(file=sys.stdout)
+    console.print(comparison.split.name, style="bold")
+    for price in (False, True):
+        columns = [row for row in comparison.table if row.metric.price == price]
+        for table in _tables(comparison.methods, columns, console):
+            console.print()
+            console.print(table)
+
+
+def _tables(methods: Sequence[str], columns: Sequence[Row], console: Console) -> list[Table]:
+    """Return as few tables as fit on the console with no cell cut."""
+    endless = console.options.update_width(_ENDLESS)
+    groups: list[list[Row]] = []
+    for column in columns:
+        wider = [*groups[-1], column] if groups else []
+        width = console.measure(_table(methods, wider), options=endless).maximum
+        if wider and width <= console.width:
+            groups[-1] = wider
+        else:
+            groups.append([column])
+    return [_table(methods, group) for group in groups]
+
+
+def _head(metric: Metric) -> str:
+    """Return the label on two lines, with which way is better."""
+    first, _, rest = metric.label.partition(" ")
+    return f"{first}\n{f'{rest} {metric.arrow}'.strip()}"
+
+
+def _table(methods: Sequence[str], columns: Sequence[Row]) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=comparison.split.name, title_justify="left", title_style="bold")
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column("")
-    for method in comparison.methods:
-        table.add_column(method, justify="right")
-    for row in comparison.table:
-        cells = [f"[bold green]{cell}[/]" if cell.best else str(cell) for cell in row.cells]
-        table.add_row(f"{row.metric.label} [dim]{row.metric.arrow}[/]", *cells)
-    console = Console(file=sys.stdout)
-    console.print(table)
+    for column in columns:
+        table.add_column(_head(column.metric), justify="right", no_wrap=True)
+    for place, method in enumerate(methods):
+        cells = [column.cells[place] for column in columns]
+        table.add_row(method, *(f"[bold green]{c}[/]" if c.best else str(c) for c in cells))
+    return table

@@ -16,14 +16,36 @@ from duda.reporting.intervals import coverage_chart
 from duda.reporting.pictures import data_uri, extremes, is_pictures, pictures
 from duda.reporting.refusal import risk_chart
 from duda.reporting.separation import score_edges, score_histogram, shares
-from duda.reporting.theme import palette, thinned
+from duda.reporting.theme import Style, palette, thinned
 from tests.reporting.conftest import class_prediction, number_prediction, quantile_prediction
+
+BLUE = Style("#0072B2")
+
+# What eyes without one kind of cone make of linear RGB. Source: Machado et al. 2009, table 1.
+EYES = {
+    "protan": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deutan": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritan": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+    "all": [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
+}
 
 
 def test_the_reliability_diagram_shows_filled_bins(labels):
     bins = evaluation.reliability(class_prediction(0).probs, labels)
     filled = bins.counts > 0
-    accuracy, diagonal, counts = reliability_diagram(bins, "#0072B2").data
+    accuracy, diagonal, counts = reliability_diagram(bins, BLUE).data
     assert list(accuracy.y) == bins.accuracy[filled].tolist()
     assert list(counts.y) == bins.counts[filled].tolist()
     assert sum(counts.y) == 60
@@ -32,20 +54,20 @@ def test_the_reliability_diagram_shows_filled_bins(labels):
 
 def test_bins_of_few_examples_are_pale():
     bins = evaluation.reliability_of([0.2] * 9 + [0.9] * 10, [True] * 19)
-    colours = reliability_diagram(bins, "#0072B2").data[0].marker.color
-    assert list(colours) == ["rgba(0,114,178,0.35)", "rgba(0,114,178,1)"]
+    bars = reliability_diagram(bins, BLUE).data[0]
+    assert list(bars.marker.opacity) == [0.35, 1]
 
 
 def test_the_coverage_chart_shows_the_coverage(targets):
     curve = evaluation.coverage(number_prediction(0), targets)
-    _, line = coverage_chart({"a": curve}, {"a": "#0072B2"}).data
+    _, line = coverage_chart({"a": curve}, {"a": BLUE}).data
     assert (list(line.x), list(line.y)) == (curve.levels.tolist(), curve.observed.tolist())
 
 
 def test_the_risk_chart_shows_the_selection(labels):
     answer = class_prediction(0)
     curve = evaluation.selective(answer.score, answer.labels != labels)
-    [line] = risk_chart({"a": curve}, {"a": "#0072B2"}, "share wrong", percent=True).data
+    [line] = risk_chart({"a": curve}, {"a": BLUE}, "share wrong", percent=True).data
     assert (list(line.x), list(line.y)) == (curve.coverages.tolist(), curve.risks.tolist())
 
 
@@ -59,7 +81,7 @@ def test_long_curves_are_thinned_but_keep_their_ends():
 def test_the_histogram_holds_every_score():
     own, other = class_prediction(0).score, class_prediction(1).score
     edges = score_edges([own, other])
-    bars, outline = score_histogram(own, other, edges, "#0072B2", "nats").data
+    bars, outline = score_histogram(own, other, edges, BLUE, "nats").data
     assert list(bars.customdata) == shares(own, edges).tolist()
     assert list(outline.customdata)[:-1] == shares(other, edges).tolist()
     assert sum(bars.customdata) == pytest.approx(1)
@@ -81,7 +103,7 @@ def test_infinite_scores_lie_in_the_last_bin():
 def test_bands_of_quantiles_lie_between_them():
     x, answer = torch.linspace(-2, 2, 60)[:, None], quantile_prediction(0)
     problem = OneInput(x, {"a": answer}, (torch.tensor([[-1.0], [1.0]]), torch.zeros(2, 1)))
-    wide, narrow, median, _ = band_chart(problem, "a", "#0072B2").data
+    wide, narrow, median, _ = band_chart(problem, "a", BLUE).data
     for band, (low, high) in ((wide, (0, 4)), (narrow, (1, 3))):
         assert list(band.y)[:60] == answer.quantiles[:, low, 0].tolist()
         assert list(band.y)[:59:-1] == answer.quantiles[:, high, 0].tolist()
@@ -92,7 +114,7 @@ def test_bands_are_one_two_and_three_deviations_about_the_mean():
     x = torch.linspace(-2, 2, 5)[:, None]
     answer = GaussianPrediction(x.double(), torch.full((5, 1), 4.0).double())
     problem = OneInput(x, {"a": answer}, (torch.tensor([[-1.0], [1.0]]), torch.zeros(2, 1)), x**2)
-    figure = band_chart(problem, "a", "#0072B2")
+    figure = band_chart(problem, "a", BLUE)
     three, two, one, mean, data, truth = figure.data
     for band, width in ((three, 3), (two, 2), (one, 1)):
         assert list(band.y)[:5] == pytest.approx((x[:, 0] - 2 * width).tolist())
@@ -136,8 +158,55 @@ def test_only_grey_and_coloured_pictures_are_pictures():
     assert not is_pictures(None)
 
 
-def test_a_method_has_one_colour_and_neighbours_differ():
-    colours = palette(["a", "b", "c"])
-    assert list(colours) == ["a", "b", "c"]
-    assert len(set(colours.values())) == 3
-    assert len(palette(str(i) for i in range(9))) == 9
+def test_every_method_has_a_style_of_its_own():
+    methods = [f"method {index}" for index in range(16)]
+    styles = palette(methods)
+    assert list(styles) == methods
+    assert len(set(styles.values())) == 16
+    assert [style.dash for style in styles.values()] == ["solid"] * 8 + ["dash"] * 8
+    assert len(palette(str(index) for index in range(40))) == 40
+
+
+def linear(colour: str) -> torch.Tensor:
+    values = torch.tensor([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]).double()
+    return torch.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def oklab(rgb: torch.Tensor) -> torch.Tensor:
+    """Where distances are what eyes see of them. Source: Ottosson 2020."""
+    cones = [[0.41222147, 0.53633254, 0.05144599], [0.2119035, 0.68069955, 0.10739696]]
+    cones.append([0.08830246, 0.28171884, 0.6299787])
+    axes = [[0.21045426, 0.79361779, -0.00407205], [1.9779985, -2.42859221, 0.45059371]]
+    axes.append([0.0259040, 0.78277177, -0.80867577])
+    seen = torch.tensor(cones).double() @ rgb.clamp(0, 1)
+    return torch.tensor(axes).double() @ seen.pow(1 / 3)
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_colours_are_told_apart_by_any_eye(eye):
+    colours = {style.colour for style in palette(str(index) for index in range(24)).values()}
+    sight = torch.tensor(EYES[eye]).double()
+    seen = torch.stack([oklab(sight @ linear(colour)) for colour in sorted(colours)])
+    assert len(seen) == 8
+    assert float(torch.pdist(seen).min()) > 0.07  # a difference of 0.02 can just be seen
+
+
+@pytest.mark.parametrize("ground", ["#FFFFFF", "#1A2029"])
+def test_colours_stand_out_from_the_page(ground):
+    weights = torch.tensor([0.2126, 0.7152, 0.0722]).double()
+    for style in palette(str(index) for index in range(8)).values():
+        light = [float(linear(colour) @ weights) + 0.05 for colour in (ground, style.colour)]
+        assert max(light) / min(light) > 2  # contrast as in WCAG 2.1
+
+
+def test_a_style_is_the_same_in_lines_bars_and_legend(labels):
+    answer, style = class_prediction(0), Style("#D55E00", "dash")
+    curve = evaluation.selective(answer.score, answer.labels != labels)
+    [line] = risk_chart({"a": curve}, {"a": style}, "share wrong", percent=True).data
+    bins = evaluation.reliability(answer.probs, labels)
+    edges = score_edges([answer.score])
+    diagram = reliability_diagram(bins, style).data[0]
+    histogram = score_histogram(answer.score, answer.score, edges, style, "nats").data[0]
+    assert (line.line.color, line.line.dash, style.border) == ("#D55E00", "dash", "dashed #D55E00")
+    assert diagram.marker.color == "#D55E00"
+    assert diagram.marker.pattern.shape == histogram.marker.pattern.shape == "/"

@@ -26,7 +26,7 @@ def of_numbers() -> GaussianPrediction:
 def test_measured_numbers_stand_below_their_own_method() -> None:
     given = {"b": {"nll": [1.0]}, "a": {"nll": [2.0]}}
     found = report({"a": of_classes(0), "b": of_classes(1)}, Y, measured=given)
-    assert list(found.colours) == ["a", "b"]  # the page's columns
+    assert list(found.styles) == ["a", "b"]  # the page's rows
     assert [cell.mean for cell in found.table[0].cells] == ["2.00", "1.00"]
 
 

@@ -20,7 +20,11 @@ class Page(HTMLParser):
         self.policy = ""
         self.charts: list[dict] = []
         self.texts: list[str] = []
+        self.legend: list[str] = []
+        self.rows: list[list[str]] = []
+        self.titles: list[str] = []
         self._inside = ""
+        self._whole: list[str] | None = None
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -29,15 +33,26 @@ class Page(HTMLParser):
         if values.get("http-equiv") == "Content-Security-Policy":
             self.policy = values["content"]
         self._inside = values.get("type") or tag
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("th", "td", "button"):
+            self._whole = self.legend if tag == "button" else self.rows[-1]
+            self._whole.append("")
+        if tag == "th" and "title" in values:
+            self.titles.append(values["title"])
 
     def handle_data(self, data):
         if self._inside == "application/json":
             self.charts.append(json.loads(data))
         elif self._inside not in ("script", "style"):
             self.texts.append(data)
+        if self._whole is not None:
+            self._whole[-1] += data
 
     def handle_endtag(self, tag):
         self._inside = ""
+        if tag in ("th", "td", "button"):
+            self._whole = None
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +91,37 @@ def test_every_chart_stands_in_the_page(page):
     charts = [chart for section in made.sections for chart in section.charts]
     assert len(html.charts) == len(charts) == 2 + 2 + 1
     assert html.charts[0]["data"][0]["type"] == "bar"
+
+
+def test_the_table_has_a_row_for_each_method_and_a_column_for_each_metric(page):
+    made, html = page
+    head, *body = html.rows
+    shown = [f"{row.metric.label}\xa0{row.metric.arrow}" for row in made.table]
+    assert head == ["Method", *shown]
+    for place, (method, row) in enumerate(zip(("one", "<b>two</b>"), body, strict=True)):
+        assert row == [method, *(str(column.cells[place]) for column in made.table)]
+
+
+def test_what_a_column_means_stands_below_the_table_and_over_its_head(page):
+    made, html = page
+    meanings = [row.metric.meaning for row in made.table]
+    assert [title.split(". ", 1)[1] for title in html.titles] == meanings
+    assert set(meanings) <= set(html.texts)
+
+
+def test_all_methods_in_one_chart_have_a_legend(page):
+    _, html = page
+    assert html.legend == ["one", "<b>two</b>"]
+
+
+def test_sixteen_methods_have_sixteen_lines(labels):
+    methods = [f"method {index}" for index in range(16)]
+    made = report({method: class_prediction(0) for method in methods}, labels)
+    lines = made.sections[-1].charts[0].figure.data
+    assert len({(line.line.color, line.line.dash) for line in lines}) == 16
+    html = made.html()
+    assert all(f"border-top:3px {style.border}" in html for style in made.styles.values())
+    assert len(html) < 8e6
 
 
 def test_names_are_text_and_no_markup(page):
@@ -124,6 +170,7 @@ def test_quantiles_get_bands_and_coverage(targets):
     ]
     assert "median, the bands should hold 50 % and 95 % of the true" in made.sections[0].reading
     assert "width of the 95 % interval" in made.html()
+    assert "the widest interval between two predicted quantiles" in made.uncertainty
 
 
 def test_families_of_numbers_stand_side_by_side(targets):
@@ -143,6 +190,15 @@ def test_scores_of_their_own_have_an_axis_of_their_own(labels):
     assert [axis.title.text for axis in axes] == ["entropy (nats)", "score of norm"]
     assert axes[0].range[1] < 2
     assert axes[1].range == (-900, 900)
+    assert "entropy of the predicted probabilities" in made.uncertainty
+    assert "For norm, uncertainty is the method's own score" in made.uncertainty
+
+
+def test_several_scores_of_their_own_are_named(labels):
+    scored = ScoredClassPrediction.from_prediction(class_prediction(0), torch.zeros(60))
+    made = report({"a": scored, "b": scored, "c": scored}, labels)
+    assert made.uncertainty.startswith("For a, b and c, uncertainty is the method's own score")
+    assert made.uncertainty in made.html().replace("&#39;", "'")
 
 
 def test_measured_numbers_of_several_seeds_are_shown(labels):

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda.predictions import LocationScalePrediction, QuantilePrediction
-from duda.reporting.theme import INK, NEUTRAL, axis, blank, thinned, translucent
+from duda.reporting.theme import INK, NEUTRAL, Style, axis, blank, thinned, translucent
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -47,7 +47,7 @@ def band_range(problem: OneInput) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def band_chart(problem: OneInput, method: str, colour: str) -> Figure:
+def band_chart(problem: OneInput, method: str, style: Style) -> Figure:
     """Return the predicted mean with bands of 1, 2 and 3 standard deviations, or the quantiles.
 
     The ground is grey outside of the training data.
@@ -69,7 +69,7 @@ def band_chart(problem: OneInput, method: str, colour: str) -> Figure:
                 x=x + x[::-1],
                 y=ends.tolist(),
                 fill="toself",
-                fillcolor=translucent(colour, 0.2),
+                fillcolor=translucent(style.colour, 0.2),
                 line={"width": 0},
                 mode="lines",
                 hoverinfo="skip",
@@ -81,7 +81,7 @@ def band_chart(problem: OneInput, method: str, colour: str) -> Figure:
             y=prediction.centre.flatten().double().tolist(),
             customdata=torch.cat(bands[-1], dim=1).double().tolist(),
             mode="lines",
-            line={"color": colour, "width": 2.5},
+            line=style.line,
             hovertemplate="%{y:.3~g}, from %{customdata[0]:.3~g} to %{customdata[1]:.3~g}"
             "<extra></extra>",
         )

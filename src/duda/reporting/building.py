@@ -14,6 +14,7 @@ from duda.predictions import (
 from duda.reporting.bands import OneInput
 from duda.reporting.metrics import METRICS, measure
 from duda.reporting.page import Report
+from duda.reporting.scores import score_meaning
 from duda.reporting.sections import (
     bands_section,
     calibration_section,
@@ -82,15 +83,15 @@ def report(
     _check_classes(predictions, classes)
     if one_input is not None:
         _check_curve(predictions, one_input)
-    colours = palette(predictions)
+    styles = palette(predictions)
     if kind is ClassPrediction:
-        sections = [calibration_section(predictions, y, colours)]  # type: ignore[arg-type]
+        sections = [calibration_section(predictions, y, styles)]  # type: ignore[arg-type]
     else:
-        sections = [bands_section(one_input, colours)] if one_input is not None else []
-        sections.append(coverage_section(predictions, y, colours))  # type: ignore[arg-type]
+        sections = [bands_section(one_input, styles)] if one_input is not None else []
+        sections.append(coverage_section(predictions, y, styles))  # type: ignore[arg-type]
     if foreign:
-        sections.append(separation_section(predictions, foreign, foreign_name, colours))
-    sections.append(refusal_section(predictions, y, colours))
+        sections.append(separation_section(predictions, foreign, foreign_name, styles))
+    sections.append(refusal_section(predictions, y, styles))
     if kind is ClassPrediction:
         sections += galleries(
             predictions,  # type: ignore[arg-type]
@@ -101,7 +102,8 @@ def report(
         )
         sections += galleries(foreign, None, ood_inputs, foreign_name, classes)  # type: ignore[arg-type]
     seeds = max(len(values) for each in measured.values() for values in each.values())
-    return Report(title, about, colours, rows(measured), seeds, sections)
+    uncertainty = score_meaning(predictions)
+    return Report(title, about, styles, rows(measured), seeds, uncertainty, sections)
 
 
 def _kind(predictions: Mapping[str, Prediction]) -> type[Prediction]:

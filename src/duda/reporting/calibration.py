@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from duda.evaluation import Reliability
-from duda.reporting.theme import INK, NEUTRAL, axis, blank, translucent
+from duda.reporting.theme import INK, NEUTRAL, Style, axis, blank
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -15,7 +15,7 @@ __all__ = ["reliability_diagram"]
 _FEW = 10  # examples, below which a bin's accuracy is mostly chance
 
 
-def reliability_diagram(bins: Reliability, colour: str) -> Figure:
+def reliability_diagram(bins: Reliability, style: Style) -> Figure:
     """Return bars of accuracy over confidence, and below them the number of examples in each bin.
 
     Bins of fewer than 10 examples are pale.
@@ -40,7 +40,11 @@ def reliability_diagram(bins: Reliability, colour: str) -> Figure:
         Bar(
             y=bins.accuracy[filled].tolist(),
             customdata=list(zip(bins.confidence[filled].tolist(), counts, strict=True)),
-            marker={"color": [translucent(colour, 1 if n >= _FEW else 0.35) for n in counts]},
+            marker={
+                "color": style.colour,
+                "opacity": [1 if n >= _FEW else 0.35 for n in counts],
+                "pattern": style.hatch,
+            },
             hovertemplate="confidence %{customdata[0]:.1%}<br>right %{y:.1%}"
             "<br>%{customdata[1]} examples<extra></extra>",
             **shared,

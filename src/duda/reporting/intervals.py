@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from duda.evaluation import Coverage
-from duda.reporting.theme import INK, NEUTRAL, axis, blank
+from duda.reporting.theme import INK, NEUTRAL, Style, axis, blank
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["coverage_chart"]
 
 
-def coverage_chart(curves: Mapping[str, Coverage], colours: Mapping[str, str]) -> Figure:
+def coverage_chart(curves: Mapping[str, Coverage], styles: Mapping[str, Style]) -> Figure:
     """Return the observed over the promised share inside intervals, a line for each method."""
     from plotly.graph_objects import Scatter
 
@@ -23,6 +23,7 @@ def coverage_chart(curves: Mapping[str, Coverage], colours: Mapping[str, str]) -
         axis("share inside", range=[0, 1.02], tickformat=".0%"),
         height=380,
     )
+    figure.update_layout(showlegend=False)
     figure.add_trace(
         Scatter(
             x=[0, 1],
@@ -41,7 +42,7 @@ def coverage_chart(curves: Mapping[str, Coverage], colours: Mapping[str, str]) -
                 y=curve.observed.tolist(),
                 name=method,
                 mode="lines+markers",
-                line={"color": colours[method], "width": 2.5},
+                line=styles[method].line,
                 marker={"size": 6},
                 hovertemplate=f"{method}<br>promised %{{x:.0%}}<br>inside %{{y:.1%}}"
                 "<extra></extra>",

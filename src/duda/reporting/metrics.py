@@ -28,16 +28,18 @@ class Metric:
     """What a column of numbers means.
 
     Args:
-        label: its name for a reader.
+        label: its name for a reader, short enough for the head of a column.
         meaning: one sentence or two for somebody who has never met it.
         better: which way, or the value that is right.
         percent: whether to show it as a share of 100.
+        price: whether it tells what answers cost, not how good they are.
     """
 
     label: str
     meaning: str
     better: Literal["lower", "higher"] | float
     percent: bool = False
+    price: bool = False
 
     @property
     def arrow(self) -> str:
@@ -100,38 +102,45 @@ METRICS: dict[str, Metric] = {
         "lower",
     ),
     "coverage": Metric(
-        "Coverage at 95 %",
+        "Coverage",
         "Share of the true values inside the interval that should hold 95 % of them.",
         LEVEL,
         percent=True,
     ),
     "coverage_surplus": Metric(
-        "Coverage beyond what was promised",
+        "Coverage surplus",
         "Share of the true values inside the widest interval between two quantiles, less the share "
         "that it should hold.",
         0.0,
         percent=True,
     ),
     "width": Metric(
-        "Width of the widest interval",
-        "Its mean, in units of the target. Narrow is good only where the coverage is right.",
+        "Interval width",
+        "Mean width of the widest interval, in units of the target. Narrow is good only where the "
+        "coverage is right.",
         "lower",
     ),
     "auroc_ood": Metric(
-        "AUROC, out of distribution",
-        "Chance that an input from elsewhere gets a higher uncertainty than a test example: 0.5 is "
-        "guessing, 1 perfect.",
+        "AUROC OOD",
+        "Out of distribution: chance that an input from elsewhere gets a higher uncertainty than a "
+        "test example: 0.5 is guessing, 1 perfect.",
         "higher",
     ),
     "auroc_errors": Metric(
-        "AUROC, errors",
+        "AUROC errors",
         "Chance that a wrong answer gets a higher uncertainty than a right one: 0.5 is guessing, "
         "1 perfect.",
         "higher",
     ),
-    "parameters": Metric("Parameters", "What training sets, all networks together.", "lower"),
-    "seconds_train": Metric("Seconds to train", "On this machine, all networks together.", "lower"),
-    "seconds_predict": Metric("Seconds to predict", "On this machine, all test examples.", "lower"),
+    "parameters": Metric(
+        "Parameters", "What training sets, all networks together.", "lower", price=True
+    ),
+    "seconds_train": Metric(
+        "Seconds to train", "On this machine, all networks together.", "lower", price=True
+    ),
+    "seconds_predict": Metric(
+        "Seconds to predict", "On this machine, all test examples.", "lower", price=True
+    ),
 }
 
 

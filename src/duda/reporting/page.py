@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from duda.files import write_atomically
 from duda.reporting.pictures import Picture
 from duda.reporting.table import Row
+from duda.reporting.theme import Style
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -65,17 +66,19 @@ class Report:
     Args:
         title: the page's headline.
         about: a line on the data and the methods.
-        colours: of the methods, in their order.
+        styles: of the methods, in their order.
         table: a row for each metric, with a cell for each method.
         seeds: how many runs each number comes from.
+        uncertainty: what it is, in a sentence or two.
         sections: in the order of reading.
     """
 
     title: str
     about: str
-    colours: dict[str, str]
+    styles: dict[str, Style]
     table: Sequence[Row]
     seeds: int
+    uncertainty: str
     sections: Sequence[Section] = field(default_factory=list)
 
     def html(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from duda.evaluation import Selection
-from duda.reporting.theme import axis, blank, thinned
+from duda.reporting.theme import Style, axis, blank, thinned
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -15,13 +15,13 @@ __all__ = ["risk_chart"]
 
 
 def risk_chart(
-    curves: Mapping[str, Selection], colours: Mapping[str, str], risk: str, percent: bool
+    curves: Mapping[str, Selection], styles: Mapping[str, Style], risk: str, percent: bool
 ) -> Figure:
     """Return the risk over the share accepted, a line for each method.
 
     Args:
         curves: by method.
-        colours: by method.
+        styles: by method.
         risk: what it is called.
         percent: whether to show it as a share of 100.
     """
@@ -33,6 +33,7 @@ def risk_chart(
         axis(risk, rangemode="tozero", tickformat="~%" if percent else "~g"),
         height=380,
     )
+    figure.update_layout(showlegend=False)
     for method, curve in curves.items():
         points = thinned(len(curve.coverages))
         figure.add_trace(
@@ -41,7 +42,7 @@ def risk_chart(
                 y=curve.risks[points].tolist(),
                 name=method,
                 mode="lines",
-                line={"color": colours[method], "width": 2.5},
+                line=styles[method].line,
                 hovertemplate=f"{method}<br>%{{x:.1%}} accepted<br>{risk} %{{y:{digits}}}"
                 "<extra></extra>",
             )

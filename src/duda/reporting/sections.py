@@ -13,7 +13,6 @@ from duda.predictions import (
     LocationScalePrediction,
     Prediction,
     QuantilePrediction,
-    ScoredClassPrediction,
 )
 from duda.reporting.bands import OneInput, band_chart
 from duda.reporting.calibration import reliability_diagram
@@ -21,7 +20,9 @@ from duda.reporting.intervals import coverage_chart
 from duda.reporting.page import Chart, Section, Strip
 from duda.reporting.pictures import extremes, is_pictures, pictures
 from duda.reporting.refusal import risk_chart
+from duda.reporting.scores import score_unit
 from duda.reporting.separation import score_edges, score_histogram
+from duda.reporting.theme import Style
 
 __all__ = [
     "bands_section",
@@ -36,13 +37,13 @@ _PICTURES = 8  # in a row
 
 
 def calibration_section(
-    predictions: Mapping[str, ClassPrediction], y: ArrayLike, colours: Mapping[str, str]
+    predictions: Mapping[str, ClassPrediction], y: ArrayLike, styles: Mapping[str, Style]
 ) -> Section:
     """Return the reliability diagrams, one for each method."""
     charts = []
     for method, prediction in predictions.items():
         bins = evaluation.reliability(y=y, logits=prediction.log_probs)
-        figure = reliability_diagram(bins, colours[method])
+        figure = reliability_diagram(bins, styles[method])
         charts.append(Chart(figure, method, f"ECE {bins.ece:.3f}"))
     return Section(
         "Is confidence deserved?",
@@ -53,7 +54,7 @@ def calibration_section(
     )
 
 
-def bands_section(problem: OneInput, colours: Mapping[str, str]) -> Section:
+def bands_section(problem: OneInput, styles: Mapping[str, Style]) -> Section:
     """Return the bands over a function of one input, a chart for each method."""
     shown = "mean, the bands are 1, 2 and 3 standard deviations about it"
     first = next(iter(problem.predictions.values()))
@@ -66,7 +67,7 @@ def bands_section(problem: OneInput, colours: Mapping[str, str]) -> Section:
         f"The line is the predicted {shown}; dotted is the true function, dots are "
         "training data. On grey ground there were none, so the bands should widen there.",
         [
-            Chart(band_chart(problem, method, colours[method]), method)
+            Chart(band_chart(problem, method, styles[method]), method)
             for method in problem.predictions
         ],
     )
@@ -75,15 +76,15 @@ def bands_section(problem: OneInput, colours: Mapping[str, str]) -> Section:
 def coverage_section(
     predictions: Mapping[str, LocationScalePrediction | QuantilePrediction],
     y: ArrayLike,
-    colours: Mapping[str, str],
+    styles: Mapping[str, Style],
 ) -> Section:
     """Return the chart of observed over promised coverage."""
     curves = {m: evaluation.coverage(prediction, y) for m, prediction in predictions.items()}
     return Section(
         "Do intervals keep their promise?",
         "An interval promised to hold a share of the true values should hold just that share: "
-        "lines below the dashed one are too sure, above it too cautious.",
-        [Chart(coverage_chart(curves, colours))],
+        "lines below the diagonal are too sure, above it too cautious.",
+        [Chart(coverage_chart(curves, styles))],
     )
 
 
@@ -91,10 +92,10 @@ def separation_section(
     predictions: Mapping[str, Prediction],
     foreign: Mapping[str, Prediction],
     name: str,
-    colours: Mapping[str, str],
+    styles: Mapping[str, Style],
 ) -> Section:
     """Return the histograms of the score for test examples and inputs from elsewhere."""
-    units = {method: _unit(prediction, method) for method, prediction in predictions.items()}
+    units = {method: score_unit(prediction, method) for method, prediction in predictions.items()}
     edges = {
         unit: score_edges(
             [each[m].score for m in units if units[m] == unit for each in (predictions, foreign)]
@@ -112,7 +113,7 @@ def separation_section(
                     predictions[method].score,
                     foreign[method].score,
                     edges[unit],
-                    colours[method],
+                    styles[method],
                     unit,
                 ),
                 method,
@@ -122,19 +123,8 @@ def separation_section(
     )
 
 
-def _unit(prediction: Prediction, method: str) -> str:
-    """Return what the score is called; scores that are called the same share their axis."""
-    if isinstance(prediction, ScoredClassPrediction):
-        return f"score of {method}"
-    if isinstance(prediction, ClassPrediction):
-        return "entropy (nats)"
-    if isinstance(prediction, QuantilePrediction):
-        return f"width of the {100 * prediction.widest_level:.3g} % interval"
-    return "standard deviation"
-
-
 def refusal_section(
-    predictions: Mapping[str, Prediction], y: ArrayLike, colours: Mapping[str, str]
+    predictions: Mapping[str, Prediction], y: ArrayLike, styles: Mapping[str, Style]
 ) -> Section:
     """Return the risk-coverage curves."""
     classes = isinstance(next(iter(predictions.values())), ClassPrediction)
@@ -144,7 +134,7 @@ def refusal_section(
         "What does refusing gain?",
         f"From right to left, the least sure examples are refused; the {risk} among the rest "
         "should fall, and the lower the line the better. At the far left, chance rules.",
-        [Chart(risk_chart(curves, colours, risk, percent=classes))],
+        [Chart(risk_chart(curves, styles, risk, percent=classes))],
     )
 
 

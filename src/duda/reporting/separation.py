@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from duda.reporting.theme import NEUTRAL, axis, blank, translucent
+from duda.reporting.theme import NEUTRAL, Style, axis, blank, translucent
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -43,7 +43,7 @@ def shares(score: Tensor, edges: Float[Tensor, "B+1"]) -> Float[Tensor, "B"]:
 
 
 def score_histogram(
-    score: Tensor, ood: Tensor, edges: Float[Tensor, "B+1"], colour: str, unit: str
+    score: Tensor, ood: Tensor, edges: Float[Tensor, "B+1"], style: Style, unit: str
 ) -> Figure:
     """Return bars for the score of test examples, and a grey outline for that of other inputs."""
     from plotly.graph_objects import Bar, Scatter
@@ -68,7 +68,11 @@ def score_histogram(
             y=[math.sqrt(value) for value in own],
             customdata=own,
             name="test",
-            marker={"color": translucent(colour, 0.85), "line": {"width": 0}},
+            marker={
+                "color": translucent(style.colour, 0.85),
+                "line": {"width": 0},
+                "pattern": style.hatch,
+            },
             hovertemplate="%{customdata:.1%} of test examples<extra></extra>",
         )
     )

@@ -1,9 +1,10 @@
-"""How charts look: colours that keep their meaning, and one calm layout."""
+"""How charts look: each method's own style, and one calm layout."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import cycle
+from dataclasses import dataclass
+from itertools import cycle, product
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,19 +13,66 @@ from torch import Tensor
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ["INK", "NEUTRAL", "axis", "blank", "palette", "thinned", "translucent"]
+__all__ = ["INK", "NEUTRAL", "Style", "axis", "blank", "palette", "thinned", "translucent"]
 
-# Told apart with any colour vision, on white and on black. Source: Okabe & Ito 2008.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Told apart with any colour vision, on white and on black. Source: Okabe & Ito 2008; the last two
+# take the place of their yellow and black, each of which one of the grounds would hide.
+_COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#AA3311",
+    "#774466",
+)
+_DASHES = ("solid", "dash", "dot")
+_HATCHES = {"solid": "", "dash": "/", "dot": "x"}
+_BORDERS = {"solid": "solid", "dash": "dashed", "dot": "dotted"}
 NEUTRAL = "#808080"
 INK = "ink"  # as the `meta` of a line, makes the page draw it in the colour of its text
 
 _MOST_POINTS = 500
 
 
-def palette(methods: Iterable[str]) -> dict[str, str]:
-    """Return a colour for each method, the same one in every chart."""
-    return dict(zip(methods, cycle(_COLOURS), strict=False))
+@dataclass(frozen=True)
+class Style:
+    """What tells a method from the others in every chart.
+
+    Args:
+        colour: as `#RRGGBB`.
+        dash: of lines, in plotly's words; bars are hatched where lines are not solid.
+    """
+
+    colour: str
+    dash: str = "solid"
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """The line of a chart, for plotly."""
+        return {"color": self.colour, "dash": self.dash, "width": 2.5}
+
+    @property
+    def hatch(self) -> dict[str, Any]:
+        """The pattern of bars, for plotly."""
+        stripes = {"fillmode": "overlay", "fgcolor": "#FFFFFF", "fgopacity": 0.7}
+        return stripes | {"shape": _HATCHES[self.dash], "size": 6, "solidity": 0.35}
+
+    @property
+    def border(self) -> str:
+        """The line of a legend, for CSS.
+
+        >>> Style("#0072B2", "dash").border
+        'dashed #0072B2'
+        """
+        return f"{_BORDERS[self.dash]} {self.colour}"
+
+
+def palette(methods: Iterable[str]) -> dict[str, Style]:
+    """Return a style for each method; when the colours have run out, dashes tell them apart."""
+    styles = (Style(colour, dash) for dash, colour in product(_DASHES, _COLOURS))
+    return dict(zip(methods, cycle(styles), strict=False))
 
 
 def translucent(colour: str, opacity: float) -> str:
