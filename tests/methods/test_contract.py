@@ -17,14 +17,12 @@ from duda.likelihoods import LIKELIHOODS, Likelihood
 from duda.methods import METHODS, UncertainModel
 from duda.predictions import Prediction
 from duda.sampling import preserved
+from tests.pairs import OTHERS, PAIRS, takes_labels
 
 N, TARGETS = 7, 3
 SAMPLES = 500
 AFTER_TRAINING = ("laplace", "swag")  # nothing is random in them before
 VECTORISED = ("batch-ensemble",)  # products of other sizes round in another order
-ALL = [(method, likelihood) for method in METHODS for likelihood in LIKELIHOODS]
-PAIRS = [(m, name) for m, name in ALL if issubclass(LIKELIHOODS[name], METHODS[m].likelihoods)]
-OTHERS = [pair for pair in ALL if pair not in PAIRS]
 
 
 def build(method: str, likelihood: str, seed: int = 0) -> UncertainModel:
@@ -52,7 +50,7 @@ def inputs() -> Tensor:
 
 
 def targets(likelihood: Likelihood) -> Tensor:
-    if isinstance(likelihood.reduce(torch.zeros(1, N, likelihood.width(TARGETS))), ClassPrediction):
+    if takes_labels(likelihood):
         return torch.arange(N) % TARGETS
     return torch.randn(N, TARGETS, generator=torch.Generator().manual_seed(1))
 

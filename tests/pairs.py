@@ -1,0 +1,19 @@
+"""Which methods go with which likelihoods, and what targets these take."""
+
+from __future__ import annotations
+
+import torch
+
+from duda import ClassPrediction
+from duda.likelihoods import LIKELIHOODS, Likelihood
+from duda.methods import METHODS
+
+_ALL = [(method, likelihood) for method in METHODS for likelihood in LIKELIHOODS]
+PAIRS = [(m, name) for m, name in _ALL if issubclass(LIKELIHOODS[name], METHODS[m].likelihoods)]
+OTHERS = [pair for pair in _ALL if pair not in PAIRS]
+
+
+def takes_labels(likelihood: Likelihood) -> bool:
+    """Return whether targets are classes."""
+    outputs = torch.zeros(1, 1, likelihood.width(2))
+    return isinstance(likelihood.reduce(outputs), ClassPrediction)
