@@ -10,53 +10,18 @@ from __future__ import annotations
 import statistics
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import duda
 from benchmarks.clock import machine, ratio, side_by_side
+from benchmarks.resnet import ResNet20
 
 MEMBERS = 15
 TRUNKS = {
-    "last block in the heads": ["stem", "norm", "stage1", "stage2", "stage3.0", "stage3.1"],
-    "last stage in the heads": ["stem", "norm", "stage1", "stage2"],
+    "last block in the heads": ["conv", "bn", "stage1", "stage2", "stage3.0", "stage3.1"],
+    "last stage in the heads": ["conv", "bn", "stage1", "stage2"],
 }
-
-
-class Block(nn.Module):
-    """Two convolutions and a shortcut without weights: He et al. 2016, section 4.2, option A."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.stride, self.padding = outputs // inputs, outputs - inputs
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, self.stride, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
-        across = x[:, :, :: self.stride, :: self.stride]
-        return F.relu(h + F.pad(across, (0, 0, 0, 0, 0, self.padding)))
-
-
-class ResNet20(nn.Module):
-    """The network for CIFAR-10 of He et al. 2016, section 4.2, with n = 3."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 16, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(16)
-        self.stage1 = nn.Sequential(Block(16, 16), Block(16, 16), Block(16, 16))
-        self.stage2 = nn.Sequential(Block(16, 32), Block(32, 32), Block(32, 32))
-        self.stage3 = nn.Sequential(Block(32, 64), Block(64, 64), Block(64, 64))
-        self.head = nn.Linear(64, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = F.relu(self.norm(self.stem(x)))
-        h = self.stage3(self.stage2(self.stage1(h)))
-        return self.head(h.mean((2, 3)))
 
 
 def flops(model: duda.UncertainModel, x: Tensor, members: int) -> int:
