@@ -14,6 +14,11 @@ NAMES = (
     "variational",
     "epistemic",
     "methods",
+    "evaluation",
+    "gate",
+    "active_learning",
+    "exploration",
+    "gridworld",
 )
 
 for name in NAMES:

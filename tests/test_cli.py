@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -26,7 +27,9 @@ def run(*arguments: object):
 
 
 def command(*arguments: object) -> list[str]:
-    start = "from duda.cli import main; main()"
+    # A shell's background jobs, and all that they start, ignore interrupts unless told otherwise.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    start = f"{heed}; from duda.cli import main; main()"
     return [sys.executable, "-c", start, *(str(argument) for argument in arguments)]
 
 
@@ -136,10 +139,13 @@ def test_an_interrupt_ends_quietly_and_leaves_nothing(tmp_path):
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    assert process.stderr is not None
-    assert "1 of 2" in process.stderr.readline()
-    process.send_signal(signal.SIGINT)
-    _, rest = process.communicate(timeout=120)
+    try:
+        assert process.stderr is not None
+        assert "1 of 2" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "Traceback" not in rest
     assert list(tmp_path.iterdir()) == []
@@ -147,5 +153,35 @@ def test_an_interrupt_ends_quietly_and_leaves_nothing(tmp_path):
 
 def test_help_and_version_say_what_there_is():
     assert run("--version").stdout == f"duda {duda.__version__}\n"
-    assert "compare" in run("--help").stdout
+    assert {"compare", "evaluate"} <= set(run("--help").stdout.split())
     assert "--seeds" in run("compare", "--help").stdout
+
+
+def test_evaluate_prints_a_table_and_writes_the_report(tmp_path):
+    labels = np.arange(60) % 3
+    probs = 0.1 + 0.7 * np.eye(3)[np.where(np.arange(60) % 5, labels, 0)]
+    np.savez(tmp_path / "net.npz", probs=probs, labels=labels)
+    result = run("evaluate", tmp_path / "net.npz")
+    assert result.exit_code == 0, result.output
+    assert "net: 60 examples" in result.stdout
+    assert "86.67 %" in result.stdout
+    assert "95 % interval" in result.stdout
+    result = run(
+        "evaluate", tmp_path / "net.npz", "--ood", tmp_path / "net.npz", "--out", tmp_path / "new"
+    )
+    assert result.exit_code == 0, result.output
+    assert "AUROC OOD" in result.stdout
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"report.html", "results.json"}
+
+
+def test_evaluate_says_in_a_sentence_what_is_wrong(tmp_path):
+    for arguments, message in (
+        ((tmp_path / "none.npz",), "no file at"),
+        ((tmp_path / "net.npz",), "holds p, expected one of"),
+    ):
+        np.savez(tmp_path / "net.npz", p=np.zeros(3))
+        result = run("evaluate", *arguments, "--out", tmp_path / "new")
+        assert result.exit_code == 2
+        assert result.stderr.startswith("duda: ")
+        assert message in result.stderr
+        assert not (tmp_path / "new").exists()

@@ -6,8 +6,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from duda import datasets, evaluation
+    from duda import datasets, decisions, difficulty, evaluation, layers
     from duda.comparison import compare
+    from duda.decisions import Gate
+    from duda.difficulty import TrainingDynamics
     from duda.likelihoods import (
         LIKELIHOODS,
         BetaGaussian,
@@ -63,6 +65,7 @@ __all__ = [
     "Deterministic",
     "Dirichlet",
     "FixedGaussian",
+    "Gate",
     "Gaussian",
     "GaussianPrediction",
     "GaussianPrior",
@@ -81,12 +84,16 @@ __all__ = [
     "ScoredClassPrediction",
     "SubEnsemble",
     "TestTimeAugmentation",
+    "TrainingDynamics",
     "UncertainModel",
     "Variational",
     "compare",
     "datasets",
+    "decisions",
+    "difficulty",
     "evaluation",
     "fit",
+    "layers",
     "load_prediction",
     "report",
 ]
@@ -127,6 +134,8 @@ _HOMES = {
     "QuantilePrediction": "predictions",
     "ScoredClassPrediction": "predictions",
     "load_prediction": "predictions",
+    "Gate": "decisions",
+    "TrainingDynamics": "difficulty",
     "fit": "training",
     "report": "reporting",
     "compare": "comparison",

@@ -1,4 +1,4 @@
-"""The command line: `duda compare`."""
+"""The command line: `duda compare` and `duda evaluate`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from duda.comparison import Comparison
+    from duda.comparison import Comparison, Evaluation
     from duda.reporting import Metric, Row
 
 __all__ = ["app", "main"]
@@ -103,6 +103,37 @@ def compare(
         typer.echo(f"report: {path}")
 
 
+@app.command()
+def evaluate(
+    predictions: Annotated[
+        Path,
+        typer.Argument(
+            help="An .npz file with probs or logits, or mean and std, or quantiles and levels; and "
+            "labels or y."
+        ),
+    ],
+    ood: Annotated[
+        Path | None, typer.Option(help="A file with predictions for inputs from elsewhere.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the report and the numbers, if wanted.")
+    ] = None,
+) -> None:
+    """Show how far predictions of any program can be trusted."""
+    with _sentences():
+        from duda.comparison import evaluate as evaluate_file
+        from duda.comparison import writable
+
+        if out is None:
+            _show_one(evaluate_file(predictions, ood))
+            return
+        with writable(out) as folder:
+            evaluation = evaluate_file(predictions, ood)
+            path = evaluation.save(folder)
+        _show_one(evaluation)
+        typer.echo(f"report: {path}")
+
+
 @contextmanager
 def _sentences() -> Iterator[None]:
     """End with one sentence on stderr and code 2 where the user can mend what is wrong."""
@@ -130,6 +161,28 @@ def _show(comparison: Comparison) -> None:
         for table in _tables(comparison.methods, columns, console):
             console.print()
             console.print(table)
+
+
+def _show_one(evaluation: Evaluation) -> None:
+    """Print a row for each metric, with its interval and which way is better."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("")
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("95 % interval", justify="right", no_wrap=True)
+    table.add_column("")
+    for row in evaluation.table:
+        [cell] = row.cells
+        table.add_row(row.metric.label, cell.mean, cell.interval, row.metric.direction)
+    console = Console(file=sys.stdout)
+    console.print(f"{evaluation.name}: {len(evaluation.prediction):,} examples", style="bold")
+    console.print()
+    console.print(table)
+    if evaluation.note:
+        console.print(f"\n{evaluation.note}")
 
 
 def _tables(methods: Sequence[str], columns: Sequence[Row], console: Console) -> list[Table]:

@@ -1,12 +1,13 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and what may stand in those of JSON."""
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["write_atomically"]
+__all__ = ["json_number", "write_atomically"]
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
@@ -50,3 +51,14 @@ def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
+
+
+def json_number(value: float) -> float | str | None:
+    """Return what JSON can hold: null where there is no number, and infinity by its name.
+
+    >>> json_number(float("nan")), json_number(float("-inf")), json_number(0.5)
+    (None, '-inf', 0.5)
+    """
+    if math.isnan(value):
+        return None
+    return value if math.isfinite(value) else str(value)

@@ -156,6 +156,83 @@ def test_bad_input(scores, bad, message):
 def test_bad_rate(tpr):
     with pytest.raises(ValueError, match="`tpr` is"):
         rank(SCORE, OOD).fpr_at(tpr)
+    with pytest.raises(ValueError, match="`tpr` is"):
+        rank(SCORE, OOD).threshold_at(tpr)
+
+
+@settings(deadline=None)
+@given(cases)
+def test_curves_of_scikit_learn(pairs):
+    scores, bad = split(pairs)
+    found = rank(scores, bad)
+    fpr, tpr, thresholds = metrics.roc_curve(bad, scores, drop_intermediate=False)
+    assert found.thresholds.tolist() == thresholds[1:].tolist()
+    assert found.tpr.tolist() == pytest.approx(tpr[1:].tolist(), abs=1e-12)
+    assert found.fpr.tolist() == pytest.approx(fpr[1:].tolist(), abs=1e-12)
+    precision, recall, _ = metrics.precision_recall_curve(bad, scores)
+    assert found.precision.tolist() == pytest.approx(precision[-2::-1].tolist(), abs=1e-12)
+    expected = metrics.auc(recall, precision)
+    assert found.aupr_trapezoid == pytest.approx(expected, abs=1e-12)
+
+
+@settings(deadline=None)
+@given(cases)
+def test_opposite_is_the_ranking_of_minus_the_score(pairs):
+    scores, bad = split(pairs)
+    found, expected = rank(scores, bad).opposite, rank(-scores, ~bad)
+    assert torch.equal(found.thresholds, expected.thresholds)
+    assert torch.equal(found.caught, expected.caught)
+    assert torch.equal(found.false_alarms, expected.false_alarms)
+
+
+def test_opposite_of_unsigned_scores():
+    found = rank(np.array([3, 250], dtype=np.uint8), [0, 1])
+    assert found.opposite.thresholds.tolist() == [-3, -250]
+
+
+@settings(deadline=None)
+@given(cases, st.floats(0.01, 1))
+def test_threshold_at(pairs, tpr):
+    scores, bad = split(pairs)
+    threshold = rank(scores, bad).threshold_at(tpr)
+    assert (scores[bad] >= threshold).mean() >= tpr
+    assert (scores[bad] > threshold).mean() < tpr
+
+
+def test_threshold_curve_of_humblot_renaux():
+    # 20,000 thresholds over the scores' range, as their AUTC is defined; pytorch-ood 0.4.0 agrees
+    levels = np.linspace(SCORE.min(), SCORE.max(), 20_001)
+    good, bad = SCORE[OOD == 0], SCORE[OOD == 1]
+    rates = [((good >= t).mean() + (bad < t).mean()) / 2 for t in levels]
+    assert rank(SCORE, OOD).autc == pytest.approx(np.mean(rates), abs=1e-4)
+
+
+@settings(deadline=None)
+@given(cases)
+def test_threshold_curve_has_ends(pairs):
+    scores, bad = split(pairs)
+    found = rank(scores, bad).autc
+    assert -1e-12 <= found <= 1 + 1e-12
+    assert found + rank(scores, ~bad).autc == pytest.approx(1, abs=1e-9)
+
+
+def test_threshold_curve_of_special_scores():
+    assert rank([0.0, 1.0], [0, 1]).autc == 0
+    assert rank([0.0, 1.0], [1, 0]).autc == 1
+    assert rank([2.0, 2.0], [1, 0]).autc == 0.5
+    with pytest.raises(ValueError, match=r"reaches from 0\.0 to inf"):
+        _ = rank([0.0, math.inf], [0, 1]).autc
+
+
+def test_one_sort(monkeypatch):
+    sizes = []
+    argsort = np.argsort
+    monkeypatch.setattr(
+        "duda.evaluation.ties.np.argsort", lambda x: sizes.append(x.size) or argsort(x)
+    )
+    found = rank(SCORE, OOD)
+    _ = found.auroc, found.average_precision, found.fpr_at(0.95), found.autc
+    assert sizes == [15]
 
 
 def test_real_errors(cifar):

@@ -6,10 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.metrics import mean_pinball_loss
 
 from duda import GaussianPrediction, LaplacianPrediction, QuantilePrediction
-from duda.evaluation import coverage, density_nll, pinball, rmse
+from duda.evaluation import Coverage, coverage, density_nll
 
 LEVELS = [0.05, 0.5, 0.9]
 
@@ -83,6 +82,56 @@ def test_mean_error():
     assert found.mean_error == pytest.approx((0.8 + 0.4) / 2)
 
 
+def test_errors_over_levels():
+    found = Coverage(torch.tensor([0.2, 0.6, 0.9]), torch.tensor([3, 5, 8]), 10)
+    assert found.mean_error == pytest.approx((0.1 + 0.1 + 0.1) / 3)
+    found = Coverage(torch.tensor([0.2, 0.6, 0.9]), torch.tensor([4, 5, 5]), 10)
+    assert found.max_error == pytest.approx(0.4)
+    assert found.rms_error == pytest.approx(math.sqrt((0.04 + 0.01 + 0.16) / 3))
+
+
+@given(st.lists(st.integers(0, 40), min_size=2, max_size=12))
+def test_the_area_is_that_of_a_fine_grid(inside):
+    levels = torch.linspace(0.1, 0.9, len(inside), dtype=torch.float64)
+    found = Coverage(levels, torch.tensor(inside), 40)
+    grid = np.linspace(0.1, 0.9, 40_001)
+    gaps = np.abs(np.interp(grid, levels, found.observed) - grid)
+    assert found.auce == pytest.approx(np.trapezoid(gaps, grid), abs=1e-6)
+    turned = Coverage(levels.flip(0), torch.tensor(inside).flip(0), 40)
+    assert turned.auce == pytest.approx(found.auce, rel=1e-12)
+
+
+def test_one_level_has_no_area():
+    with pytest.raises(ValueError, match="one level, expected at least 2"):
+        _ = Coverage(torch.tensor([0.5]), torch.tensor([1]), 2).auce
+
+
+@pytest.mark.parametrize("count", [1, 7, 100])
+def test_what_chance_alone_does(count):
+    levels = torch.tensor([0.0, 0.05, 0.29, 0.5, 0.95, 1.0], dtype=torch.float64)
+    found = Coverage(levels, torch.zeros(6, dtype=torch.int64), count)
+    ways = np.arange(count + 1)[:, None]
+    chances = stats.binom.pmf(ways, count, levels.numpy())
+    expected = (chances * np.abs(ways / count - levels.numpy())).sum(0).mean()
+    assert found.null_mean_error == pytest.approx(expected, rel=1e-9)
+    low, high = found.null_band(level=0.9)
+    within = (ways / count >= low.numpy() - 1e-9) & (ways / count <= high.numpy() + 1e-9)
+    assert ((chances * within).sum(0) >= 0.9 - 1e-9).all()
+    outside = (ways / count > high.numpy() + 1e-9) | (ways / count < low.numpy() - 1e-9)
+    assert ((chances * outside).sum(0) <= 0.1 + 1e-9).all()
+    with pytest.raises(ValueError, match="`level` is 95"):
+        found.null_band(95)
+
+
+def test_positions_that_are_masked_out():
+    answer = GaussianPrediction(torch.zeros(2, 1, 4), torch.ones(2, 1, 4))
+    y = torch.tensor([[[0.1, 9.0, math.nan, 0.2]], [[9.0, math.nan, math.nan, 9.0]]])
+    found = coverage(answer, y, [0.5], mask=~y.isnan())
+    assert (int(found.inside), found.total) == (2, 5)
+    with pytest.raises(ValueError, match="`mask` has shape"):
+        coverage(answer, y, [0.5], mask=[True])
+
+
 def test_a_mixture_has_its_own_intervals():
     # two narrow components: the middle of the interval is empty, yet inside
     draws = torch.tensor([[[-5.0, 0.01]], [[5.0, 0.01]]])
@@ -125,17 +174,6 @@ def quantiles(levels, rows=400, outputs=2):
     return QuantilePrediction(values.sort(dim=1).values, levels)
 
 
-def test_pinball_of_sklearn():
-    levels, y = [0.1, 0.5, 0.8], torch.randn(400, 2, dtype=torch.float64)
-    answer = quantiles(levels)
-    expected = [
-        mean_pinball_loss(y, answer.quantiles[:, place], alpha=level)
-        for place, level in enumerate(levels)
-    ]
-    assert pinball(answer, y) == pytest.approx(np.mean(expected), rel=1e-12)
-    assert rmse(answer.median, y) == rmse(answer.quantiles[:, 1], y)
-
-
 def test_quantiles_promise_their_central_intervals():
     levels = [0.05, 0.25, 0.5, 0.75, 0.95]
     true = torch.tensor(stats.norm.ppf(levels)).expand(20_000, 5).unsqueeze(2)
@@ -146,15 +184,6 @@ def test_quantiles_promise_their_central_intervals():
     np.testing.assert_allclose(found.observed, found.levels, rtol=0, atol=near)
     with pytest.raises(ValueError, match=r"`level` is 0.95, expected .* at most 0.9"):
         coverage(QuantilePrediction(true, levels), y, [0.95])
-
-
-def test_quantiles_at_the_ends_of_a_normal_distribution_give_half_its_crps():
-    levels = [(2 * k + 1) / 400 for k in range(200)]
-    row = torch.tensor(stats.norm.ppf(levels)).view(1, -1, 1)
-    # The CRPS of N(0, 1) at 0.3 in closed form (Gneiting & Raftery 2007, eq. 21).
-    crps = 0.3 * (2 * stats.norm.cdf(0.3) - 1) + 2 * stats.norm.pdf(0.3) - 1 / math.sqrt(math.pi)
-    found = 2 * pinball(QuantilePrediction(row, levels), [[0.3]])
-    assert found == pytest.approx(crps, rel=5e-3)
 
 
 def test_quantiles_have_no_density():
@@ -180,6 +209,5 @@ def test_a_laplacian_covers_and_has_a_density():
     ],
 )
 def test_bad_targets_of_quantiles(y, message):
-    for metric in (pinball, coverage):
-        with pytest.raises(ValueError, match=message):
-            metric(quantiles([0.1, 0.9]), y)
+    with pytest.raises(ValueError, match=message):
+        coverage(quantiles([0.1, 0.9]), y)

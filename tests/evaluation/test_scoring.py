@@ -147,6 +147,50 @@ def test_positions_are_examples():
         assert metric(logits=logits, y=y) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("metric", [accuracy, nll, brier])
+def test_positions_without_a_label(metric):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(4, 3, 5, 2, generator=generator, dtype=torch.float64)
+    y = torch.randint(3, (4, 5, 2), generator=generator)
+    y[0] = 255
+    y[2, 1] = 255
+    kept = y != 255
+    rows = logits.movedim(1, -1)[kept]
+    expected = pytest.approx(metric(logits=rows, y=y[kept]), abs=1e-12)
+    assert metric(logits=logits, y=y, ignore_index=255) == expected
+    assert metric(logits.softmax(1), y, ignore_index=255) == expected
+    with pytest.raises(ValueError, match="`ignore_index` 255 everywhere"):
+        metric([[0.5, 0.5]], [255], ignore_index=255)
+    with pytest.raises(ValueError, match="holds the label 255"):
+        metric([[0.5, 0.5]] * 2, [255, 7], ignore_index=7)
+
+
+@pytest.mark.parametrize("metric", [accuracy, nll, brier])
+def test_blocks_change_nothing(metric, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(40, 3, 2, generator=generator)
+    y = torch.randint(3, (40, 2), generator=generator)
+    whole = metric(logits=logits, y=y)
+    monkeypatch.setattr("duda.evaluation.rows._NUMBERS_IN_A_BLOCK", 12)
+    assert metric(logits=logits, y=y) == pytest.approx(whole, rel=1e-12)
+    assert metric(logits.softmax(1), y) == pytest.approx(whole, rel=1e-6)
+
+
+def test_metrics_leave_their_input_as_it_was():
+    probs, votes = (torch.tensor(PROBS, dtype=torch.float64) for _ in range(2))
+    for metric in (nll, brier):
+        metric(probs, votes)
+        metric(probs, LABELS)
+    assert torch.equal(probs, torch.tensor(PROBS, dtype=torch.float64))
+    assert torch.equal(votes, probs)
+
+
+def test_one_nan_among_logits_of_a_later_block(monkeypatch):
+    monkeypatch.setattr("duda.evaluation.rows._NUMBERS_IN_A_BLOCK", 4)
+    with pytest.raises(ValueError, match="`logits` has NaN"):
+        nll(y=[0] * 4, logits=[[0.0, 1.0]] * 3 + [[math.nan, 0.0]])
+
+
 def test_the_first_among_equals_counts():
     assert accuracy([[0.5, 0.5], [0.5, 0.5]], [0, 1]) == 0.5
 

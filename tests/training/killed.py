@@ -2,7 +2,7 @@
 
 Run as `python -m tests.training.killed DIRECTORY KILLS`. Each attempt is a process of its own,
 forked from this one so that torch is imported only once. Prints for each case how many were killed
-before the one that came to its end, which writes its weights to `CASE.result` in DIRECTORY.
+before the one that came to its end, which writes its results to `CASE.result` in DIRECTORY.
 """
 
 from __future__ import annotations
@@ -20,33 +20,44 @@ import torch._dynamo  # an optimizer's first step imports it: once here, not in 
 from safetensors.torch import save_file
 
 import duda
-from tests.training.models import dropping, ensemble, mlp, noisy, regression
+from duda.difficulty import TrainingDynamics
+from tests.training.models import (
+    classes,
+    ensemble,
+    mlp,
+    noisy,
+    regression,
+    seeded_model,
+)
 
 CASES: dict[str, Callable[[], duda.UncertainModel]] = {
-    "dropping": dropping,
+    "dropping": lambda: seeded_model(lambda: duda.MCDropout(noisy(), duda.Categorical())),
     "in-turn": lambda: ensemble(noisy),
     "one-step": lambda: ensemble(mlp, members=4),
 }
 
 
 def train(case: str, checkpoint: Path | None) -> dict[str, torch.Tensor]:
-    """Return the weights and buffers after training, and the history."""
-    model = CASES[case]()
+    """Return the weights and buffers after training, the history, and what was recorded."""
+    model, dynamics = CASES[case](), TrainingDynamics(64)
+    data = classes if case == "dropping" else regression
     history = duda.fit(
         model,
-        regression(64),
+        data(64),
         epochs=40,
         lr=0.02,
         batch_size=8,
-        validation=regression(30),
+        validation=data(30),
         patience=12,
         seed=11,
         checkpoint=checkpoint,
+        callbacks=[dynamics],
     )
     if history.validation_losses is None or history.vectorized is not (case == "one-step"):
         raise ValueError("the case is not what its name says.")
     figures = {"losses": history.losses, "validation": history.validation_losses}
-    return {**model.state_dict(), **figures}
+    recorded = dynamics.state_dict()
+    return {**model.state_dict(), **figures, **recorded["losses"], **recorded["values"]}
 
 
 def kills_before_the_end(case: str, directory: Path, most: int) -> int:

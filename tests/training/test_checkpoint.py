@@ -21,6 +21,7 @@ from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, TensorDataset
 
 import duda
+from duda.training import Callback
 from duda.training.checkpoint import Checkpoint
 from tests.training.killed import CASES, train
 from tests.training.models import (
@@ -82,9 +83,10 @@ def cut_off_each_epoch(
     path: Path,
     monkeypatch: pytest.MonkeyPatch,
     data: Callable[[], Any] = regression,
+    callbacks: Callable[[], list[Callback]] = list,
     **arguments: Any,
 ) -> tuple[duda.UncertainModel, Any, int]:
-    """Train with a new model and a new `fit` for every epoch that the checkpoint takes in."""
+    """Train with all new and another `fit` for every epoch that the checkpoint takes in."""
     save, attempts = Checkpoint.save, 0
 
     def save_and_stop(self: Checkpoint, state: dict[str, Any]) -> None:
@@ -95,7 +97,7 @@ def cut_off_each_epoch(
     while True:
         model, attempts = build(), attempts + 1
         try:
-            history = duda.fit(model, data(), checkpoint=path, **arguments)
+            history = duda.fit(model, data(), checkpoint=path, callbacks=callbacks(), **arguments)
         except CutOffError:
             continue
         monkeypatch.undo()

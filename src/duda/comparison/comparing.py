@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from duda.checks import nearest
 from duda.comparison.experiment import Run, in_units, run, targets
 from duda.comparison.networks import Recipe, default_likelihood, likelihood_for, recipe
 from duda.datasets import Split, load, ood_inputs
-from duda.files import write_atomically
+from duda.files import json_number, write_atomically
 from duda.methods import METHODS
 from duda.methods.base import check_count
 from duda.predictions import LocationScalePrediction, QuantilePrediction
@@ -222,14 +221,7 @@ def _one_input(split: Split, runs: dict[str, Run]) -> OneInput | None:
 def _summary(values: Sequence[float]) -> dict[str, Any]:
     mean, deviation = spread(values)
     return {
-        "mean": _number(mean),
-        "std": None if deviation is None else _number(deviation),
-        "values": [_number(value) for value in values],
+        "mean": json_number(mean),
+        "std": None if deviation is None else json_number(deviation),
+        "values": [json_number(value) for value in values],
     }
-
-
-def _number(value: float) -> float | str | None:
-    """Return what JSON can hold: null where there is no number, and infinity by its name."""
-    if math.isnan(value):
-        return None
-    return value if math.isfinite(value) else str(value)

@@ -4,26 +4,100 @@ Every function takes plain tensors, arrays or lists, so it serves predictions of
 results lie on the CPU, counts in int64 and sums in float64.
 """
 
+import importlib
+from types import ModuleType
+
 from duda.evaluation.calibration import Reliability, reliability, reliability_of
+from duda.evaluation.crps import (
+    crps,
+    crps_of_draws,
+    crps_of_gaussian,
+    crps_of_laplacian,
+    crps_of_mixture,
+    crps_of_quantiles,
+)
+from duda.evaluation.decomposition import BrierParts, brier_parts
 from duda.evaluation.detection import Ranking, rank
-from duda.evaluation.regression import Coverage, coverage, pinball
+from duda.evaluation.feature_scores import FeatureDensity, Mahalanobis, NearestNeighbours
+from duda.evaluation.features import features_of
+from duda.evaluation.intervals import (
+    interval_coverage,
+    interval_score,
+    interval_width,
+    pinball,
+    pinball_of_quantiles,
+)
+from duda.evaluation.null_band import NullBand
+from duda.evaluation.ood_scores import energy, max_logit
+from duda.evaluation.pit import Pit, pit, pit_of_draws, pit_of_gaussian, pit_of_values
+from duda.evaluation.regression import Coverage, coverage
 from duda.evaluation.scoring import accuracy, brier, density_nll, nll, rmse
-from duda.evaluation.selection import Selection, selective
+from duda.evaluation.segmentation import Confusion, confusion
+from duda.evaluation.selection import AccuracyAbove, Selection, accuracy_above, selective
+from duda.evaluation.separation import Separation, ood
+from duda.evaluation.smooth import smooth_ece, smooth_ece_of
+from duda.evaluation.sparsification import Sparsification, sparsification
+from duda.evaluation.spread import Spread, sharpness, spread
 
 __all__ = [
+    "AccuracyAbove",
+    "BrierParts",
+    "Confusion",
     "Coverage",
+    "FeatureDensity",
+    "Mahalanobis",
+    "NearestNeighbours",
+    "NullBand",
+    "Pit",
     "Ranking",
     "Reliability",
     "Selection",
+    "Separation",
+    "Sparsification",
+    "Spread",
     "accuracy",
+    "accuracy_above",
     "brier",
+    "brier_parts",
+    "confusion",
     "coverage",
+    "crps",
+    "crps_of_draws",
+    "crps_of_gaussian",
+    "crps_of_laplacian",
+    "crps_of_mixture",
+    "crps_of_quantiles",
     "density_nll",
+    "energy",
+    "features_of",
+    "interval_coverage",
+    "interval_score",
+    "interval_width",
+    "max_logit",
     "nll",
+    "ood",
     "pinball",
+    "pinball_of_quantiles",
+    "pit",
+    "pit_of_draws",
+    "pit_of_gaussian",
+    "pit_of_values",
     "rank",
     "reliability",
     "reliability_of",
     "rmse",
     "selective",
+    "sharpness",
+    "smooth_ece",
+    "smooth_ece_of",
+    "sparsification",
+    "spread",
+    "streaming",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import `streaming` when it is first used: torchmetrics is heavy."""
+    if name != "streaming":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module("duda.evaluation.streaming")

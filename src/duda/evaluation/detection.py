@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from duda.checks import ArrayLike
-from duda.evaluation.inputs import flags, scores
+from duda.evaluation import curves
+from duda.evaluation.ties import tied_runs
+from duda.inputs import flags, scores
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Ranking", "rank"]
 
@@ -32,16 +39,27 @@ class Ranking:
     false_alarms: Int[Tensor, "K"]
 
     @property
+    def tpr(self) -> Float[Tensor, "K"]:
+        """Share of the bad examples that each threshold catches, also called recall."""
+        return self.caught.double() / self.caught[-1]
+
+    @property
+    def fpr(self) -> Float[Tensor, "K"]:
+        """Share of the good examples that each threshold flags."""
+        return self.false_alarms.double() / self.false_alarms[-1]
+
+    @property
+    def precision(self) -> Float[Tensor, "K"]:
+        """Share of bad examples among those that each threshold flags."""
+        return self.caught.double() / (self.caught + self.false_alarms)
+
+    @property
     def auroc(self) -> float:
         """Probability that a bad example outscores a good one, a tie counting half.
 
         Source: Hanley & McNeil 1982. Exact: pairs are counted in integers.
         """
-        bad, good = int(self.caught[-1]), int(self.false_alarms[-1])
-        tied_bad, tied_good = _steps(self.caught), _steps(self.false_alarms)
-        # Twice the pairs, so that half a pair is a whole number.
-        won = tied_bad * (2 * (good - self.false_alarms) + tied_good)
-        return int(won.sum()) / (2 * bad * good)
+        return float(curves.auroc(*self._cumulated()))
 
     @property
     def average_precision(self) -> float:
@@ -49,23 +67,78 @@ class Ranking:
 
         Its value for a score that means nothing is the share of bad examples.
         """
-        precision = self.caught.double() / (self.caught + self.false_alarms)
-        return float((_steps(self.caught) * precision).sum() / self.caught[-1])
+        return float(curves.average_precision(*self._cumulated()))
+
+    @property
+    def aupr_trapezoid(self) -> float:
+        """Area under precision over recall by the trapezoid rule, from precision 1 at recall 0.
+
+        What many papers call AUPR; the lines between the points promise too much (Davis & Goadrich
+        2006), so that `average_precision` is the number to prefer.
+        """
+        zero = torch.zeros(1, dtype=torch.float64)
+        precision = torch.cat([zero + 1, self.precision])
+        return float(torch.trapezoid(precision, torch.cat([zero, self.tpr])))
+
+    @property
+    def autc(self) -> float:
+        """Area under the threshold curve, from 0, best, to 1; it rewards a wide gap between scores.
+
+        Mean over thresholds, spread evenly over the range of all scores, of the mean of the share
+        of good examples flagged and of bad ones missed; 0.5 where all scores are tied.
+        Source: Humblot-Renaux et al. 2023 (CVPR), AUTC.
+
+        Raises:
+            ValueError: if a score is infinite.
+        """
+        high, low = float(self.thresholds[0]), float(self.thresholds[-1])
+        if not torch.tensor([low, high]).isfinite().all():
+            raise ValueError(
+                f"`score` reaches from {low} to {high}, expected a finite range to spread "
+                "thresholds over: use `auroc`, which asks for ranks only."
+            )
+        if high == low:
+            return 0.5
+        # The area under P(score >= t) over t is the mean score.
+        place = (self.thresholds.double().numpy() - low) / (high - low)
+        bad, good = (each @ place / each.sum() for each in map(curves.steps, self._cumulated()))
+        return float(1 - bad + good) / 2
+
+    @property
+    def opposite(self) -> Ranking:
+        """The ranking `rank(-score, is_good)`: good examples positive, the lowest scores first."""
+        counts = (torch.from_numpy(each.copy()) for each in curves.opposite(*self._cumulated()))
+        return Ranking(-self.thresholds.flip(0), *counts)
 
     def fpr_at(self, tpr: float) -> float:
         """Return the share of good examples flagged when at least `tpr` of the bad ones are.
 
         Papers that call the good examples positive (Liang et al. 2018, "FPR at 95 % TPR") measure
-        something else: `rank(-score, is_good).fpr_at(0.95)`.
+        something else: `opposite.fpr_at(0.95)`.
 
         Raises:
             ValueError: unless 0 < `tpr` <= 1.
         """
-        if not 0 < tpr <= 1:
-            raise ValueError(f"`tpr` is {tpr}, expected a share above 0 and at most 1.")
-        enough = self.caught.double() / self.caught[-1] >= tpr
-        first = int(enough.nonzero()[0])
-        return int(self.false_alarms[first]) / int(self.false_alarms[-1])
+        _check_rate(tpr)
+        return float(curves.fpr_at(*self._cumulated(), tpr))
+
+    def threshold_at(self, tpr: float) -> float:
+        """Return the highest threshold; scores of at least it hold `tpr` of the bad examples.
+
+        Raises:
+            ValueError: unless 0 < `tpr` <= 1.
+        """
+        _check_rate(tpr)
+        return float(self.thresholds[int(curves.first_at(self.caught.numpy(), tpr))])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the share of bad examples caught over the share of good ones flagged (ROC)."""
+        from duda.plots.detection import roc
+
+        return roc(self.fpr, self.tpr, self.auroc, ax)
+
+    def _cumulated(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.caught.numpy(), self.false_alarms.numpy()
 
 
 def rank(score: ArrayLike, is_bad: ArrayLike) -> Ranking:
@@ -89,12 +162,13 @@ def rank(score: ArrayLike, is_bad: ArrayLike) -> Ranking:
             f"`is_bad` calls all {len(bad)} examples {kind}, expected some of each: there is "
             "nothing to tell apart."
         )
-    distinct, group = torch.unique(values.flatten(), return_inverse=True)
-    everyone = torch.bincount(group).flip(0).cumsum(0)
-    caught = torch.bincount(group[bad], minlength=len(distinct)).flip(0).cumsum(0)
-    return Ranking(distinct.flip(0), caught, everyone - caught)
+    if not values.is_floating_point():
+        values = values.long()  # the opposite of a uint8 or a bool is none
+    runs = tied_runs(values.flatten(), descending=True)
+    caught = runs.cumulated(bad)
+    return Ranking(runs.distinct, caught, runs.ends + 1 - caught)
 
 
-def _steps(cumulated: Tensor) -> Tensor:
-    """Return what each threshold adds to the one before."""
-    return cumulated.diff(prepend=cumulated.new_zeros(1))
+def _check_rate(tpr: float) -> None:
+    if not 0 < tpr <= 1:
+        raise ValueError(f"`tpr` is {tpr}, expected a share above 0 and at most 1.")

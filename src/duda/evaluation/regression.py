@@ -1,53 +1,133 @@
-"""Do intervals and quantiles hold what they promise: coverage, and the loss of quantiles."""
+"""Do intervals hold what they promise: the share of targets inside, level by level."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty, check_same_shape
+from duda.checks import ArrayLike, as_tensor
+from duda.evaluation.numbers import blocks, targets
 from duda.predictions import LocationScalePrediction, QuantilePrediction
 
-__all__ = ["Coverage", "coverage", "pinball"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Coverage", "binomial_band", "coverage", "promised_levels"]
 
 _LEVELS: tuple[float, ...] = tuple(percent / 100 for percent in range(5, 100, 5))
 
 
 @dataclass(frozen=True, eq=False)
 class Coverage:
-    """The promised and the observed share of targets inside central intervals.
+    """The promised and the observed share of targets inside intervals.
 
-    Source: Kuleshov et al. 2018, section 3.5, for central intervals in place of quantiles.
+    Source: Kuleshov et al. 2018, section 3.5.
 
     Args:
         levels: `(L)`, promised, float64.
-        observed: `(L)`, float64; below its level the prediction is too sure, above too cautious.
+        inside: `(L)`, targets inside, int64.
+        total: targets in all.
     """
 
     levels: Float[Tensor, "L"]
-    observed: Float[Tensor, "L"]
+    inside: Int[Tensor, "L"]
+    total: int
+
+    @property
+    def observed(self) -> Float[Tensor, "L"]:
+        """Share inside: below its level the prediction is too sure, above it too cautious."""
+        return self.inside.double() / self.total
 
     @property
     def mean_error(self) -> float:
         """Mean over levels of |observed - promised|."""
-        return float((self.observed - self.levels).abs().mean())
+        return float(self._errors().abs().mean())
+
+    @property
+    def max_error(self) -> float:
+        """Maximum over levels of |observed - promised|."""
+        return float(self._errors().abs().max())
+
+    @property
+    def rms_error(self) -> float:
+        """Root of the mean over levels of the squared error (RMSCE)."""
+        return float(self._errors().square().mean().sqrt())
+
+    @property
+    def auce(self) -> float:
+        """Area between the curve and the diagonal, between the lowest and the highest level.
+
+        It is also called miscalibration area. Source: Gustafsson et al. 2020.
+
+        Raises:
+            ValueError: if there is only one level.
+        """
+        if len(self.levels) < 2:
+            raise ValueError("`levels` holds one level, expected at least 2: there is no area.")
+        order = self.levels.argsort()
+        step, error = self.levels[order].diff(), self._errors()[order]
+        left, right = error[:-1], error[1:]
+        size = left.abs() + right.abs()
+        # Where the curve crosses the diagonal in between, there are two triangles.
+        crossing = (left.square() + right.square()) / (2 * size)
+        return float((step * torch.where(left * right < 0, crossing, size / 2)).sum())
+
+    @property
+    def null_mean_error(self) -> float:
+        """What `mean_error` is on average for a calibrated model and as many independent targets.
+
+        Exact, by the mean absolute deviation of the binomial distribution.
+        Source: De Moivre 1730; see Diaconis & Zabell 1991.
+        """
+        from scipy.stats import binom
+
+        level, count = self.levels.numpy(), self.total
+        likeliest = binom.pmf((count * level).astype(int), count - 1, level)
+        return float((2 * level * (1 - level) * likeliest).mean())
+
+    def null_band(self, level: float = 0.95) -> tuple[Float[Tensor, "L"], Float[Tensor, "L"]]:
+        """Return between which shares a calibrated model lies, with probability `level` at each.
+
+        By the binomial distribution: for targets that are independent of each other.
+
+        Raises:
+            ValueError: unless 0 < `level` < 1.
+        """
+        return binomial_band(self.levels, self.total, level)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the observed over the promised share, in the band of a calibrated model."""
+        from duda.plots.regression import coverage_curve
+
+        order = self.levels.argsort()
+        low, high = self.null_band()
+        return coverage_curve(self.levels[order], self.observed[order], low[order], high[order], ax)
+
+    def _errors(self) -> Float[Tensor, "L"]:
+        return self.observed - self.levels
 
 
 def coverage(
     prediction: LocationScalePrediction | QuantilePrediction,
     y: ArrayLike,
     levels: ArrayLike | None = None,
+    *,
+    mask: ArrayLike | None = None,
 ) -> Coverage:
     """Return the share of `y` inside the central interval of each level, whose ends belong to it.
+
+    For many levels at once `pit(prediction, y).coverage` is faster, and the same but for rounding.
 
     Args:
         prediction: intervals come from its `interval(level)`.
         y: of the shape of `prediction.centre`; the share is over examples and outputs.
         levels: probabilities between 0 and 1; by default 0.05 to 0.95, or the central levels of a
             prediction of quantiles.
+        mask: of `y`'s shape: which targets count. Where it is False `y` may be NaN.
 
     Raises:
         ValueError: if shapes differ, there are no targets, NaN or infinite ones, or a level is not
@@ -59,48 +139,43 @@ def coverage(
     tensor([0.5000, 1.0000], dtype=torch.float64)
     """
     prediction = prediction.to("cpu")
-    target = _targets(prediction, y)
+    values, counted = targets(prediction, y, mask)
+    values = values.to(prediction.centre)
     if levels is None:
         levels = _LEVELS
         if isinstance(prediction, QuantilePrediction):
             levels = prediction.central_levels
+    promised = promised_levels(levels)
+    inside = torch.zeros(len(promised), dtype=torch.int64)
+    for part in blocks(values):
+        rows, y_part = prediction[part], values[part]
+        for place, level in enumerate(promised.tolist()):
+            lower, upper = rows.interval(level)
+            inside[place] += ((lower <= y_part) & (y_part <= upper) & counted[part]).sum()
+    return Coverage(promised, inside, int(counted.sum()))
+
+
+def promised_levels(levels: ArrayLike) -> Float[Tensor, "L"]:
+    """Return `levels` in float64, if they are a list of probabilities between 0 and 1."""
     promised = as_tensor(levels, "levels").cpu().double()
     if promised.ndim != 1 or not bool(((promised > 0) & (promised < 1)).all()) or not len(promised):
         raise ValueError(
             f"`levels` is {levels!r}, expected a list of probabilities between 0 and 1."
         )
-    observed = [_share_inside(prediction, target, level) for level in promised.tolist()]
-    return Coverage(promised, torch.tensor(observed, dtype=torch.float64))
+    return promised
 
 
-def pinball(prediction: QuantilePrediction, y: ArrayLike) -> float:
-    """Return the mean pinball loss over levels, examples and outputs, in units of `y`.
+def binomial_band(
+    shares: Float[Tensor, "L"], total: int, level: float
+) -> tuple[Float[Tensor, "L"], Float[Tensor, "L"]]:
+    """Return between which observed shares true ones give, of `total` independent examples.
 
-    It is least for the true quantiles; twice its value is the CRPS, over levels that lie evenly and
-    close together. Source: Koenker & Bassett 1978; Gneiting 2011.
-
-    Raises:
-        ValueError: if `y` has not the median's shape, holds NaN or infinite values, or none.
-
-    >>> round(pinball(QuantilePrediction([[[0.0], [1.0]]], [0.1, 0.9]), [[0.5]]), 4)
-    0.05
+    >>> binomial_band(torch.tensor([0.5]), 100, 0.95)
+    (tensor([0.4000], dtype=torch.float64), tensor([0.6000], dtype=torch.float64))
     """
-    prediction = prediction.to("cpu")
-    above = _targets(prediction, y).double().unsqueeze(1) - prediction.quantiles.double()
-    levels = prediction.levels.view(-1, *[1] * (above.ndim - 2))
-    return float(torch.maximum(levels * above, (levels - 1) * above).mean())
+    from scipy.stats import binom
 
-
-def _targets(prediction: LocationScalePrediction | QuantilePrediction, y: ArrayLike) -> Tensor:
-    target = as_tensor(y, "y").to(prediction.centre)
-    check_same_shape(target, "y", tuple(prediction.centre.shape), "the predicted numbers")
-    check_finite(target, "y")
-    check_not_empty(target, "y")
-    return target
-
-
-def _share_inside(
-    prediction: LocationScalePrediction | QuantilePrediction, y: Tensor, level: float
-) -> float:
-    lower, upper = prediction.interval(level)
-    return int(((lower <= y) & (y <= upper)).sum()) / y.numel()
+    if not 0 < level < 1:
+        raise ValueError(f"`level` is {level}, expected a probability between 0 and 1.")
+    low, high = binom.interval(level, total, shares.double().numpy())
+    return torch.from_numpy(low) / total, torch.from_numpy(high) / total

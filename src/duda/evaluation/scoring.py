@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-import torch
-
 from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty, check_same_shape
-from duda.evaluation.inputs import class_log_probs, class_probs, hard_labels, label_shares
+from duda.evaluation.rows import LabelledRows, Rows
 from duda.predictions import LocationScalePrediction, QuantilePrediction
 
 __all__ = ["accuracy", "brier", "density_nll", "nll", "rmse"]
@@ -18,6 +16,7 @@ def accuracy(
     y: ArrayLike | None = None,
     *,
     logits: ArrayLike | None = None,
+    ignore_index: int | None = None,
 ) -> float:
     """Return the share of examples whose most probable class, the first among equals, is `y`.
 
@@ -25,6 +24,7 @@ def accuracy(
         probs: `(N, C, *positions)`; every position counts as an example.
         y: integer labels `(N, *positions)`.
         logits: in place of `probs`.
+        ignore_index: the label of positions to leave out.
 
     Raises:
         ValueError: if shapes differ, a label is not in 0 to C - 1, or there is NaN.
@@ -32,9 +32,8 @@ def accuracy(
     >>> accuracy([[0.7, 0.3], [0.4, 0.6]], [0, 0])
     0.5
     """
-    values = class_probs(probs, logits)
-    labels = hard_labels(y, tuple(values.shape))
-    return int((values.argmax(1) == labels).sum()) / labels.numel()
+    rows = LabelledRows(probs, y, logits, ignore_index, votes=False)
+    return _mean(rows.total(Rows.hits))
 
 
 def nll(
@@ -42,6 +41,7 @@ def nll(
     y: ArrayLike | None = None,
     *,
     logits: ArrayLike | None = None,
+    ignore_index: int | None = None,
 ) -> float:
     """Return the mean negative log-likelihood of the labels, in nats; lower is better.
 
@@ -53,15 +53,12 @@ def nll(
         y: integer labels `(N, *positions)`, or soft ones, shares of votes in the shape of `probs`,
             for their cross-entropy.
         logits: in place of `probs`.
+        ignore_index: the label of positions to leave out.
 
     >>> round(nll(y=[0, 1], logits=[[0.0, 0.0], [0.0, 0.0]]), 4)
     0.6931
     """
-    log_probs = class_log_probs(probs, logits)
-    shares = label_shares(y, tuple(log_probs.shape))
-    # A class without votes adds nothing, also where its log-probability is -inf.
-    losses = torch.where(shares > 0, -shares * log_probs, 0.0).sum(1)
-    return float(losses.mean(dtype=torch.float64))
+    return _mean(LabelledRows(probs, y, logits, ignore_index).total(Rows.log_losses))
 
 
 def brier(
@@ -69,22 +66,23 @@ def brier(
     y: ArrayLike | None = None,
     *,
     logits: ArrayLike | None = None,
+    ignore_index: int | None = None,
 ) -> float:
     """Return the mean squared distance to the labels, a sum over classes: 0 is best, 2 worst.
 
-    Some libraries give half of it or the mean over classes. Source: Brier 1950, eq. 2.
+    Some libraries give half of it or the mean over classes. `brier_parts` tells what it is made of.
+    Source: Brier 1950, eq. 2.
 
     Args:
         probs: `(N, C, *positions)`; every position counts as an example.
         y: integer labels `(N, *positions)`, or soft ones, shares of votes in the shape of `probs`.
         logits: in place of `probs`.
+        ignore_index: the label of positions to leave out.
 
     >>> brier([[1.0, 0.0], [1.0, 0.0]], [0, 1])
     1.0
     """
-    values = class_probs(probs, logits)
-    shares = label_shares(y, tuple(values.shape))
-    return float((values.double() - shares).square().sum(1).mean())
+    return _mean(LabelledRows(probs, y, logits, ignore_index).total(Rows.squared_distances))
 
 
 def rmse(mean: ArrayLike, y: ArrayLike) -> float:
@@ -137,3 +135,7 @@ def density_nll(prediction: LocationScalePrediction, y: ArrayLike) -> float:
             "deviation is 0: give the likelihood a larger floor."
         )
     return -float(log_density.mean())
+
+
+def _mean(total: tuple[float, int]) -> float:
+    return total[0] / total[1]

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite, check_same_shape
-from duda.evaluation.inputs import scores
+from duda.evaluation.ties import tied_runs
+from duda.inputs import flags, scores
 
-__all__ = ["Selection", "selective"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["AccuracyAbove", "Selection", "accuracy_above", "selective"]
+
+_LEVELS = 100  # steps of confidence from 0 to 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,21 +31,86 @@ class Selection:
     Source: El-Yaniv & Wiener 2010; Geifman & El-Yaniv 2017, section 2.
 
     Args:
-        coverages: `(K + 1)`, the share of examples accepted, from 0 up to 1.
-        risks: `(K + 1)`, the mean loss of the accepted ones.
+        thresholds: `(K)`, ascending: examples with a score of at most the threshold are accepted.
+        accepted: `(K)`, how many they are, int64.
+        losses: `(K)`, the sum of their losses, float64.
+        best_aurc: the area under the curve of a score that orders examples by their loss.
     """
 
-    coverages: Float[Tensor, "K+1"]
-    risks: Float[Tensor, "K+1"]
+    thresholds: Shaped[Tensor, "K"]
+    accepted: Int[Tensor, "K"]
+    losses: Float[Tensor, "K"]
+    best_aurc: float
+
+    @property
+    def coverages(self) -> Float[Tensor, "K+1"]:
+        """The share of examples accepted, from 0 up to 1."""
+        return _after_zero(self.accepted.double() / self.accepted[-1])
+
+    @property
+    def risks(self) -> Float[Tensor, "K+1"]:
+        """The mean loss of the accepted examples."""
+        risks = self.losses / self.accepted
+        return torch.cat([risks[:1], risks])
+
+    @property
+    def generalised_risks(self) -> Float[Tensor, "K+1"]:
+        """The loss of the accepted examples over all N: for errors, how often one slips through."""
+        return _after_zero(self.losses / self.accepted[-1])
 
     @property
     def aurc(self) -> float:
         """Area under the curve by the trapezoid rule; lower is better.
 
-        The mean of the risks of the first 1, 2, ..., N examples, which goes by the same name
-        (Geifman et al. 2019), is another number, and depends on the order of ties.
+        `aurc_of_prefixes` goes by the same name, and is another number.
         """
         return float(torch.trapezoid(self.risks, self.coverages))
+
+    @property
+    def aurc_of_prefixes(self) -> float:
+        """Mean of the risks of the first 1, 2, ..., N examples (Geifman et al. 2019, AURC).
+
+        Tied examples have no order: this is the mean over all orders that they could have.
+        """
+        count = int(self.accepted[-1])
+        first = np.arange(1, count + 1)
+        # On average over its orders a run of ties adds the same loss with each example.
+        known, losses = _after_zero(self.accepted), _after_zero(self.losses)
+        return float(np.mean(np.interp(first, known.numpy(), losses.numpy()) / first))
+
+    @property
+    def eaurc(self) -> float:
+        """Excess of `aurc` over `best_aurc`, which for errors is r + (1 − r) ln(1 − r).
+
+        r is the share of errors. The best area is that of endless data with losses distributed as
+        these, so that few examples may fall slightly below 0. Source: Geifman et al. 2019, E-AURC.
+        """
+        return self.aurc - self.best_aurc
+
+    @property
+    def augrc(self) -> float:
+        """Area under the generalised risk over coverage by the trapezoid rule; lower is better.
+
+        For errors: the mean over coverages of how often an error slips through, at most 0.5.
+        Source: Traub et al. 2024, AUGRC.
+        """
+        return float(torch.trapezoid(self.generalised_risks, self.coverages))
+
+    def threshold_at(self, coverage: float) -> float:
+        """Return the lowest threshold; scores of at most it are at least `coverage` of all.
+
+        Raises:
+            ValueError: unless 0 < `coverage` <= 1.
+        """
+        if not 0 < coverage <= 1:
+            raise ValueError(f"`coverage` is {coverage}, expected a share above 0 and at most 1.")
+        return float(self.thresholds[int((self.coverages[1:] < coverage).sum())])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the risk over the share of examples accepted."""
+        from duda.plots.selection import risk_coverage
+
+        return risk_coverage(self.coverages, self.risks, self.aurc, ax)
 
 
 def selective(score: ArrayLike, loss: ArrayLike) -> Selection:
@@ -57,10 +130,79 @@ def selective(score: ArrayLike, loss: ArrayLike) -> Selection:
     losses = as_tensor(loss, "loss").cpu()
     check_same_shape(losses, "loss", tuple(values.shape), "`score`")
     check_finite(losses, "loss")
-    _, group = torch.unique(values.flatten(), return_inverse=True)
-    accepted = torch.bincount(group).cumsum(0).double()
-    risks = torch.bincount(group, weights=losses.flatten().double()).cumsum(0) / accepted
-    return Selection(
-        torch.cat([accepted.new_zeros(1), accepted / values.numel()]),
-        torch.cat([risks[:1], risks]),
-    )
+    values, losses = values.flatten(), losses.flatten().double()
+    runs = tied_runs(values)
+    return Selection(runs.distinct, runs.ends + 1, runs.cumulated(losses), _best_aurc(losses))
+
+
+@dataclass(frozen=True, eq=False)
+class AccuracyAbove:
+    """How often a model is right among the examples that it is at least so sure of.
+
+    Args:
+        levels: `(L)`, of confidence.
+        accepted: `(L)`, examples with at least that confidence, int64.
+        hits: `(L)`, right ones among them, int64.
+    """
+
+    levels: Float[Tensor, "L"]
+    accepted: Int[Tensor, "L"]
+    hits: Int[Tensor, "L"]
+
+    @property
+    def accuracy(self) -> Float[Tensor, "L"]:
+        """Share of right examples among the accepted ones; NaN where there are none."""
+        return self.hits.double() / self.accepted
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the accuracy over the confidence that is asked for."""
+        from duda.plots.selection import accuracy_above
+
+        return accuracy_above(self.levels, self.accuracy, ax)
+
+
+def accuracy_above(
+    confidence: ArrayLike, correct: ArrayLike, *, levels: ArrayLike | None = None
+) -> AccuracyAbove:
+    """Return the accuracy on examples of at least each confidence, from 0 to 1 in steps of 0.01.
+
+    Examples of classes that were not trained on count as wrong: what is sure of them shows.
+    Source: Lakshminarayanan et al. 2017, figure 6.
+
+    Args:
+        confidence: of any shape, usually the probability of the most probable class.
+        correct: whether it was right, of the same shape: booleans, or 0 and 1.
+        levels: others of confidence, `(L)`.
+
+    Raises:
+        ValueError: if shapes differ, there are no examples, or a confidence is NaN.
+
+    >>> accuracy_above([0.9, 0.8, 0.6], [1, 1, 0], levels=[0.5, 0.7]).accuracy
+    tensor([0.6667, 1.0000], dtype=torch.float64)
+    """
+    values = scores(confidence, "confidence")
+    right = flags(correct, "correct", values, "`confidence`").flatten()
+    wanted = torch.arange(_LEVELS + 1).double() / _LEVELS
+    if levels is not None:
+        wanted = scores(levels, "levels").double().flatten()
+    values = values.flatten().double()
+    return AccuracyAbove(wanted, _at_least(values, wanted), _at_least(values[right], wanted))
+
+
+def _best_aurc(losses: Float[Tensor, "N"]) -> float:
+    """Return ∫₀¹ Q(u) (−ln u) du, Q the quantiles of the losses: the area for endless data.
+
+    It is ∫₀¹ dc (1/c) ∫₀ᶜ Q(u) du, the lowest losses accepted first, in the other order.
+    """
+    share = torch.arange(len(losses) + 1).double() / len(losses)
+    weights = (share - torch.xlogy(share, share)).diff()
+    return float(torch.from_numpy(np.sort(losses.numpy())) @ weights)
+
+
+def _at_least(values: Float[Tensor, "N"], levels: Float[Tensor, "L"]) -> Int[Tensor, "L"]:
+    """Return how many of `values` are at least each level."""
+    return len(values) - torch.searchsorted(values.sort().values, levels)
+
+
+def _after_zero(values: Tensor) -> Tensor:
+    return torch.cat([values.new_zeros(1), values])

@@ -4,15 +4,18 @@ from duda.reporting.bands import OneInput
 from duda.reporting.building import report
 from duda.reporting.metrics import METRICS, Metric, measure
 from duda.reporting.page import Report
+from duda.reporting.resampling import Intervals, intervals
 from duda.reporting.table import Cell, Row, rows, spread
 
 __all__ = [
     "METRICS",
     "Cell",
+    "Intervals",
     "Metric",
     "OneInput",
     "Report",
     "Row",
+    "intervals",
     "measure",
     "report",
     "rows",

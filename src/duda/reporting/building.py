@@ -14,6 +14,7 @@ from duda.predictions import (
 from duda.reporting.bands import OneInput
 from duda.reporting.metrics import METRICS, measure
 from duda.reporting.page import Report
+from duda.reporting.resampling import Intervals
 from duda.reporting.scores import score_meaning
 from duda.reporting.sections import (
     bands_section,
@@ -47,6 +48,7 @@ def report(
     classes: Sequence[str] = (),
     one_input: OneInput | None = None,
     measured: Measured | None = None,
+    ends: Mapping[str, Intervals] | None = None,
     title: str = "How sure, and how right?",
     about: str = "",
 ) -> Report:
@@ -63,6 +65,7 @@ def report(
         one_input: the curve to draw, for regression on one input.
         measured: `measured[method][metric]`, a number for each seed, for the table; by default what
             `measure` finds.
+        ends: `ends[method][metric]`, a 95 % interval for the table, as `intervals` finds them.
         title: the page's headline.
         about: a line below it.
 
@@ -103,7 +106,7 @@ def report(
         sections += galleries(foreign, None, ood_inputs, foreign_name, classes)  # type: ignore[arg-type]
     seeds = max(len(values) for each in measured.values() for values in each.values())
     uncertainty = score_meaning(predictions)
-    return Report(title, about, styles, rows(measured), seeds, uncertainty, sections)
+    return Report(title, about, styles, rows(measured, ends), seeds, uncertainty, sections)
 
 
 def _kind(predictions: Mapping[str, Prediction]) -> type[Prediction]:

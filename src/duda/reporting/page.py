@@ -81,6 +81,11 @@ class Report:
     uncertainty: str
     sections: Sequence[Section] = field(default_factory=list)
 
+    @property
+    def has_intervals(self) -> bool:
+        """Whether the table says how far its numbers may be off."""
+        return any(cell.interval for row in self.table for cell in row.cells)
+
     def html(self) -> str:
         """Return the page, with everything it needs inside."""
         from jinja2 import Environment, PackageLoader

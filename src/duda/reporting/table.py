@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from duda.reporting.metrics import METRICS, Metric
+from duda.reporting.resampling import Intervals
 
 __all__ = ["Cell", "Measured", "Row", "rows", "spread"]
 
@@ -24,15 +25,18 @@ class Cell:
     Args:
         mean: or a dash where there is no number.
         deviation: the standard deviation over seeds; empty for one seed.
+        interval: the ends of a confidence interval; empty where it was not asked for.
         best: whether no other method looks better.
     """
 
     mean: str
     deviation: str
+    interval: str
     best: bool
 
     def __str__(self) -> str:
-        return f"{self.mean} ± {self.deviation}" if self.deviation else self.mean
+        deviation = f" ± {self.deviation}" if self.deviation else ""
+        return f"{self.mean}{deviation}{f' [{self.interval}]' if self.interval else ''}"
 
 
 @dataclass(frozen=True)
@@ -55,18 +59,24 @@ def spread(values: Sequence[float]) -> tuple[float, float | None]:
     return mean, statistics.stdev(values) if _finite(values) else math.nan
 
 
-def rows(measured: Measured) -> list[Row]:
+def rows(measured: Measured, ends: Mapping[str, Intervals] | None = None) -> list[Row]:
     """Return the table of `measured[method][metric]`, one number for each seed.
 
-    Methods whose means look the same, to the digits shown, are all best.
+    Methods whose means look the same, to the digits shown, are all best. With `ends`, intervals by
+    method and metric, each number has its own beside it.
 
     >>> [row] = rows({"a": {"nll": [0.51]}, "b": {"nll": [0.25]}})
     >>> [str(cell) for cell in row.cells], [cell.best for cell in row.cells]
     (['0.510', '0.250'], [False, True])
     """
     named = {name: metric for name, metric in METRICS.items() if _anyone_has(name, measured)}
+    ends = ends or {}
     return [
-        _row(metric, [measured[method].get(name, ()) for method in measured])
+        _row(
+            metric,
+            [measured[method].get(name, ()) for method in measured],
+            [ends.get(method, {}).get(name) for method in measured],
+        )
         for name, metric in named.items()
     ]
 
@@ -75,7 +85,9 @@ def _anyone_has(name: str, measured: Measured) -> bool:
     return any(name in values for values in measured.values())
 
 
-def _row(metric: Metric, values: list[Sequence[float]]) -> Row:
+def _row(
+    metric: Metric, values: list[Sequence[float]], ends: list[tuple[float, float] | None]
+) -> Row:
     spreads = [spread(each) if each else (math.nan, None) for each in values]
     scale = 100.0 if metric.percent else 1.0
     shown = [mean * scale for mean, _ in spreads]
@@ -88,9 +100,12 @@ def _row(metric: Metric, values: list[Sequence[float]]) -> Row:
         Cell(
             mean=text,
             deviation="" if deviation is None else _text(deviation * scale, decimals),
+            interval=""
+            if pair is None
+            else ", ".join(_text(end * scale, decimals) for end in pair),
             best=best is not None and text == means[best],
         )
-        for text, (_, deviation) in zip(means, spreads, strict=True)
+        for text, (_, deviation), pair in zip(means, spreads, ends, strict=True)
     )
     return Row(metric, cells)
 

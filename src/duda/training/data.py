@@ -111,6 +111,34 @@ class LoaderData:
         except TypeError:  # an iterable data set need not know its length
             return None
 
+    def in_dataset_order(self, batch_size: int) -> LoaderData:
+        """Return all examples of the Dataset, in its order, whatever the DataLoader samples.
+
+        Raises:
+            ValueError: if an example has no place in it.
+        """
+        loader = self.loader
+        if self.examples() is None or isinstance(loader.dataset, IterableDataset):
+            raise ValueError(
+                f"`callbacks` watch examples by their place in the data, which `{self.name}`, a "
+                "Dataset without a length or an order, does not know: give tensors, or a Dataset "
+                "with `__len__` and `__getitem__`."
+            )
+        if loader.batch_sampler is None:
+            raise ValueError(
+                f"`callbacks` watch single examples, but the Dataset of `{self.name}` makes whole "
+                "batches: give the DataLoader a `batch_size`."
+            )
+        ordered = DataLoader(
+            loader.dataset,
+            batch_size=loader.batch_size or batch_size,
+            collate_fn=loader.collate_fn,
+            num_workers=loader.num_workers,
+            worker_init_fn=loader.worker_init_fn,
+            multiprocessing_context=loader.multiprocessing_context,
+        )
+        return LoaderData(ordered, self.device, self.dtype, self.name)
+
     def identity(self) -> list[Any]:
         """Return what tells these data from others: the number and size of the batches."""
         return [self.batches(), self.loader.batch_size]

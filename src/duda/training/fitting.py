@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import nn
 from duda.methods import UncertainModel
 from duda.methods.base import check_count
 from duda.sampling import preserved
+from duda.training.callbacks import Audience, Callback
 from duda.training.checkpoint import Checkpoint
 from duda.training.data import Data, LoaderData, TensorData, prepare
 from duda.training.eligibility import choose
@@ -40,6 +41,7 @@ def fit(
     seed: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     vectorize: bool | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> History:
     """Train `model`; members of an ensemble one without the other, each in its own order.
 
@@ -55,6 +57,9 @@ def fit(
         seed: of shuffling and dropout; the global random state then stays as it was.
         checkpoint: a file, written after each epoch, that the same call goes on from.
         vectorize: members as one vectorised step; by default where that is faster.
+        callbacks: such as a `duda.TrainingDynamics`. After each epoch they see, for each member,
+            one draw in eval mode for all examples in their order, which costs a forward pass; the
+            training stays the same.
 
     Raises:
         ValueError: if an argument, the data or the checkpoint do not fit.
@@ -87,7 +92,8 @@ def fit(
             else [LoopTrainer(part, i, optimizer, lr) for i, part in enumerate(parts)]
         )
         device = next(parts[0].parameters()).device
-        run = Run(trainers, train, valid, epochs, patience, start, device)
+        audience = _audience(callbacks, train, batch_size)
+        run = Run(trainers, train, valid, epochs, patience, start, device, audience)
         if checkpoint is not None:
             _check_workers(train)
             settings = {
@@ -99,6 +105,7 @@ def fit(
                 "patience": patience,
                 "seed": seed,
                 "vectorize": stacked,
+                "callbacks": [type(callback).__name__ for callback in callbacks],
             }
             run.go_on_from(Checkpoint(checkpoint, settings))
         run.train()
@@ -149,6 +156,19 @@ def _check_targets(part: UncertainModel, data: TensorData) -> None:
     if outputs.ndim and len(outputs) == len(data.y[:2]):
         outputs = outputs[:1].expand(len(data.y), *outputs.shape[1:])
     part.likelihood.check_targets(outputs, data.y)
+
+
+def _audience(
+    callbacks: Sequence[Callback], train: TensorData | LoaderData, batch_size: int
+) -> Audience:
+    if not isinstance(callbacks, Sequence):
+        raise TypeError(
+            f"`callbacks` is a {type(callbacks).__name__}, expected a list, such as "
+            "`[duda.TrainingDynamics(n)]`."
+        )
+    if callbacks and isinstance(train, LoaderData):
+        train = train.in_dataset_order(batch_size)
+    return Audience(callbacks, train)
 
 
 def _check_workers(data: TensorData | LoaderData) -> None:

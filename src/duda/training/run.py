@@ -11,6 +11,7 @@ import torch
 
 from duda.progress import Bar
 from duda.sampling.generators import seeded
+from duda.training.callbacks import Audience
 from duda.training.checkpoint import Checkpoint
 from duda.training.data import LoaderData, TensorData
 from duda.training.loop import LoopTrainer
@@ -31,6 +32,7 @@ class Run:
     patience: int | None
     seed: int
     device: torch.device
+    audience: Audience
     checkpoint: Checkpoint | None = None
 
     def go_on_from(self, checkpoint: Checkpoint) -> None:
@@ -43,6 +45,7 @@ class Run:
         self.seed = state["seed"]
         for trainer, part in zip(self.trainers, state["trainers"], strict=True):
             trainer.load(part)
+        self.audience.load(state["callbacks"])
 
     def train(self) -> None:
         """Train until every member has stopped."""
@@ -62,7 +65,7 @@ class Run:
         before = (turn * self.epochs + epoch - 1) * (self.data.batches() or 0)
         start = time.perf_counter()
         devices = [self.device] if self.device.type == "cuda" else []
-        # A validation draws after training, so that one seed serves both.
+        # Validation and callbacks draw after training, so that one seed serves all.
         with seeded(epoch_seed(self.seed, trainer.first, epoch), devices):
             losses = trainer.train(
                 self.data, self.seed, epoch, lambda batch: bar.update(before + batch)
@@ -74,6 +77,7 @@ class Run:
             if self.validation is not None:
                 validations = trainer.validate(self.validation)
                 self._check_validation(validations, trainer, going, epoch)
+            self._show(trainer, going)
         self._record(trainer, losses, validations, (time.perf_counter() - start) / sum(going))
         member = f"member {turn + 1} of {len(self.trainers)}, " if len(self.trainers) > 1 else ""
         bar.note(f"{member}epoch {epoch}, {_figures(losses, validations, going)}")
@@ -98,10 +102,21 @@ class Run:
         if all(record.stopped for record in trainer.records):
             trainer.finish()
 
+    def _show(self, trainer: LoopTrainer | StackedTrainer, going: list[bool]) -> None:
+        """Let the callbacks see the members that have learnt in this epoch."""
+        if not self.audience.callbacks:
+            return
+        trainer.write_back()  # stacked weights, into the members
+        for i, part in enumerate(trainer.parts):
+            if going[i]:
+                self.audience.watch(part, trainer.first + i)
+
     def _save(self) -> None:
         if self.checkpoint is not None:
             states = [trainer.state() for trainer in self.trainers]
-            self.checkpoint.save({"seed": self.seed, "trainers": states})
+            self.checkpoint.save(
+                {"seed": self.seed, "trainers": states, "callbacks": self.audience.state()}
+            )
 
     def _check_weights(
         self, trainer: LoopTrainer | StackedTrainer, going: list[bool], epoch: int

@@ -45,8 +45,12 @@ def class_probs(
     return values
 
 
-def hard_labels(y: ArrayLike | None, shape: tuple[int, ...]) -> Int[Tensor, "N *positions"]:
+def hard_labels(
+    y: ArrayLike | None, shape: tuple[int, ...], ignore_index: int | None = None
+) -> Int[Tensor, "N *positions"]:
     """Return integer labels that fit predictions of `shape` `(N, C, *positions)`.
+
+    Labels equal to `ignore_index` need not be classes.
 
     >>> hard_labels([0, 1], (2, 2))
     tensor([0, 1])
@@ -61,6 +65,8 @@ def hard_labels(y: ArrayLike | None, shape: tuple[int, ...]) -> Int[Tensor, "N *
     check_same_shape(labels, "y", expected, "the predictions without their classes")
     labels = labels.long()
     wrong = (labels < 0) | (labels >= shape[1])
+    if ignore_index is not None:
+        wrong &= labels != ignore_index
     if bool(wrong.any()):
         raise ValueError(
             f"`y` holds the label {int(labels[wrong][0])}, expected 0 to {shape[1] - 1}: leave out "

@@ -1,0 +1,176 @@
+"""Is doubt worth something to explore with?
+
+Run with `python -m benchmarks.exploration`. The wheel bandit of Riquelme et al. 2018: five actions,
+of which one pays a little more, but for contexts beyond a radius, where one of the others, by the
+quadrant, pays 50.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+import duda
+from benchmarks.clock import machine
+from duda.decisions import greedy, thompson
+from duda.sampling.generators import seeded
+
+Chooser = Callable[[Tensor, int], Tensor]  # draws (M, N, A) and a seed to actions (N)
+
+
+class WithPrior(nn.Module):
+    """A network plus a fixed random one, which keeps members apart where there are no data.
+
+    Source: Osband et al. 2018.
+    """
+
+    def __init__(self, inputs: int, hidden: int = 64) -> None:
+        super().__init__()
+        self.learned, self.prior = _perceptron(inputs, hidden), _perceptron(inputs, hidden)
+        self.prior.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.learned(x) + self.prior(x)
+
+
+def _perceptron(inputs: int, hidden: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(inputs, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, 1),
+    )
+
+
+@dataclass
+class Values:
+    """An ensemble that learns the values of actions, each given along with the state."""
+
+    model: duda.DeepEnsemble
+    actions: int
+
+    @classmethod
+    def new(cls, features: int, actions: int, seed: int, members: int = 8) -> Values:
+        """Return one that has learned nothing."""
+        with seeded(seed, []):
+            model = duda.DeepEnsemble(
+                lambda: WithPrior(features + actions), duda.FixedGaussian(), members
+            )
+        return cls(model, actions)
+
+    def fit(self, state: Tensor, action: Tensor, value: Tensor, steps: int, seed: int) -> None:
+        """Go on learning for so many steps."""
+        x = torch.cat([state, one_hot(action, self.actions).float()], 1)
+        batch = min(128, len(x))
+        epochs = max(1, steps // -(-len(x) // batch))
+        duda.fit(
+            self.model, (x, value[:, None]), epochs=epochs, batch_size=batch, lr=3e-3, seed=seed
+        )
+
+    def draws(self, state: Tensor) -> Tensor:
+        """Return what each member thinks of each action, `(M, N, A)`."""
+        each = one_hot(torch.arange(self.actions)).float()
+        x = torch.cat([state.repeat_interleave(self.actions, 0), each.repeat(len(state), 1)], dim=1)
+        answer = self.model.predict(x, keep_draws=True, batch_size=4096)
+        return answer.draws[:, :, 0].unflatten(1, (len(state), self.actions))
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """The bandit: what each action pays on average in each context."""
+
+    radius: float = 0.8
+
+    def contexts(self, count: int, random: torch.Generator) -> Tensor:
+        """Return points spread evenly over the disk."""
+        angle = 2 * math.pi * torch.rand(count, generator=random)
+        reach = torch.rand(count, generator=random).sqrt()
+        return torch.stack([reach * angle.cos(), reach * angle.sin()], 1)
+
+    def means(self, context: Tensor) -> Tensor:
+        """Return what the five actions pay."""
+        pays = torch.tensor([1.2, 1.0, 1.0, 1.0, 1.0]).repeat(len(context), 1)
+        quadrant = 1 + 2 * (context[:, 0] < 0).long() + (context[:, 1] < 0).long()
+        far = context.norm(dim=1) > self.radius
+        pays[far, quadrant[far]] = 50.0
+        return pays
+
+
+def random_instead(share: float) -> Chooser:
+    """Return a chooser that is greedy, but for a share of actions at random."""
+
+    def choose(draws: Tensor, seed: int) -> Tensor:
+        random = torch.Generator().manual_seed(seed)
+        best = greedy(draws)
+        anything = torch.randint(draws.shape[2], best.shape, generator=random)
+        return torch.where(torch.rand(best.shape, generator=random) < share, anything, best)
+
+    return choose
+
+
+CHOOSERS: dict[str, Chooser] = {
+    "greedy": lambda draws, seed: greedy(draws),
+    "0.05-greedy": random_instead(0.05),
+    "Thompson": lambda draws, seed: thompson(draws, seed=seed),
+}
+
+
+def regret(choose: Chooser, seed: int, rounds: int = 30, batch: int = 50) -> float:
+    """Return what was lost against the best actions, in sum; each round is learned from."""
+    wheel, random = Wheel(), torch.Generator().manual_seed(seed)
+    values = Values.new(features=2, actions=5, seed=seed)
+    state = wheel.contexts(15, random)  # each action is tried three times first
+    action = torch.arange(15) % 5
+    lost = 0.0
+    reward = _paid(wheel, state, action, random)
+    for each in range(rounds):
+        values.fit(state, action, reward / 25, steps=150, seed=seed + each)
+        context = wheel.contexts(batch, random)
+        chosen = choose(values.draws(context), seed * rounds + each)
+        means = wheel.means(context)
+        lost += float((means.amax(1) - means[torch.arange(batch), chosen]).sum())
+        state, action = torch.cat([state, context]), torch.cat([action, chosen])
+        reward = torch.cat([reward, _paid(wheel, context, chosen, random)])
+    return lost
+
+
+def _paid(wheel: Wheel, context: Tensor, action: Tensor, random: torch.Generator) -> Tensor:
+    noise = 0.01 * torch.randn(len(action), generator=random)
+    return wheel.means(context)[torch.arange(len(action)), action] + noise
+
+
+def print_bandit(seeds: int) -> None:
+    """Print a row for each way of choosing."""
+    random = torch.Generator().manual_seed(0)
+    means = Wheel().means(Wheel().contexts(1500, random))
+    at_random = float((means.amax(1, keepdim=True) - means).mean(1).sum())
+    print(f"wheel bandit, 1,500 decisions, {seeds} seeds; regret at random {at_random:,.0f}")
+    print("| actions | regret | from, to | of random's | seconds |")
+    print("|---|---|---|---|---|")
+    for name, choose in CHOOSERS.items():
+        start = time.monotonic()
+        lost = [regret(choose, seed) for seed in range(seeds)]
+        print(
+            f"| {name} | {statistics.mean(lost):,.0f} | {min(lost):,.0f}, {max(lost):,.0f} | "
+            f"{statistics.mean(lost) / at_random:.2f} | {time.monotonic() - start:.0f} |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Print the table."""
+    torch.set_num_threads(1)
+    print(machine())
+    print_bandit(seeds=3)
+
+
+if __name__ == "__main__":
+    main()

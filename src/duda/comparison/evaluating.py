@@ -1,0 +1,130 @@
+"""Predictions of any program, from a file to the numbers and the report."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+import duda
+from duda.comparison.arrays import read_arrays
+from duda.evaluation import reliability
+from duda.files import json_number, write_atomically
+from duda.predictions import ClassPrediction, Prediction
+from duda.reporting import Intervals, Report, Row, intervals, measure, report, rows
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How far one program's predictions can be trusted.
+
+    Args:
+        name: of the predictions.
+        prediction: for the test examples.
+        y: their labels or targets.
+        ood: for inputs from elsewhere, by their name, if there are any.
+        figures: by the name of the metric.
+        ends: of a 95 % interval for each of these.
+    """
+
+    name: str
+    prediction: Prediction
+    y: Tensor
+    ood: dict[str, Prediction]
+    figures: dict[str, float]
+    ends: Intervals
+
+    @property
+    def table(self) -> list[Row]:
+        """A row for each metric, with one cell."""
+        return rows(self._measured(), {self.name: self.ends})
+
+    @property
+    def note(self) -> str:
+        """How large an ECE chance alone makes, in a sentence; empty for numbers."""
+        if not isinstance(self.prediction, ClassPrediction):
+            return ""
+        band = reliability(self.prediction.probs, self.y).null_band()
+        return (
+            f"With these confidences a perfectly calibrated model would show an ECE of up to "
+            f"{band.limit:.4f}, in 95 of 100 test sets of this size."
+        )
+
+    def _measured(self) -> dict[str, dict[str, list[float]]]:
+        return {self.name: {metric: [value] for metric, value in self.figures.items()}}
+
+    def results(self) -> dict[str, Any]:
+        """Return what goes into `results.json`; null where there is no number."""
+        return {
+            "duda": duda.__version__,
+            "predictions": self.name,
+            "examples": len(self.prediction),
+            "ood": {name: len(foreign) for name, foreign in self.ood.items()},
+            "metrics": {
+                metric: {
+                    "value": json_number(value),
+                    "interval": list(self.ends[metric]) if metric in self.ends else None,
+                }
+                for metric, value in self.figures.items()
+            },
+        }
+
+    def report(self) -> Report:
+        """Return the page."""
+        counts = [f"{len(self.prediction):,} test examples"]
+        counts += [f"{len(foreign):,} inputs from {name}" for name, foreign in self.ood.items()]
+        return report(
+            {self.name: self.prediction},
+            self.y,
+            ood=self.ood or None,
+            measured=self._measured(),
+            ends={self.name: self.ends},
+            title=f"{self.name}: how sure, and how right?",
+            about=f"{'; '.join(counts)}. {self.note}",
+        )
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write results and report into `folder`; return the report's path."""
+        place = Path(folder)
+        text = json.dumps(self.results(), indent=2, allow_nan=False) + "\n"
+        write_atomically(place / "results.json", text.encode())
+        return self.report().save(place / "report.html")
+
+
+def evaluate(path: str | os.PathLike[str], ood: str | os.PathLike[str] | None = None) -> Evaluation:
+    """Measure the predictions in one file, against those for inputs from elsewhere in another.
+
+    Args:
+        path: an `.npz` file as `read_arrays` takes it, with labels or targets.
+        ood: another with predictions of the same kind; it needs no targets.
+
+    Raises:
+        FileNotFoundError: if a file is not there.
+        ValueError: if one does not hold what it should.
+    """
+    prediction, y = read_arrays(path)
+    if y is None:
+        raise ValueError(
+            f"`{path}` holds no `labels` and no `y`, expected what the predictions are to be "
+            "compared with."
+        )
+    foreign = None if ood is None else read_arrays(ood)[0]
+    if foreign is not None and type(foreign) is not type(prediction):
+        raise ValueError(
+            f"`{ood}` holds a {type(foreign).__name__}, expected a {type(prediction).__name__} as "
+            f"`{path}` does."
+        )
+    return Evaluation(
+        Path(path).stem,
+        prediction,
+        y,
+        {} if foreign is None or ood is None else {Path(ood).stem: foreign},
+        measure(prediction, y, foreign),
+        intervals(prediction, y, foreign),
+    )

@@ -1,0 +1,57 @@
+"""What to do about a prediction: recalibrate it, bound it, accept or refuse it, ask for a label."""
+
+from duda.decisions.acquisition import acquire, epig
+from duda.decisions.conformal import (
+    APS,
+    LAC,
+    RAPS,
+    ConformalClassifier,
+    ConformalRegressor,
+    PredictionIntervals,
+    PredictionSets,
+    conformal_quantile,
+)
+from duda.decisions.exploration import action_uncertainty, cautious, greedy, thompson
+from duda.decisions.gate import Gate
+from duda.decisions.outcomes import Decision, Decisions
+from duda.decisions.p_values import benjamini_hochberg, conformal_p_values
+from duda.decisions.recalibration import (
+    BetaCalibration,
+    HistogramBinning,
+    Isotonic,
+    MatrixScaling,
+    QuantileRecalibration,
+    StdScale,
+    Temperature,
+    VectorScaling,
+)
+
+__all__ = [
+    "APS",
+    "LAC",
+    "RAPS",
+    "BetaCalibration",
+    "ConformalClassifier",
+    "ConformalRegressor",
+    "Decision",
+    "Decisions",
+    "Gate",
+    "HistogramBinning",
+    "Isotonic",
+    "MatrixScaling",
+    "PredictionIntervals",
+    "PredictionSets",
+    "QuantileRecalibration",
+    "StdScale",
+    "Temperature",
+    "VectorScaling",
+    "acquire",
+    "action_uncertainty",
+    "benjamini_hochberg",
+    "cautious",
+    "conformal_p_values",
+    "conformal_quantile",
+    "epig",
+    "greedy",
+    "thompson",
+]

@@ -1,0 +1,114 @@
+"""Intervals that hold the target with a promised probability."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Self, get_args
+
+import torch
+from torch import Tensor
+
+from duda.checks import ArrayLike, nearest
+from duda.decisions.conformal.guess import Numbers, NumberScore, guessed
+from duda.decisions.conformal.intervals import PredictionIntervals
+from duda.decisions.conformal.quantile import conformal_quantile
+from duda.decisions.fitted import Fitted
+from duda.decisions.numbers import targets
+from duda.decisions.promise import check_share
+
+__all__ = ["ConformalRegressor"]
+
+
+@dataclass(eq=False)
+class ConformalRegressor(Fitted):
+    """Intervals widened until they held enough of the held-out targets.
+
+    The target of a new example is inside with a probability of at least 1 - alpha, if it is
+    exchangeable with the held-out ones, on average over these; of D outputs each by itself. With
+    fewer than 1 / alpha - 1 of them intervals are infinite.
+    Source: Lei et al. 2018, sections 2.2 and 5.2 (absolute, normalised); Romano et al. 2019 (CQR).
+
+    Args:
+        alpha: the share of intervals that may miss the target.
+        score: `"absolute"`, |y - centre|, all intervals of one width; `"normalized"`, |y - mean| /
+            std; `"cqr"`, how far y lies outside the predicted interval of level 1 - alpha, below 0
+            inside: that is narrowed too where it was too wide, even to nothing.
+
+    Attributes:
+        thresholds: `(D)`.
+        calibration: `(D)`, on how many examples each of them rests.
+
+    >>> conformal = ConformalRegressor(alpha=0.25, score="absolute")
+    >>> found = conformal.fit([0.0, 0.0, 0.0], [1.0, -2.0, 3.0])([5.0])
+    >>> found.lower, found.upper
+    (tensor([2.], dtype=torch.float64), tensor([8.], dtype=torch.float64))
+    """
+
+    alpha: float = 0.1
+    score: NumberScore = "normalized"
+    thresholds: Tensor = field(init=False, repr=False)
+    calibration: Tensor = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_share(self.alpha, "alpha")
+        if self.score not in get_args(NumberScore):
+            raise ValueError(nearest(str(self.score), get_args(NumberScore), "score"))
+
+    def fit(
+        self,
+        mean: Numbers = None,
+        y: ArrayLike | None = None,
+        *,
+        std: ArrayLike | None = None,
+        lower: ArrayLike | None = None,
+        upper: ArrayLike | None = None,
+    ) -> Self:
+        """Find the thresholds on held-out examples, and return itself.
+
+        Args:
+            mean: a prediction, or means `(N)` or `(N, D)`; none beside `lower` and `upper`.
+            y: targets of that shape.
+            std: beside means, for `"normalized"`.
+            lower: ends of intervals, for `"cqr"`.
+            upper: the other ends.
+
+        Raises:
+            ValueError: if shapes differ, there are no examples, NaN, or a std that is not above 0.
+        """
+        guess = guessed(self.score, self.alpha, mean, std, lower, upper)
+        values = targets(y, guess.shape).reshape(guess.lower.shape)
+        outside = torch.maximum(guess.lower - values, values - guess.upper) / guess.unit
+        thresholds = [conformal_quantile(column, self.alpha) for column in outside.t()]
+        self.thresholds = torch.tensor(thresholds, dtype=torch.float64)
+        self.calibration = torch.tensor([len(outside)] * len(thresholds))
+        return self
+
+    def __call__(
+        self,
+        mean: Numbers = None,
+        /,
+        *,
+        std: ArrayLike | None = None,
+        lower: ArrayLike | None = None,
+        upper: ArrayLike | None = None,
+    ) -> PredictionIntervals:
+        """Return the intervals of new examples, given in the way that `fit` got them.
+
+        Raises:
+            ValueError: before `fit`, or if there are not as many outputs as in `fit`.
+        """
+        self.check_fitted()
+        guess = guessed(self.score, self.alpha, mean, std, lower, upper)
+        outputs = guess.lower.shape[1]
+        if outputs != len(self.thresholds):
+            raise ValueError(
+                f"the predictions have {outputs} outputs, expected {len(self.thresholds)}, as "
+                "`fit` saw: give both from the same network."
+            )
+        wider = self.thresholds * guess.unit
+        return PredictionIntervals(
+            (guess.lower - wider).view(guess.shape),
+            (guess.upper + wider).view(guess.shape),
+            self.alpha,
+            self.calibration,
+        )

@@ -1,0 +1,142 @@
+"""The promise of least cost, where errors, refusals and a person's time have their prices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from duda.decisions.outcomes import Decision, Decisions
+from duda.decisions.promise import Promise
+
+__all__ = ["Cost"]
+
+
+@dataclass(frozen=True)
+class Cost(Promise):
+    """Accept low scores, ask a person about those between, refuse high ones, as is cheapest.
+
+    A right answer that is accepted costs nothing, a person's answer counts as right. Of two
+    constant prices, `refusal` and `asking`, only the lower is ever paid, unless it is cheaper to
+    refuse what is bad (`refused_error`) than what is good: then a person looks at what is unclear.
+    The thresholds are those of least cost on the held-out examples, of equals those that accept
+    least; this is an estimate without a guarantee. Source: Chow 1970; Yao 2010 for three outcomes.
+
+    Args:
+        error: of accepting a bad answer.
+        refusal: of refusing an answer; None if nothing may be refused.
+        asking: of asking a person; None if nobody can be asked.
+        refused_error: of refusing a bad answer, if that differs from `refusal`.
+        examples: how many it was fitted on, of which
+        bad: were bad.
+        mean_cost: of an example, with these thresholds.
+        threshold: the largest score that is accepted.
+        ask_threshold: the largest score about which a person is asked.
+    """
+
+    error: float
+    refusal: float | None = None
+    asking: float | None = None
+    refused_error: float | None = None
+    examples: int = 0
+    bad: int = 0
+    mean_cost: float = math.nan
+    threshold: float = math.nan
+    ask_threshold: float = math.nan
+
+    name: ClassVar[str] = "cost"
+    needs_bad: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _check_price(self.error, "error")
+        for name in ("refusal", "asking", "refused_error"):
+            if getattr(self, name) is not None:
+                _check_price(getattr(self, name), name)
+        if self.refusal is None and self.asking is None:
+            raise ValueError(
+                "`refusal` and `asking` are both None, expected a price for at least one: with "
+                "neither, everything is accepted."
+            )
+        if self.refused_error is not None and self.refusal is None:
+            raise ValueError(
+                f"`refused_error` is {self.refused_error!r}, but nothing may be refused: give "
+                "`refusal`."
+            )
+
+    def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"] | None) -> Self:
+        """Return the promise with its thresholds: the cheapest pair, found in one pass."""
+        assert bad is not None
+        distinct, group = torch.unique(score, return_inverse=True)
+        counts = _summed(torch.bincount(group))
+        errors = _summed(torch.bincount(group[bad], minlength=len(distinct)))
+        first, last, total = self._cheapest(counts, errors)
+        thresholds = torch.cat([distinct.new_full((1,), -math.inf), distinct])
+        some_asked = self.asking is not None and last == len(distinct)
+        return replace(
+            self,
+            examples=len(score),
+            bad=int(bad.sum()),
+            mean_cost=total / len(score),
+            threshold=float(thresholds[first]),
+            ask_threshold=math.inf if some_asked else float(thresholds[last]),
+        )
+
+    def decide(self, score: Float[Tensor, "N"]) -> Decisions:
+        """Accept up to one threshold, ask up to the other, refuse beyond it."""
+        beyond = torch.where(score <= self.ask_threshold, Decision.ASK, Decision.REFUSE)
+        return Decisions(torch.where(score <= self.threshold, Decision.ACCEPT, beyond))
+
+    def summary(self) -> str:
+        """Return in plain sentences what is promised, and what it rests on."""
+        then = "refuses the rest"
+        if self.ask_threshold > self.threshold:
+            asks_all = math.isinf(self.ask_threshold)
+            then = "asks a person about " + (
+                "the rest"
+                if asks_all
+                else f"those up to {self.ask_threshold:.6g}, refuses the rest"
+            )
+        return (
+            f"Rests on {self.examples:,} held-out examples, of which {self.bad:,} were bad. "
+            f"Accepts scores up to {self.threshold:.6g}, {then}. On these examples that costs "
+            f"{self.mean_cost:.4g} each, the least of all thresholds; accepting everything costs "
+            f"{self.error * self.bad / self.examples:.4g}. This is an estimate: no bound is "
+            "promised for new examples."
+        )
+
+    def _cheapest(
+        self, counts: Int[Tensor, "K+1"], errors: Int[Tensor, "K+1"]
+    ) -> tuple[int, int, float]:
+        """Return how many of the K scores to accept and, at least as many, not to refuse."""
+        accepting = self.error * errors.double()
+        refusing = self._refusing(counts[-1] - counts, errors[-1] - errors)
+        if self.asking is None:
+            total = accepting + refusing
+            best = int(total.argmin())
+            return best, best, float(total[best])
+        asking = self.asking * counts.double()
+        saved = accepting - asking  # of the cost of asking about all up to here
+        total = saved.cummin(0).values + asking + refusing
+        last = int(total.argmin())
+        return int(saved[: last + 1].argmin()), last, float(total[last])
+
+    def _refusing(self, counts: Int[Tensor, "K"], errors: Int[Tensor, "K"]) -> Float[Tensor, "K"]:
+        """Return the cost of refusing so many examples, so many of them bad."""
+        if self.refusal is None:
+            return torch.where(counts == 0, 0.0, math.inf).double()
+        of_bad = self.refusal if self.refused_error is None else self.refused_error
+        return self.refusal * (counts - errors).double() + of_bad * errors.double()
+
+
+def _summed(counts: Tensor) -> Tensor:
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def _check_price(value: float, name: str) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= value < math.inf:
+        raise ValueError(f"`{name}` is {value!r}, expected a finite cost of at least 0.")

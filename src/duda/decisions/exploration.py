@@ -1,0 +1,160 @@
+"""Reinforcement learning: try what may be good, and do not act on what is not known."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeGuard
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty
+from duda.decisions.gate import Gate
+from duda.predictions import LocationScalePrediction, Prediction
+
+__all__ = ["action_uncertainty", "cautious", "greedy", "thompson"]
+
+
+def greedy(values: Prediction | ArrayLike) -> Int[Tensor, "N"]:
+    """Return the action with the highest mean value for each of N decisions; of equals the first.
+
+    Args:
+        values: draws `(M, N, A)` of the values of A actions, or a prediction with A outputs, such
+            as a `GaussianPrediction`.
+
+    Raises:
+        ValueError: if they are empty, not finite or of another shape.
+
+    >>> greedy([[[0.0, 1.0]], [[0.0, -3.0]]])
+    tensor([0])
+    """
+    return _moments(values)[0].argmax(1)
+
+
+def thompson(
+    values: Prediction | ArrayLike,
+    per: Literal["decision", "batch"] = "decision",
+    seed: int | None = None,
+) -> Int[Tensor, "N"]:
+    """Return actions that are each as probable as it is that they are best (Thompson sampling).
+
+    A draw is picked at random, and the action that is best in it taken. Of a prediction it is the
+    draws of the mean that count: noise of the reward is nothing to explore.
+    Source: Thompson 1933; Russo et al. 2018.
+
+    Args:
+        values: as for `greedy`, of a model's `predict(x, keep_draws=True)`.
+        per: a draw for each `"decision"`, or one for the whole `"batch"`, as a series of decisions
+            needs that are to follow one plan.
+        seed: of the choice; torch's global generator if None.
+
+    Raises:
+        ValueError: if values are empty or not finite, or a prediction has no draws.
+
+    >>> thompson([[[0.0, 1.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]], seed=0)
+    tensor([1, 1])
+    """
+    if per not in ("decision", "batch"):
+        raise ValueError(f"`per` is {per!r}, expected 'decision' or 'batch'.")
+    draws = _draws(values)
+    count, decisions, _ = draws.shape
+    random = None if seed is None else torch.Generator().manual_seed(seed)
+    size = decisions if per == "decision" else 1
+    picked = torch.randint(count, (size,), generator=random).expand(decisions)
+    return draws[picked, torch.arange(decisions)].argmax(1)
+
+
+def action_uncertainty(values: Prediction | ArrayLike) -> Float[Tensor, "N"]:
+    """Return the epistemic standard deviation of the greedy action's value, in units of the value.
+
+    Raises:
+        ValueError: as `greedy`, or if there is just one draw or no epistemic part.
+
+    >>> action_uncertainty([[[0.0, 1.0]], [[0.0, 3.0]]])
+    tensor([1.], dtype=torch.float64)
+    """
+    mean, variance = _moments(values)
+    if _only_moments(values):
+        known, has = bool(variance.any()), "no epistemic part"
+    else:
+        known, has = len(_draws(values)) > 1, "just one draw"
+    if not known:
+        raise ValueError(
+            f"`values` has {has}, expected at least two draws, or a prediction made from some: "
+            "nothing is known of how uncertain it is."
+        )
+    return variance.gather(1, mean.argmax(1, keepdim=True)).squeeze(1).sqrt()
+
+
+def cautious(values: Prediction | ArrayLike, gate: Gate, safe: ArrayLike) -> Int[Tensor, "N"]:
+    """Return the greedy action where the gate accepts its uncertainty, else the safe one.
+
+    Args:
+        values: as for `greedy`.
+        gate: fitted on the `action_uncertainty` of decisions that the model knows.
+        safe: the action to fall back on, a number or `(N)`.
+
+    Raises:
+        ValueError: as `action_uncertainty`, or if `safe` is no action.
+
+    >>> gate = Gate.keep(0.5).fit([0.1, 0.2, 0.3])
+    >>> cautious([[[0.0, 1.0], [0.0, 1.0]], [[0.0, 1.1], [0.0, 3.0]]], gate, safe=0)
+    tensor([1, 0])
+    """
+    mean, _ = _moments(values)
+    fallback = as_tensor(safe, "safe").cpu()
+    numbers = not fallback.is_floating_point() and fallback.dtype != torch.bool
+    if not numbers or tuple(fallback.shape) not in ((), (len(mean),)):
+        raise ValueError(
+            f"`safe` has shape {tuple(fallback.shape)} and dtype {fallback.dtype}, expected the "
+            f"number of an action, or ({len(mean)},) of them."
+        )
+    wrong = (fallback < 0) | (fallback >= mean.shape[1])
+    if bool(wrong.any()):
+        raise ValueError(
+            f"`safe` holds {int(fallback[wrong][0])}, expected the number of an action: 0 to "
+            f"{mean.shape[1] - 1}."
+        )
+    accepted = gate(action_uncertainty(values)).accepted
+    return torch.where(accepted, mean.argmax(1), fallback.long())
+
+
+def _draws(values: Prediction | ArrayLike) -> Float[Tensor, "M N A"]:
+    """Return draws of the mean values of actions, in float64 on the CPU."""
+    if isinstance(values, LocationScalePrediction):
+        if values.draws is None:
+            raise ValueError(
+                "`values` has no draws to pick from: call `model.predict(x, keep_draws=True)`."
+            )
+        draws = values.draws.chunk(2, dim=2)[0]
+    elif isinstance(values, Prediction):
+        raise ValueError(
+            f"`values` is a {type(values).__name__}, expected a prediction of numbers with their "
+            "means, one for each action, or draws (M, N, A)."
+        )
+    else:
+        draws = as_tensor(values, "values")
+    check_not_empty(draws, "values")
+    check_finite(draws, "values")
+    if draws.ndim != 3:
+        raise ValueError(
+            f"`values` has shape {tuple(draws.shape)}, expected (M, N, A): draws, decisions, "
+            "actions."
+        )
+    return draws.cpu().double()
+
+
+def _moments(values: Prediction | ArrayLike) -> tuple[Tensor, Tensor]:
+    """Return mean and epistemic variance `(N, A)` of the values of actions."""
+    if _only_moments(values):
+        if values.mean.ndim != 2:
+            raise ValueError(
+                f"`values` has means of shape {tuple(values.mean.shape)}, expected (N, A)."
+            )
+        return values.mean.cpu().double(), values.epistemic.cpu().double()
+    draws = _draws(values)
+    return draws.mean(0), draws.var(0, correction=0)
+
+
+def _only_moments(values: Prediction | ArrayLike) -> TypeGuard[LocationScalePrediction]:
+    return isinstance(values, LocationScalePrediction) and values.draws is None

@@ -1,0 +1,77 @@
+"""The promise of few false alarms: that what is refused is seldom like the held-out examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from duda.decisions.outcomes import Decision, Decisions
+from duda.decisions.p_values import benjamini_hochberg, conformal_p_values
+from duda.decisions.promise import Promise, check_share, percent
+
+__all__ = ["FalseAlarm"]
+
+
+@dataclass(frozen=True, eq=False)
+class FalseAlarm(Promise):
+    """Refuse by conformal p-values of being in distribution.
+
+    Each example by itself: of those in distribution, at most `level` are refused. In a batch, by
+    the procedure of Benjamini and Hochberg over all examples of a call: of those refused, at most
+    `level` are in distribution. Both on average over held-out sets, which hold no outliers.
+    Source: Bates et al. 2023.
+
+    Args:
+        level: the share of false alarms.
+        batch: whether it is their share among the refused ones.
+        calibration: `(n)`, the held-out scores, ascending.
+    """
+
+    level: float
+    batch: bool = False
+    calibration: Float[Tensor, "n"] = field(
+        default_factory=lambda: torch.empty(0, dtype=torch.float64)
+    )
+
+    name: ClassVar[str] = "false-alarm"
+    needs_bad: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_share(self.level, "level")
+        if not isinstance(self.batch, bool):
+            raise ValueError(f"`batch` is {self.batch!r}, expected True or False.")
+
+    @property
+    def examples(self) -> int:  # type: ignore[override] # follows from the calibration
+        """How many scores there are to compare with."""
+        return len(self.calibration)
+
+    def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"] | None) -> Self:
+        """Return the promise with scores to compare with; which were bad does not matter."""
+        return replace(self, calibration=score.sort().values)
+
+    def decide(self, score: Float[Tensor, "N"]) -> Decisions:
+        """Refuse what has too low a p-value."""
+        p_values = conformal_p_values(score, self.calibration)
+        alarm = benjamini_hochberg(p_values, self.level) if self.batch else p_values <= self.level
+        return Decisions(torch.where(alarm, Decision.REFUSE, Decision.ACCEPT), p_values)
+
+    def summary(self) -> str:
+        """Return in plain sentences what is promised, and what it rests on."""
+        least = 1 / (self.examples + 1)
+        text = f"Rests on {self.examples:,} held-out examples, which give p-values from {least:.4g}"
+        if self.batch:
+            return text + (
+                f" up. Promise: of the examples refused in a call at most {percent(self.level)} "
+                "are like these, on average (Benjamini-Hochberg over all examples of the call)."
+            )
+        if least > self.level:
+            return text + f" up: too few to refuse anything at a level of {percent(self.level)}."
+        return text + (
+            f" up. Promise: of new examples like these at most {percent(self.level)} are refused, "
+            "on average over sets of held-out examples."
+        )

@@ -1,0 +1,217 @@
+"""The gate: which answers to accept, with a threshold that carries a promise."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from duda.checks import ArrayLike, as_tensor, check_finite, check_same_shape
+from duda.decisions.cost import Cost
+from duda.decisions.false_alarm import FalseAlarm
+from duda.decisions.gate_file import read_promise, write_promise
+from duda.decisions.keep import Keep
+from duda.decisions.outcomes import Decisions
+from duda.decisions.promise import Promise
+from duda.decisions.risk import Risk
+from duda.inputs import flags, hard_labels, scores
+from duda.predictions import (
+    ClassPrediction,
+    LocationScalePrediction,
+    Prediction,
+    QuantilePrediction,
+)
+
+__all__ = ["Gate"]
+
+
+class Gate:
+    """Accepts, refuses, or hands to a person each answer of a model, by its uncertainty.
+
+    A gate is made for a promise, by `keep`, `risk`, `false_alarm` or `cost`, and fitted on
+    held-out examples that the model was not trained on. It accepts scores of at most a threshold,
+    tied ones together. Promises hold for new examples that are independent draws from where the
+    held-out ones came from; `summary` says what they rest on.
+
+    Attributes:
+        promise: what is promised and, once fitted, the numbers found: `gate.promise.threshold`.
+
+    >>> gate = Gate.keep(0.5).fit([0.1, 0.2, 0.3])
+    >>> gate([0.15, 0.9]).counts
+    {'accept': 1, 'ask': 0, 'refuse': 1}
+    """
+
+    def __init__(self, promise: Promise) -> None:
+        self.promise = promise
+
+    @classmethod
+    def keep(cls, share: float) -> Self:
+        """Return a gate that accepts at least `share` of what is like the held-out examples.
+
+        With too few of them for that, ⌈(n + 1) · share⌉ > n, it accepts everything.
+        Source: Vovk et al. 2005, section 2.2; see `Keep`.
+        """
+        return cls(Keep(share))
+
+    @classmethod
+    def risk(cls, level: float, confidence: float = 0.95) -> Self:
+        """Return a gate of whose accepted answers at most `level` are bad, with `confidence`.
+
+        `fit` needs to know what is bad, and raises a `ValueError` if no threshold can promise it.
+        Source: Clopper & Pearson 1934, with Bonferroni over thresholds; see `Risk`.
+        """
+        return cls(Risk(level, confidence))
+
+    @classmethod
+    def false_alarm(cls, level: float, batch: bool = False) -> Self:
+        """Return a gate that refuses at most `level` of what is like the held-out examples.
+
+        In a batch it compares all examples of a call, and of those refused at most `level` are like
+        the held-out ones: with few outliers it refuses less, with many more.
+        Source: Bates et al. 2023; see `FalseAlarm`.
+        """
+        return cls(FalseAlarm(level, batch))
+
+    @classmethod
+    def cost(
+        cls,
+        *,
+        error: float,
+        refusal: float | None = None,
+        asking: float | None = None,
+        refused_error: float | None = None,
+    ) -> Self:
+        """Return a gate of least cost, which `fit` estimates: it needs to know what is bad.
+
+        Args:
+            error: the cost of accepting a bad answer.
+            refusal: of refusing an answer; without one nothing is refused.
+            asking: of asking a person, who is right; without one nobody is asked.
+            refused_error: of refusing a bad answer, by default `refusal`; a lower one, such as 0,
+                makes all three outcomes useful.
+
+        Source: Chow 1970; see `Cost`.
+        """
+        return cls(Cost(error, refusal, asking, refused_error))
+
+    def fit(
+        self,
+        prediction: Prediction | ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        is_bad: ArrayLike | None = None,
+        tolerance: float | None = None,
+    ) -> Self:
+        """Find the threshold on held-out examples, and return the gate.
+
+        Args:
+            prediction: for N held-out examples, or N scores of your own, higher is worse.
+            y: their targets. An answer is bad where its label is another, or where it is off by
+                more than `tolerance`. `keep` and `false_alarm` do not look at it.
+            is_bad: `(N)`, booleans or 0 and 1, in place of `y`.
+            tolerance: the largest good |error| of a number, in its units.
+
+        Raises:
+            ValueError: if scores are NaN or not one for each example, if what is bad is not said,
+                or if no threshold can make the promise.
+        """
+        score = _example_scores(prediction)
+        bad = _bad(prediction, score, y, is_bad, tolerance) if self.promise.needs_bad else None
+        self.promise = self.promise.fit(score, bad)
+        return self
+
+    def __call__(self, prediction: Prediction | ArrayLike) -> Decisions:
+        """Return what to do about each of N new examples, by their prediction or scores.
+
+        Raises:
+            ValueError: if the gate is not fitted, or scores are NaN or not one for each example.
+        """
+        self._check_fitted()
+        return self.promise.decide(_example_scores(prediction))
+
+    def summary(self) -> str:
+        """Return in plain sentences what is promised, and on how many examples that rests."""
+        self._check_fitted()
+        return self.promise.summary()
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the fitted gate to `path` as JSON, whole or not at all, to the last digit."""
+        self._check_fitted()
+        return write_promise(path, self.promise)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if the file is damaged or holds something else.
+        """
+        return cls(read_promise(path))
+
+    def __repr__(self) -> str:
+        examples = self.promise.examples
+        state = f"fitted on {examples:,} examples" if examples else "not fitted"
+        return f"<Gate: {self.promise.name}, {state}>"
+
+    def _check_fitted(self) -> None:
+        if not self.promise.examples:
+            raise ValueError(
+                "the gate is not fitted: call `gate.fit(prediction, y)` with held-out examples."
+            )
+
+
+def _example_scores(source: Prediction | ArrayLike) -> Float[Tensor, "N"]:
+    """Return one score for each example, in float64."""
+    values = scores(source.score if isinstance(source, Prediction) else source).double()
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values.squeeze(1)
+    if values.ndim != 1:
+        raise ValueError(
+            f"`score` has shape {tuple(values.shape)}, expected (N,), one for each example: give "
+            "scores that sum up its outputs or positions, such as `score.flatten(1).mean(1)`."
+        )
+    lowest = int((values == -torch.inf).sum())
+    if lowest:
+        raise ValueError(
+            f"`score` has {lowest} values of -inf, below which there is no threshold: replace them."
+        )
+    return values
+
+
+def _bad(
+    prediction: Prediction | ArrayLike,
+    score: Tensor,
+    y: ArrayLike | None,
+    is_bad: ArrayLike | None,
+    tolerance: float | None,
+) -> Bool[Tensor, "N"]:
+    """Return which answers are bad, by just one of `y` and `is_bad`."""
+    if (y is None) == (is_bad is None):
+        raise ValueError(
+            "give either `y` or `is_bad`, not both and not neither: this promise rests on knowing "
+            "which answers are bad."
+        )
+    if is_bad is not None:
+        return flags(is_bad, "is_bad", score, "the scores")
+    if isinstance(prediction, ClassPrediction):
+        return prediction.labels.cpu() != hard_labels(y, tuple(prediction.log_probs.shape))
+    if isinstance(prediction, (LocationScalePrediction, QuantilePrediction)):
+        return _off_by_more(prediction.centre.cpu().double(), y, tolerance).flatten()
+    raise ValueError("`y` cannot be compared with scores alone: give `is_bad`, or a prediction.")
+
+
+def _off_by_more(centre: Tensor, y: ArrayLike | None, tolerance: float | None) -> Tensor:
+    target = as_tensor(y, "y").cpu().double()  # type: ignore[arg-type] # checked by the caller
+    if tolerance is None or not 0 <= tolerance < torch.inf:
+        raise ValueError(
+            f"`tolerance` is {tolerance!r}, expected for predictions of numbers the largest error "
+            "that is not bad, in units of the target; or give `is_bad`."
+        )
+    check_same_shape(target, "y", tuple(centre.shape), "the prediction")
+    check_finite(target, "y")
+    return (target - centre).abs() > tolerance

@@ -1,0 +1,87 @@
+"""The promise to keep a share of what is like the held-out examples."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import ClassVar, Self
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from duda.decisions.outcomes import Decisions
+from duda.decisions.promise import Promise, accept_up_to, check_share, percent
+
+__all__ = ["Keep"]
+
+_SURE = 0.95  # the probability with which `least_kept` holds
+
+
+@dataclass(frozen=True)
+class Keep(Promise):
+    """Accept at least `share` of new examples, if they are exchangeable with the held-out ones.
+
+    The threshold is the ⌈(n + 1) · share⌉-th smallest of n held-out scores, or infinite if there
+    are fewer. The promise is on average over held-out sets: with one at hand the share kept is
+    Beta-distributed about it, or above that where scores tie.
+    Source: Vovk et al. 2005, section 2.2; Vovk 2012.
+
+    Args:
+        share: of the examples that are kept.
+        examples: n.
+        threshold: the largest score that is accepted.
+    """
+
+    share: float
+    examples: int = 0
+    threshold: float = math.nan
+
+    name: ClassVar[str] = "keep"
+    needs_bad: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_share(self.share, "share")
+
+    def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"] | None) -> Self:
+        """Return the promise with its threshold; which examples were bad does not matter."""
+        rank = self._rank(len(score))
+        enough = rank <= len(score)
+        threshold = float(score.kthvalue(rank).values) if enough else math.inf
+        return replace(self, examples=len(score), threshold=threshold)
+
+    def decide(self, score: Float[Tensor, "N"]) -> Decisions:
+        """Accept scores up to the threshold."""
+        return accept_up_to(score, self.threshold)
+
+    @property
+    def least_kept(self) -> float:
+        """What this threshold keeps at least, with 95 % probability over the held-out examples."""
+        from scipy.special import betaincinv
+
+        rank = self._rank(self.examples)
+        if rank > self.examples:
+            return 1.0
+        return float(betaincinv(rank, self.examples + 1 - rank, 1 - _SURE))
+
+    def summary(self) -> str:
+        """Return in plain sentences what is promised, and what it rests on."""
+        text = f"Rests on {self.examples:,} held-out examples. "
+        if self._rank(self.examples) > self.examples:
+            return text + (
+                f"Accepts everything: to refuse anything and still keep {percent(self.share)} "
+                f"takes at least {self._fewest():,} examples."
+            )
+        return text + (
+            f"Accepts scores up to {self.threshold:.6g}. Promise: at least {percent(self.share)} "
+            "of new examples like these are accepted, on average over sets of held-out examples; "
+            f"with this one at least {percent(self.least_kept)}, with {percent(_SURE)} probability."
+        )
+
+    def _rank(self, examples: int) -> int:
+        # As a fraction, since in floating point (99 + 1) * 0.07 is more than 7.
+        return math.ceil((examples + 1) * Fraction(str(float(self.share))))
+
+    def _fewest(self) -> int:
+        share = Fraction(str(float(self.share)))
+        return math.ceil(share / (1 - share))

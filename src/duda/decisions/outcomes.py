@@ -1,0 +1,64 @@
+"""What is done about each example: accept the answer, ask a person, or refuse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+__all__ = ["Decision", "Decisions"]
+
+
+class Decision(IntEnum):
+    """What to do about one example, in the order of rising uncertainty."""
+
+    ACCEPT = 0
+    ASK = 1
+    REFUSE = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """A decision for each of N examples.
+
+    Args:
+        decisions: `(N)`, int64, each a value of `Decision`.
+        p_values: `(N)`, of being in distribution, where the gate decides by them.
+
+    >>> import torch
+    >>> found = Decisions(torch.tensor([0, 2, 0]))
+    >>> found.accepted, found.counts
+    (tensor([ True, False,  True]), {'accept': 2, 'ask': 0, 'refuse': 1})
+    """
+
+    decisions: Int[Tensor, "N"]
+    p_values: Float[Tensor, "N"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.decisions)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name}={count}" for name, count in self.counts.items())
+        return f"Decisions({counts})"
+
+    @property
+    def accepted(self) -> Bool[Tensor, "N"]:
+        """Where the answer is taken as it is."""
+        return self.decisions == Decision.ACCEPT
+
+    @property
+    def asked(self) -> Bool[Tensor, "N"]:
+        """Where a person is to look."""
+        return self.decisions == Decision.ASK
+
+    @property
+    def refused(self) -> Bool[Tensor, "N"]:
+        """Where there is to be no answer."""
+        return self.decisions == Decision.REFUSE
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many examples each decision was made about."""
+        return {each.name.lower(): int((self.decisions == each).sum()) for each in Decision}

@@ -1,0 +1,138 @@
+"""What every recalibration of classes does: learn from held-out labels, map, wrap a model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, Protocol, Self, TypeVar, overload
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from duda.checks import ArrayLike
+from duda.decisions.claims import Claims, ClassClaims
+from duda.decisions.fitted import Fitted
+from duda.predictions import ClassPrediction, Prediction
+
+__all__ = ["ClassRecalibration", "Recalibrated", "Recalibration"]
+
+Answer = TypeVar("Answer", bound=Prediction)
+
+
+class Predictor(Protocol):
+    """Anything that answers, such as an UncertainModel."""
+
+    def predict(self, x: Any, **options: Any) -> Any:
+        """Return a prediction for the inputs `x`."""
+
+
+class Recalibrated(Generic[Answer]):
+    """A model whose answers are recalibrated.
+
+    Args:
+        model: anything with `predict(x, ...)`, such as an UncertainModel.
+        recalibration: what its predictions go through.
+    """
+
+    def __init__(self, model: Predictor, recalibration: Recalibration[Answer]) -> None:
+        if not callable(getattr(model, "predict", None)):
+            raise TypeError(
+                f"`model` is a {type(model).__name__}, expected something with `predict(x)`, such "
+                "as a `duda.MCDropout`."
+            )
+        recalibration.check_fitted()
+        self.model, self.recalibration = model, recalibration
+
+    def predict(self, x: Any, **options: Any) -> Answer:
+        """Return the model's prediction for `x`, recalibrated; `options` are the model's own."""
+        return self.recalibration(self.model.predict(x, **options))
+
+
+class Recalibration(Fitted, ABC, Generic[Answer]):
+    """Learns from one split how to correct predictions, and corrects those of another."""
+
+    @abstractmethod
+    def __call__(self, prediction: Any, /) -> Answer:
+        """Return the prediction, recalibrated."""
+
+    def wrap(self, model: Predictor) -> Recalibrated[Answer]:
+        """Return an object with the `predict` of `model`, whose answers are recalibrated.
+
+        Raises:
+            ValueError: before `fit`.
+        """
+        return Recalibrated(model, self)
+
+
+@dataclass(eq=False)
+class ClassRecalibration(Recalibration[ClassPrediction]):
+    """Maps the mean probabilities of an example to better ones.
+
+    In a recalibrated `ClassPrediction` the entropy changes, and its `epistemic` share stays: so
+    entropy == aleatoric + epistemic. `votes` and a score of the method's own stay what they were;
+    `draws` are left out, as the mean of recalibrated draws is not the recalibrated mean.
+    """
+
+    classes: int = field(init=False, repr=False)
+
+    @abstractmethod
+    def _learn(self, claims: Claims, labels: Int[Tensor, "R"]) -> None:
+        """Fill the learned fields but `classes`."""
+
+    @abstractmethod
+    def _map(self, claims: Claims) -> Float[Tensor, "R C"]:
+        """Return recalibrated log-probabilities."""
+
+    def fit(
+        self,
+        probs: ClassClaims = None,
+        y: ArrayLike | None = None,
+        *,
+        logits: ArrayLike | None = None,
+    ) -> Self:
+        """Learn from held-out examples, and return itself.
+
+        Args:
+            probs: a `ClassPrediction`, or probabilities `(N, C, *positions)`.
+            y: integer labels `(N, *positions)`.
+            logits: in place of `probs`.
+
+        Raises:
+            ValueError: if `probs` are no distributions, shapes differ, a label is not in 0 to
+                C - 1, there are no examples, or NaN.
+        """
+        claims = Claims(probs, logits)
+        self._learn(claims, claims.labels(y))
+        self.classes = claims.shape[1]
+        return self
+
+    @overload
+    def __call__(self, probs: ClassPrediction, /) -> ClassPrediction: ...
+
+    @overload
+    def __call__(
+        self, probs: ArrayLike | None = None, /, *, logits: ArrayLike | None = None
+    ) -> Float[Tensor, "N C *positions"]: ...
+
+    def __call__(
+        self, probs: ClassClaims = None, /, *, logits: ArrayLike | None = None
+    ) -> ClassPrediction | Tensor:
+        """Return a recalibrated prediction for a prediction, and float64 probabilities for arrays.
+
+        Raises:
+            ValueError: before `fit`, or if there are not as many classes as in `fit`.
+        """
+        self.check_fitted()
+        claims = Claims(probs, logits)
+        claims.check_width(self.classes)
+        log_probs = claims.restored(self._map(claims))
+        return _moved(probs, log_probs) if isinstance(probs, ClassPrediction) else log_probs.exp()
+
+
+def _moved(prediction: ClassPrediction, log_probs: Tensor) -> ClassPrediction:
+    """Return `prediction` with other mean probabilities, and the epistemic share it had."""
+    known = prediction.aleatoric / prediction.entropy
+    share = torch.where(prediction.entropy > 0, known, 1.0).clamp(max=1)
+    moved = replace(prediction, log_probs=log_probs.to(prediction.log_probs), draws=None)
+    return replace(moved, aleatoric=moved.entropy * share)

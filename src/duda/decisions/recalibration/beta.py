@@ -1,0 +1,85 @@
+"""Beta calibration: three parameters, a map for each shape of doubt that Beta densities make."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from duda.decisions.claims import Claims
+from duda.decisions.recalibration.minimum import minimum, warn_separable
+from duda.decisions.recalibration.one_vs_rest import OneVsRest
+
+__all__ = ["BetaCalibration"]
+
+
+@dataclass(eq=False)
+class BetaCalibration(OneVsRest):
+    """Maps a probability p to that of the log odds a log p - b log(1 - p) + c, with a, b >= 0.
+
+    a = b = 1 and c = 0 change nothing. Of more than two classes each is mapped against the rest,
+    and the results divided by their sum. Source: Kull et al. 2017.
+
+    Attributes:
+        parameters: `(K, 3)`, a, b and c for each of K mapped classes.
+
+    >>> probs = [[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6], [0.2, 0.8]]
+    >>> BetaCalibration().fit(probs, [0, 1, 1, 0, 1]).parameters.shape
+    torch.Size([1, 3])
+    """
+
+    parameters: Tensor = field(init=False, repr=False)
+
+    def _learn_each(self, claims: Claims, columns: list[int], hits: Float[Tensor, "R K"]) -> None:
+        found = []
+        for place, features in enumerate(_features(claims, columns)):
+            happens = hits[:, place]
+            if not 0 < float(happens.mean()) < 1:
+                raise ValueError(
+                    f"`y` is class {columns[place]} in all examples or in none, expected some of "
+                    "either: give examples of all classes."
+                )
+            found.append(_fitted(features, happens))
+        self.parameters = torch.stack(found)
+
+    def _map_each(self, claims: Claims, columns: list[int]) -> Float[Tensor, "R K"]:
+        return torch.einsum("krf,kf->rk", _features(claims, columns), self.parameters)
+
+
+def _fitted(features: Float[Tensor, "R 3"], hits: Float[Tensor, "R"]) -> Float[Tensor, "3"]:
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        odds = features @ torch.from_numpy(parameters)
+        slope = features.t() @ (odds.sigmoid() - hits) / len(hits)
+        return float((softplus(odds) - hits * odds).mean()), slope.numpy()
+
+    bounds = [(0.0, None), (0.0, None), (None, None)]
+    best = torch.from_numpy(minimum(loss, np.array([1.0, 1.0, 0.0]), bounds))
+    if torch.equal((features @ best > 0).double(), hits):
+        warn_separable("BetaCalibration")
+    return best
+
+
+def _features(claims: Claims, columns: list[int]) -> Float[Tensor, "K R 3"]:
+    """Return log p, - log(1 - p) and 1 for each column and row."""
+    log_probs = claims.log_probs
+    rest = _log_rest(log_probs)[:, columns]
+    log_probs = log_probs[:, columns]
+    ends = int((log_probs.isneginf() | rest.isneginf()).sum())
+    if ends:
+        raise ValueError(
+            f"`probs` holds {ends} that are 0 or 1, whose log odds are infinite: pass `logits=`, "
+            "which do not underflow."
+        )
+    return torch.stack([log_probs, -rest, torch.ones_like(rest)], dim=2).transpose(0, 1)
+
+
+def _log_rest(log_probs: Float[Tensor, "R C"]) -> Float[Tensor, "R C"]:
+    """Return log(1 - p) of each p; of the largest by the others' sum, as 1 - p has no digits."""
+    first = log_probs.argmax(1, keepdim=True)
+    others = log_probs.scatter(1, first, -math.inf).logsumexp(1, keepdim=True)
+    return (-log_probs.expm1()).log().scatter(1, first, others)

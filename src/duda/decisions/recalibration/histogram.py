@@ -1,0 +1,75 @@
+"""Histogram binning: the frequency in a bin in place of the probabilities that fall in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from duda.checks import check_count
+from duda.decisions.claims import Claims
+from duda.decisions.recalibration.one_vs_rest import OneVsRest
+
+__all__ = ["HistogramBinning"]
+
+
+@dataclass(eq=False)
+class HistogramBinning(OneVsRest):
+    """Maps each probability to the frequency of its class in the bin that it falls in.
+
+    In a bin without held-out examples it stays as it is. Of more than two classes each is mapped
+    against the rest, and the results divided by their sum; if all are 0, they become equal.
+    Frequencies of exactly 0 and 1 stay, labels may change, and many ties arise.
+    Source: Zadrozny & Elkan 2001; Guo et al. 2017, section 4.1.
+
+    Args:
+        bins: how many; bin b holds [edges[b], edges[b + 1]), the last also its upper edge.
+        binning: of equal width, or with equally many examples, as far as ties let them.
+
+    Attributes:
+        edges: `(K, bins + 1)`, for each of K mapped classes.
+        frequencies: `(K, bins)`, NaN in empty bins.
+
+    >>> probs = [[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6]]
+    >>> HistogramBinning(bins=2).fit(probs, [0, 1, 1, 1])([[0.6, 0.4]])
+    tensor([[0.5000, 0.5000]], dtype=torch.float64)
+    """
+
+    bins: int = 15
+    binning: Literal["uniform", "quantile"] = "uniform"
+    edges: Tensor = field(init=False, repr=False)
+    frequencies: Tensor = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_count(self.bins, "bins")
+        if self.binning not in ("uniform", "quantile"):
+            raise ValueError(f"`binning` is {self.binning!r}, expected 'uniform' or 'quantile'.")
+
+    def _learn_each(self, claims: Claims, columns: list[int], hits: Float[Tensor, "R K"]) -> None:
+        probs = claims.probs[:, columns]
+        self.edges = self._edges(probs)
+        index = self._bin(probs)
+        sums = torch.zeros(len(columns), self.bins, dtype=torch.float64)
+        counts = sums.scatter_add(1, index.t(), torch.ones_like(hits).t())
+        self.frequencies = sums.scatter_add(1, index.t(), hits.t()) / counts
+
+    def _map_each(self, claims: Claims, columns: list[int]) -> Float[Tensor, "R K"]:
+        probs = claims.probs[:, columns]
+        mapped = self.frequencies.gather(1, self._bin(probs).t()).t()
+        return torch.where(mapped.isnan(), probs, mapped).logit()
+
+    def _edges(self, probs: Float[Tensor, "R K"]) -> Float[Tensor, "K B+1"]:
+        shares = np.arange(1, self.bins) / self.bins
+        if self.binning == "uniform":
+            inner = np.tile(shares, (probs.shape[1], 1))
+        else:
+            inner = np.quantile(probs.numpy(), shares, axis=0).T
+        return torch.from_numpy(np.pad(inner, ((0, 0), (1, 1)), constant_values=((0, 0), (0, 1))))
+
+    def _bin(self, probs: Float[Tensor, "R K"]) -> Tensor:
+        inner = self.edges[:, 1:-1].contiguous()
+        return torch.searchsorted(inner, probs.t().contiguous(), right=True).t()

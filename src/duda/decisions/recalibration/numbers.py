@@ -1,0 +1,185 @@
+"""Recalibrations of numbers: of standard deviations, and of whole distributions."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from duda.checks import ArrayLike
+from duda.decisions.numbers import NumberClaims, check_above_zero, in_float64, moments, targets
+from duda.decisions.recalibration.base import Answer, Recalibration
+from duda.predictions import LocationScalePrediction, QuantilePrediction
+from duda.predictions.quantiles import check_levels
+
+__all__ = ["NumberRecalibration", "QuantileRecalibration", "StdScale"]
+
+
+@dataclass(eq=False)
+class NumberRecalibration(Recalibration[Answer]):
+    """Maps the distribution of a number to a better one, for each of D outputs by itself."""
+
+    outputs: int = field(init=False, repr=False)
+
+    @abstractmethod
+    def _learn(
+        self, prediction: LocationScalePrediction, y: Float[Tensor, "N D *positions"]
+    ) -> None:
+        """Fill the learned fields but `outputs`."""
+
+    @abstractmethod
+    def _map(self, prediction: LocationScalePrediction) -> Answer:
+        """Return the recalibrated prediction."""
+
+    def fit(
+        self, mean: NumberClaims, y: ArrayLike | None = None, *, std: ArrayLike | None = None
+    ) -> Self:
+        """Learn from held-out examples, and return itself.
+
+        Args:
+            mean: a prediction by mean and variance, or means `(N)` or `(N, D, *positions)`.
+            y: targets, of the shape of the means.
+            std: standard deviations, beside means.
+
+        Raises:
+            ValueError: if shapes differ, there are no examples, NaN, or a std that is not above 0.
+        """
+        prediction, shape = moments(mean, std)
+        check_above_zero(prediction.std)
+        y = targets(y, shape).reshape(prediction.mean.shape)
+        self._learn(in_float64(prediction), y)
+        self.outputs = prediction.mean.shape[1]
+        return self
+
+    def __call__(self, mean: NumberClaims, /, *, std: ArrayLike | None = None) -> Answer:
+        """Return the recalibrated prediction, for means `(N)` one with a single output.
+
+        Raises:
+            ValueError: before `fit`, or if there are not as many outputs as in `fit`.
+        """
+        self.check_fitted()
+        prediction, _ = moments(mean, std)
+        if prediction.mean.shape[1] != self.outputs:
+            raise ValueError(
+                f"the predictions have {prediction.mean.shape[1]} outputs, expected "
+                f"{self.outputs}, as `fit` saw: give both from the same network."
+            )
+        return self._map(prediction)
+
+
+@dataclass(eq=False)
+class StdScale(NumberRecalibration[LocationScalePrediction]):
+    """Multiplies standard deviations by s = √(mean of ((y - mean) / std)²), one for each output.
+
+    Squared errors are then as large as the variances say; for Gaussians s is the one of the highest
+    likelihood. `aleatoric` and `epistemic` are both multiplied by s², and draws are stretched about
+    their common mean, as the mixture is then. Source: Laves et al. 2020; Levi et al. 2022.
+
+    Attributes:
+        scale: `(D)`, above 1 where the model was too sure.
+
+    >>> scaling = StdScale().fit([0.0, 0.0], [2.0, -2.0], std=[1.0, 1.0])
+    >>> scaling([5.0], std=[3.0]).std
+    tensor([[6.]], dtype=torch.float64)
+    """
+
+    scale: Tensor = field(init=False, repr=False)
+
+    def _learn(self, prediction: LocationScalePrediction, y: Tensor) -> None:
+        z = (y - prediction.mean) / prediction.std
+        squares = z.square().movedim(1, 0).flatten(1)
+        exact = (squares == 0).all(1)
+        if bool(exact.any()):
+            raise ValueError(
+                f"`y` equals the mean in all examples of output {int(exact.nonzero()[0])}, "
+                "expected some errors: no scale describes none."
+            )
+        self.scale = squares.mean(1).sqrt()
+
+    def _map(self, prediction: LocationScalePrediction) -> LocationScalePrediction:
+        scale = self.scale.to(prediction.mean).view(-1, *[1] * (prediction.mean.ndim - 2))
+        draws = prediction.draws
+        if draws is not None:
+            means, variances = draws.chunk(2, dim=2)
+            means = prediction.mean + scale * (means - prediction.mean)
+            draws = torch.cat([means, variances * scale.square()], dim=2)
+        return replace(
+            prediction,
+            aleatoric=prediction.aleatoric * scale.square(),
+            epistemic=prediction.epistemic * scale.square(),
+            draws=draws,
+        )
+
+
+@dataclass(eq=False)
+class QuantileRecalibration(NumberRecalibration[QuantilePrediction]):
+    """Moves each quantile to the level below which that share of held-out targets lay.
+
+    The map from level to share is isotonic: it joins the n sorted values of the predicted cdf at
+    the targets, at shares i / (n + 1) in place of the source's i / n so that both tails are treated
+    alike, and equal values at the mean of theirs. What comes out has no density, hence it is given
+    by its quantiles; its `epistemic` stays what it was. Source: Kuleshov et al. 2018, algorithm 1.
+
+    Args:
+        levels: of the quantiles to return, ascending, on both sides of 0.5.
+
+    Attributes:
+        knots: `(K, 3)`, each the output it belongs to, a predicted level and the share below it.
+
+    >>> scaling = QuantileRecalibration([0.25, 0.5, 0.75])
+    >>> scaling = scaling.fit([0.0, 0.0, 0.0], [-2.0, 0.0, 2.0], std=[1.0, 1.0, 1.0])
+    >>> scaling([5.0], std=[3.0]).quantiles.flatten()
+    tensor([-1.,  5., 11.], dtype=torch.float64)
+    """
+
+    levels: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95)
+    knots: Tensor = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.levels = tuple(float(level) for level in self.levels)
+        check_levels(self.levels)
+
+    def _learn(self, prediction: LocationScalePrediction, y: Tensor) -> None:
+        pit = prediction.cdf(y).movedim(1, 0).flatten(1)
+        knots = [
+            np.column_stack([np.full(len(levels), float(output)), levels, shares])
+            for output, (levels, shares) in enumerate(map(_shares_below, pit.numpy()))
+        ]
+        self.knots = torch.from_numpy(np.concatenate(knots))
+
+    def _map(self, prediction: LocationScalePrediction) -> QuantilePrediction:
+        quantiles = [
+            torch.stack([prediction.quantile(level)[:, output] for level in self._moved(output)], 1)
+            for output in range(self.outputs)
+        ]
+        levels = torch.tensor(self.levels, dtype=torch.float64, device=prediction.mean.device)
+        return QuantilePrediction(torch.stack(quantiles, 2), levels, prediction.epistemic)
+
+    def _moved(self, output: int) -> list[float]:
+        """Return the predicted levels of which the shares are those asked for."""
+        _, levels, shares = self.knots[self.knots[:, 0] == output].numpy().T
+        moved: list[float] = np.interp(self.levels, shares, levels).tolist()
+        for wanted, level in zip(self.levels, moved, strict=True):
+            if not 0 < level < 1:
+                raise ValueError(
+                    f"`levels` asks for {wanted}, but so many held-out targets lie where the "
+                    f"predicted cdf is exactly {level:g} that no quantile there is finite: ask for "
+                    "levels nearer to 0.5, or widen the predictions by `StdScale` first."
+                )
+        return moved
+
+
+def _shares_below(pit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return ascending levels of the predicted cdf from 0 to 1, and the shares of targets below."""
+    levels, counts = np.unique(pit, return_counts=True)
+    ranks = np.cumsum(counts) - (counts - 1) / 2
+    shares = ranks / (len(pit) + 1)
+    below = [0.0] if levels[0] > 0 else []
+    above = [1.0] if levels[-1] < 1 else []
+    return np.array([*below, *levels, *above]), np.array([*below, *shares, *above])

@@ -1,0 +1,149 @@
+"""The promise of few errors among what is accepted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from duda.decisions.binomial import fewest_without_event, upper_rate
+from duda.decisions.outcomes import Decisions
+from duda.decisions.promise import Promise, accept_up_to, check_share, percent
+
+__all__ = ["Risk"]
+
+_MOST_TRIED = 30  # thresholds; more are finer, but each weakens the bounds of all
+
+
+@dataclass(frozen=True)
+class Risk(Promise):
+    """Accept as many examples as possible, at most `level` of them bad, with `confidence`.
+
+    Tried are thresholds just below the held-out scores of ranks that depend on nothing but n. Given
+    such a score, the examples below it are independent draws from what its threshold accepts, ties
+    or not, so the exact binomial bound holds for each; each gets its part of 1 - `confidence`
+    (Bonferroni), so all hold together, and the largest threshold with a bound of at most `level`
+    may be chosen. Source: Clopper & Pearson 1934; Geifman & El-Yaniv 2017 for the problem, whose
+    search visits ranks that depend on the errors; Angelopoulos et al. 2022 for the testing.
+
+    Args:
+        level: the share of bad examples among the accepted.
+        confidence: the probability, over held-out sets, that the promise holds.
+        examples: n, of which
+        bad: were bad.
+        tried: how many thresholds were tried.
+        accepted: how many held-out examples the threshold accepts, of which
+        accepted_bad: were bad.
+        bound: what the share of bad ones among new accepted examples does not exceed.
+        threshold: the largest score that is accepted.
+    """
+
+    level: float
+    confidence: float = 0.95
+    examples: int = 0
+    bad: int = 0
+    tried: int = 0
+    accepted: int = 0
+    accepted_bad: int = 0
+    bound: float = 1.0
+    threshold: float = math.nan
+
+    name: ClassVar[str] = "risk"
+    needs_bad: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_share(self.level, "level")
+        check_share(self.confidence, "confidence")
+
+    def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"] | None) -> Self:
+        """Return the promise with the largest threshold that can make it.
+
+        Raises:
+            ValueError: if none can.
+        """
+        assert bad is not None
+        ordered, order = score.sort()
+        counts = self._counts(len(score))
+        thresholds = _just_below(ordered, counts)
+        accepted = torch.searchsorted(ordered, thresholds, right=True)
+        errors = torch.cat([torch.zeros(1, dtype=torch.int64), bad[order].long().cumsum(0)])
+        accepted_bad = errors[accepted]
+        bounds = upper_rate(accepted_bad, accepted, 1 - (1 - self.confidence) / len(counts))
+        if not bool((bounds <= self.level).any()):
+            best = int(bounds.argmin())
+            raise ValueError(self._impossible(int(accepted_bad[best]), int(accepted[best]), bounds))
+        chosen = int((bounds <= self.level).nonzero().max())
+        return replace(
+            self,
+            examples=len(score),
+            bad=int(bad.sum()),
+            tried=len(counts),
+            accepted=int(accepted[chosen]),
+            accepted_bad=int(accepted_bad[chosen]),
+            bound=float(bounds[chosen]),
+            threshold=float(thresholds[chosen]),
+        )
+
+    def decide(self, score: Float[Tensor, "N"]) -> Decisions:
+        """Accept scores up to the threshold."""
+        return accept_up_to(score, self.threshold)
+
+    def summary(self) -> str:
+        """Return in plain sentences what is promised, and what it rests on."""
+        return (
+            f"Rests on {self.examples:,} held-out examples, of which {self.bad:,} were bad. "
+            f"Accepts scores up to {self.threshold:.6g}: of these examples {self.accepted:,}, "
+            f"of which {self.accepted_bad:,} were bad. Promise: of new examples like these that "
+            f"are accepted, at most {percent(self.level)} are bad, with {percent(self.confidence)} "
+            f"confidence (exact binomial bound {percent(self.bound)}, which allows for the "
+            f"{self.tried} thresholds tried)."
+        )
+
+    def _counts(self, examples: int) -> Int[Tensor, "K"]:
+        """Return how many examples the thresholds are to accept: a rule that sees no score."""
+        fewest = self._fewest(1)
+        if examples < fewest:
+            raise ValueError(
+                f"no threshold can promise {self._words()}, from {examples:,} examples, expected "
+                f"at least {fewest:,}, as many as it takes without a single bad one: give more, or "
+                "promise less."
+            )
+        # With three or more, the first is to accept half of the examples or fewer.
+        parts = [
+            tried
+            for tried in range(1, _MOST_TRIED + 1)
+            if min(tried - 1, 2) * self._fewest(tried) <= examples
+        ]
+        if len(parts) == 1:
+            return torch.tensor([examples])
+        ends = (self._fewest(parts[-1]), examples)
+        return torch.linspace(*ends, parts[-1], dtype=torch.float64).round().long()
+
+    def _fewest(self, tried: int) -> int:
+        """Return the least that a threshold must accept to be promised, as one of so many."""
+        return fewest_without_event(self.level, 1 - (1 - self.confidence) / tried)
+
+    def _impossible(self, bad: int, accepted: int, bounds: Tensor) -> str:
+        return (
+            f"no threshold can promise {self._words()}: of {len(bounds)} tried, the best accepts "
+            f"{accepted:,} held-out examples with {bad:,} bad ones, which bounds the rate by "
+            f"{percent(float(bounds.min()))} only; give more examples or a better score, or "
+            "promise less."
+        )
+
+    def _words(self) -> str:
+        return (
+            f"that at most {percent(self.level)} of the accepted are bad, with "
+            f"{percent(self.confidence)} confidence"
+        )
+
+
+def _just_below(ordered: Float[Tensor, "N"], counts: Int[Tensor, "K"]) -> Float[Tensor, "K"]:
+    """Return thresholds that accept so many scores or, where they tie, fewer; all of them: inf."""
+    following = torch.cat([ordered, ordered.new_full((1,), math.inf)])[counts]
+    below = torch.nextafter(following, torch.full_like(following, -math.inf))
+    return torch.where(counts == len(ordered), math.inf, below)

@@ -1,0 +1,115 @@
+"""What is known of each example: sums that grow with the members, never with the epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Table"]
+
+_DTYPES = {"count": torch.int64, "seen": torch.bool, "forgotten": torch.int64}
+_OF_CLASSES = ("right", "last_right", "forgotten", "margin", "prob", "spread", "el2n")
+
+
+class Table:
+    """Tensors `(members, n)` by name, of which a member has a row.
+
+    Attributes:
+        epochs: of each member, how many are over.
+        losses: Σ loss over epochs, by loss term.
+        values: `count` of epochs in which an example came, whether it was `seen` in this one, and
+            of classes Σ `right`, the latest `last_right`, how often that fell (`forgotten`),
+            Σ `margin`, the mean `prob` and the Σ of its squared deviations (`spread`), `el2n`.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self.epochs: list[int] = []
+        self.losses: dict[str, Tensor] = {}
+        self.values: dict[str, Tensor] = {}
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether there is more than losses."""
+        return "margin" in self.values
+
+    def check_unseen(self, member: int, rows: Tensor) -> None:
+        """Raise a `ValueError` if examples are twice in a batch, or were in this epoch already."""
+        if isinstance(member, bool) or not isinstance(member, int) or member < 0:
+            raise ValueError(f"`member` is {member!r}, expected a whole number of at least 0.")
+        _, group, times = torch.unique(rows, return_inverse=True, return_counts=True)
+        twice = times[group] > 1
+        if member < len(self.epochs):
+            twice |= self.values["seen"][member, rows]
+        if bool(twice.any()):
+            raise ValueError(
+                f"`index` holds {int(rows[twice][0])} twice in an epoch, expected each example at "
+                "most once: call `end_epoch` after each epoch."
+            )
+
+    def start(self, terms: set[str], classes: bool) -> None:
+        """Decide what there is to know of an example."""
+        names = ("count", "seen", *(_OF_CLASSES if classes else ()))
+        self.values = {name: self._rows(name, 0) for name in names}
+        self.losses = {name: self._rows("loss", 0) for name in sorted(terms)}
+
+    def grow(self, member: int) -> None:
+        """Make room for a member and those before it."""
+        more = member + 1 - len(self.epochs)
+        if more > 0:
+            self.epochs += [0] * more
+            for name, value in self.values.items():
+                self.values[name] = torch.cat([value, self._rows(name, more)])
+            for name, value in self.losses.items():
+                self.losses[name] = torch.cat([value, self._rows("loss", more)])
+
+    def _rows(self, name: str, members: int) -> Tensor:
+        empty = math.nan if name == "el2n" else 0  # it may be of an epoch that is yet to come
+        return torch.full((members, self.n), empty, dtype=_DTYPES.get(name, torch.float64))
+
+    def add(self, member: int, rows: Tensor, losses: Mapping[str, Tensor]) -> None:
+        """Take in the losses of examples that were not seen in this epoch."""
+        at = (torch.tensor(member), rows)
+        self.values["seen"][at] = True
+        self.values["count"][at] += 1
+        for name, value in losses.items():
+            self.losses[name][at] += value
+
+    def add_classes(
+        self, member: int, rows: Tensor, found: Mapping[str, Tensor], keep_el2n: bool
+    ) -> None:
+        """Take in the other `class_measures` of these examples, after their losses."""
+        at, values = (torch.tensor(member), rows), self.values
+        right, prob = found["right"], found["prob"]
+        values["forgotten"][at] += (right < values["last_right"][at]).long()
+        values["last_right"][at] = right
+        values["right"][at] += right
+        values["margin"][at] += found["margin"]
+        # Welford 1962, in place of E[p²] - E[p]².
+        step = prob - values["prob"][at]
+        values["prob"][at] += step / values["count"][at]
+        values["spread"][at] += step * (prob - values["prob"][at])
+        if keep_el2n:
+            values["el2n"][at] = found["el2n"]
+
+    def mean(self, scores: Tensor) -> Tensor:
+        """Return the mean of `(members, n)` over the members that have seen an example, or NaN."""
+        return scores.double().masked_fill(self.values["count"] == 0, math.nan).nanmean(0)
+
+    def state(self) -> dict[str, Any]:
+        """Return copies of all there is, in dicts and lists."""
+        return {
+            "epochs": list(self.epochs),
+            "losses": {name: value.clone() for name, value in self.losses.items()},
+            "values": {name: value.clone() for name, value in self.values.items()},
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.epochs = list(state["epochs"])
+        self.losses = {name: value.clone() for name, value in state["losses"].items()}
+        self.values = {name: value.clone() for name, value in state["values"].items()}

@@ -1,0 +1,115 @@
+"""Bins of confidence: which one a number falls into, and what is counted in each."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from duda.evaluation.rows import Kind, Rows
+
+__all__ = ["Binning", "Bins", "Tally", "is_uniform"]
+
+Binning = Literal["uniform", "quantile"]
+# examples, right ones, the sum of their confidences p and that of p (1 - p), in each bin
+Tally = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def is_uniform(binning: Binning) -> bool:
+    """Return whether bins are to have equal widths, not equally many examples."""
+    if binning not in ("uniform", "quantile"):
+        raise ValueError(f"`binning` is {binning!r}, expected 'uniform' or 'quantile'.")
+    return binning == "uniform"
+
+
+@dataclass(frozen=True, eq=False)
+class Bins:
+    """B bins, each with its lower edge, the last also with its upper one.
+
+    Args:
+        edges: `(*C, B + 1)`, ascending, float64; one row if all classes share it.
+        uniform: whether they are of equal width.
+    """
+
+    edges: Float[Tensor, "*C B+1"]
+    uniform: bool
+
+    @classmethod
+    def of_equal_width(cls, bins: int) -> Bins:
+        """Return bins of equal width from 0 to 1."""
+        _check(bins)
+        # k / B is the float64 nearest to it, so a confidence of 0.6 lies on the edge 3 / 5.
+        return cls(torch.arange(bins + 1, dtype=torch.float64) / bins, uniform=True)
+
+    @classmethod
+    def of_equal_counts(cls, confidence: Float[Tensor, "N *C"], bins: int) -> Bins:
+        """Return bins between quantiles; ties leave some bins empty, and are never split."""
+        _check(bins)
+        inner = np.quantile(confidence.double().numpy(), np.arange(1, bins) / bins, axis=0)
+        ends = np.zeros_like(inner[:1]) if len(inner) else np.zeros((1, *confidence.shape[1:]))
+        return cls(torch.from_numpy(np.concatenate([ends, inner, ends + 1]).T), uniform=False)
+
+    def __len__(self) -> int:
+        return self.edges.shape[-1] - 1
+
+    def index(self, values: Float[Tensor, "n *C"]) -> Int[Tensor, "n *C"]:
+        """Return the bin of each value."""
+        if self.uniform:
+            # Searching costs three times as much. The product may be one too large near an edge,
+            # for the edge itself to settle, and thanks to its surplus is never too small.
+            index = (values * (len(self) * (1 + 1e-15))).long().clamp_(max=len(self) - 1)
+            return index.sub_((values < self.edges[index]).long())
+        inner = self.edges[..., 1:-1].contiguous()
+        if inner.ndim == 1:
+            return torch.bucketize(values.contiguous(), inner, right=True)
+        return torch.searchsorted(inner, values.t().contiguous(), right=True).t()
+
+    def tally(self, rows: Rows, kind: Kind) -> Tally:
+        """Return the tally of what a block of rows claims."""
+        return self.count_classes(rows) if kind == "class" else self.count(*rows.claims(kind))
+
+    def count(self, confidence: Float[Tensor, "n"], hits: Shaped[Tensor, "n"]) -> Tally:
+        """Return the tally of claims, and of how far each came true: yes, no, or a share."""
+        values = confidence.double()
+        index = self.index(values)
+        came_true = _summed(index, hits.double(), (len(self),))
+        if not hits.is_floating_point():
+            came_true = came_true.long()
+        return (
+            _summed(index, None, (len(self),)),
+            came_true,
+            _summed(index, values, (len(self),)),
+            _summed(index, values * (1 - values), (len(self),)),
+        )
+
+    def count_classes(self, rows: Rows) -> Tally:
+        """Return the tally of every class against the rest, each of shape `(C, B)`."""
+        values = rows.probs.double()
+        shape = (values.shape[1], len(self))
+        index = self.index(values) + len(self) * torch.arange(shape[0])
+        if rows.are_votes:
+            came_true = _summed(index, rows.target, shape)
+        else:
+            came_true = _summed(index.gather(1, rows.target.unsqueeze(1)), None, shape)
+        return (
+            _summed(index, None, shape),
+            came_true,
+            _summed(index, values, shape),
+            _summed(index, values * (1 - values), shape),
+        )
+
+
+def _summed(index: Tensor, weights: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    flat = None if weights is None else weights.flatten()
+    return torch.bincount(index.flatten(), flat, math.prod(shape)).view(shape)
+
+
+def _check(bins: int) -> None:
+    if not isinstance(bins, Integral) or bins < 1:
+        raise ValueError(f"`bins` is {bins!r}, expected a whole number from 1 up.")

@@ -1,0 +1,279 @@
+"""The continuous ranked probability score (CRPS): a proper score of numbers, in their own units.
+
+Every form of it here is E|X − y| − ½ E|X − X'|, with X and X' independent draws of the prediction.
+Source: Gneiting & Raftery 2007, eq. 21.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from duda.checks import ArrayLike, as_tensor, check_finite
+from duda.evaluation.intervals import pinball_of_quantiles
+from duda.evaluation.numbers import blocks, check_members, components, numbers, spreads, targets
+from duda.evaluation.regression import promised_levels
+from duda.predictions import (
+    GaussianPrediction,
+    LaplacianPrediction,
+    LocationScalePrediction,
+    QuantilePrediction,
+)
+
+__all__ = [
+    "crps",
+    "crps_of_draws",
+    "crps_of_gaussian",
+    "crps_of_laplacian",
+    "crps_of_mixture",
+    "crps_of_quantiles",
+]
+
+_AT_ONCE = 2**22  # draws in a block, so that memory does not grow with the number of examples
+
+
+class _Family(NamedTuple):
+    """The mean distances of a location-scale family."""
+
+    to_point: Callable[[Tensor, Tensor], Tensor]  # E|X - y|, from y - mean and X's std
+    to_other: Callable[[Tensor, Tensor, Tensor], Tensor]  # E|X - X'|, from both means' gap and stds
+    to_itself: float  # E|X - X'| of two alike, for a std of 1
+
+
+def crps(
+    prediction: LocationScalePrediction | QuantilePrediction,
+    y: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+) -> float:
+    """Return the mean CRPS over examples and outputs, in units of `y`; lower is better.
+
+    In closed form: of the exact mixture where a Gaussian or Laplacian prediction kept its draws;
+    of quantiles it is `crps_of_quantiles`.
+
+    Args:
+        prediction: of numbers; with a standard deviation of 0 the CRPS is |y - mean|.
+        y: of the shape of `prediction.centre`.
+        mask: of `y`'s shape: which targets count. Where it is False `y` may be NaN.
+
+    Raises:
+        ValueError: if shapes differ, or there are NaN, infinite or no targets.
+
+    >>> from duda import GaussianPrediction
+    >>> round(crps(GaussianPrediction([[0.0]], [[1.0]]), [[0.0]]), 4)
+    0.2337
+    """
+    values, counted = targets(prediction, y, mask)
+    if isinstance(prediction, QuantilePrediction):
+        scores = crps_of_quantiles(prediction.quantiles, prediction.levels, values)
+    else:
+        means, variances = components(prediction)
+        family, scores = _family(prediction), torch.empty_like(values)
+        for part in blocks(values):
+            stds = variances[:, part].double().sqrt()
+            scores[part] = _of_block(means[:, part].double(), stds, values[part], family)
+    return float(scores[counted].mean())
+
+
+def crps_of_gaussian(mean: ArrayLike, std: ArrayLike, y: ArrayLike) -> Float[Tensor, "*shape"]:
+    """Return the CRPS of each Gaussian, in units of `y`; |y - mean| where `std` is 0.
+
+    Source: Gneiting et al. 2005, eq. 5.
+
+    Raises:
+        ValueError: if shapes differ, a number is NaN or infinite, or a `std` negative.
+
+    >>> crps_of_gaussian([0.0, 1.0], [1.0, 0.0], [0.0, 3.0])
+    tensor([0.2337, 2.0000], dtype=torch.float64)
+    """
+    return _of_one(mean, std, y, _GAUSSIAN)
+
+
+def crps_of_laplacian(mean: ArrayLike, std: ArrayLike, y: ArrayLike) -> Float[Tensor, "*shape"]:
+    """Return the CRPS of each Laplace distribution; its scale is `std` / √2.
+
+    Source: Jordan, Krüger & Lerch 2019, appendix A.
+
+    Raises:
+        ValueError: if shapes differ, a number is NaN or infinite, or a `std` negative.
+
+    >>> crps_of_laplacian([0.0], [2**0.5], [0.0])
+    tensor([0.2500], dtype=torch.float64)
+    """
+    return _of_one(mean, std, y, _LAPLACIAN)
+
+
+def crps_of_mixture(means: ArrayLike, stds: ArrayLike, y: ArrayLike) -> Float[Tensor, "*shape"]:
+    """Return the CRPS of mixtures of M equally likely Gaussians, in closed form.
+
+    Source: Grimit et al. 2006.
+
+    Args:
+        means: `(M, *shape)`.
+        stds: `(M, *shape)`, at least 0.
+        y: `(*shape)`.
+
+    Raises:
+        ValueError: if shapes differ, a number is NaN or infinite, or one of `stds` negative.
+
+    >>> crps_of_mixture([[-1.0], [1.0]], [[0.5], [0.5]], [0.0])
+    tensor([0.3672], dtype=torch.float64)
+    """
+    centres = numbers(means, "means")
+    values = numbers(y, "y")
+    check_members(centres, "means", values)
+    return _of_mixture(centres, spreads(stds, centres), values, _GAUSSIAN)
+
+
+def crps_of_draws(draws: ArrayLike, y: ArrayLike, *, fair: bool = False) -> Float[Tensor, "*shape"]:
+    """Return the CRPS of each example's draws, or of an ensemble's members; O(M log M).
+
+    By default of the draws' own distribution (the V-statistic), which is too high for few draws of
+    a good one. The fair CRPS is what infinitely many such draws would get, on average; of one
+    example it may be negative. Source: Ferro 2014.
+
+    Args:
+        draws: `(M, *shape)`.
+        y: `(*shape)`.
+        fair: whether the spread is over M (M - 1) pairs, in place of M².
+
+    Raises:
+        ValueError: if shapes differ, a number is NaN or infinite, or `fair` with only one draw.
+
+    >>> crps_of_draws([[0.0], [1.0], [2.0]], [1.5])
+    tensor([0.3889], dtype=torch.float64)
+    """
+    values = numbers(y, "y")
+    members = as_tensor(draws, "draws").cpu()
+    check_members(members, "draws", values)
+    check_finite(members, "draws")
+    count = len(members)
+    if fair and count == 1:
+        raise ValueError(
+            "`draws` holds 1 draw, expected at least 2 for `fair=True`: one has no spread."
+        )
+    # Sorted, the k-th draw lies above k others and below all the rest.
+    weights = 2.0 * torch.arange(count, dtype=torch.float64) - (count - 1)
+    weights /= count * (count - 1) if fair else count**2
+    size = max(1, _AT_ONCE // count)
+    pieces = zip(
+        torch.split(members.flatten(1), size, 1), torch.split(values.flatten(), size), strict=True
+    )
+    found = [_of_sorted(some, points, weights) for some, points in pieces]
+    return torch.cat(found).view(values.shape)
+
+
+def crps_of_quantiles(
+    quantiles: ArrayLike, levels: ArrayLike, y: ArrayLike
+) -> Float[Tensor, "N *rest"]:
+    """Return twice the pinball loss, weighted over levels: the CRPS as they become dense.
+
+    Each level stands for the probabilities that are nearest to it, so uneven ones have uneven
+    weights, and levels (2 k + 1) / 2 Q equal ones. Source: Laio & Tamea 2007.
+
+    Args:
+        quantiles: `(N, Q, *rest)`, in units of `y`.
+        levels: `(Q)`, ascending probabilities.
+        y: `(N, *rest)`.
+
+    Raises:
+        ValueError: if shapes differ, a number is NaN or infinite, or the levels do not ascend.
+
+    >>> crps_of_quantiles([[-1.0, 1.0]], [0.25, 0.75], [3.0])
+    tensor([2.5000], dtype=torch.float64)
+    """
+    losses = pinball_of_quantiles(quantiles, levels, y)
+    places = promised_levels(levels)
+    if not bool((places.diff() > 0).all()):
+        raise ValueError("`levels` do not ascend, expected each once, from low to high: sort them.")
+    middles = (places[1:] + places[:-1]) / 2
+    weights = torch.cat([middles, middles.new_ones(1)]) - torch.cat([middles.new_zeros(1), middles])
+    return 2 * torch.einsum("nq...,q->n...", losses, weights)
+
+
+def _family(prediction: LocationScalePrediction) -> _Family:
+    if isinstance(prediction, GaussianPrediction):
+        return _GAUSSIAN
+    if isinstance(prediction, LaplacianPrediction):
+        return _LAPLACIAN
+    raise TypeError(
+        f"`prediction` is a {type(prediction).__name__}, whose CRPS has no closed form here: call "
+        "`crps_of_draws` on draws of it."
+    )
+
+
+def _of_one(mean: ArrayLike, std: ArrayLike, y: ArrayLike, family: _Family) -> Tensor:
+    means = numbers(mean, "mean")
+    stds, values = spreads(std, means), numbers(y, "y", means)
+    return _of_mixture(means.unsqueeze(0), stds.unsqueeze(0), values, family)
+
+
+def _of_mixture(means: Tensor, stds: Tensor, y: Tensor, family: _Family) -> Tensor:
+    """Return the CRPS of each target, of members `(M, *shape)`."""
+    values, found = y.flatten(), torch.empty_like(y.flatten())
+    means, stds = means.reshape(len(means), -1), stds.reshape(len(means), -1)
+    for part in blocks(values):
+        found[part] = _of_block(means[:, part], stds[:, part], values[part], family)
+    return found.view(y.shape)
+
+
+def _of_block(means: Tensor, stds: Tensor, y: Tensor, family: _Family) -> Tensor:
+    """Return the mean of the members' CRPS, less what they gain by being different."""
+    count = len(means)
+    total = family.to_itself / (-2 * count**2) * stds.sum(0)
+    for first, (mean, std) in enumerate(zip(means, stds, strict=True)):
+        total += family.to_point(y - mean, std) / count
+        for second in range(first):
+            total -= family.to_other(means[second] - mean, std, stds[second]) / count**2
+    return total
+
+
+def _of_sorted(draws: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+    # From y on, so that digits are not lost on a large offset.
+    gaps = draws.T.double() - y.unsqueeze(1)
+    spread = gaps.sort(dim=1).values @ weights
+    return gaps.abs().mean(1) - spread
+
+
+def _gaussian_to_point(gap: Tensor, std: Tensor) -> Tensor:
+    z = gap / std
+    density = z.square().mul_(-0.5).exp_().mul_(std)
+    smooth = z.mul_(math.sqrt(0.5)).erf_().mul_(gap).add_(density, alpha=math.sqrt(2 / math.pi))
+    return torch.where(std > 0, smooth, gap.abs())
+
+
+def _gaussian_to_other(gap: Tensor, std: Tensor, other: Tensor) -> Tensor:
+    return _gaussian_to_point(gap, torch.hypot(std, other))
+
+
+def _laplacian_to_point(gap: Tensor, std: Tensor) -> Tensor:
+    scale, far = std / math.sqrt(2), gap.abs()
+    return torch.where(scale > 0, far + scale * (-far / scale).exp(), far)
+
+
+def _laplacian_to_other(gap: Tensor, std: Tensor, other: Tensor) -> Tensor:
+    """Return |d| + (a³ exp(−|d|/a) − b³ exp(−|d|/b)) / (a² − b²) for scales a and b, d the gap.
+
+    The difference of two Laplace variables has a density that mixes those of both scales, with
+    the weights a² / (a² − b²) and −b² / (a² − b²). Here without what cancels for a near b.
+    """
+    far = gap.abs()
+    small = torch.minimum(std, other) / math.sqrt(2)
+    large = torch.maximum(std, other) / math.sqrt(2)
+    both, apart = small + large, large - small
+    near_small = torch.where(far > 0, -far / small, 0.0).exp()
+    near_large = torch.where(far > 0, -far / large, 0.0).exp()
+    shared = (large * large + small * large + small * small) / both * near_small
+    lost = -torch.special.expm1(-far * apart / (small * large)) / apart
+    lost = torch.where(apart > 0, lost, far / (small * large))
+    rest = large**3 / both * near_large * torch.where(far > 0, lost, 0.0)
+    return torch.where(large > 0, far + shared + rest, far)
+
+
+_GAUSSIAN = _Family(_gaussian_to_point, _gaussian_to_other, 2 / math.sqrt(math.pi))
+_LAPLACIAN = _Family(_laplacian_to_point, _laplacian_to_other, 1.5 / math.sqrt(2))

@@ -1,0 +1,92 @@
+"""Does uncertainty order errors by size: the mean error of what is left, the least sure removed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from duda.checks import ArrayLike, check_same_shape
+from duda.evaluation.numbers import numbers
+from duda.evaluation.ties import tied_runs
+from duda.inputs import scores
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Sparsification", "sparsification"]
+
+
+@dataclass(frozen=True, eq=False)
+class Sparsification:
+    """Mean errors of what is left when the first 0, 1, ..., N - 1 of N examples are removed.
+
+    Source: Ilg et al. 2018.
+
+    Args:
+        by_score: `(N)`, the most uncertain removed first, tied ones in a random order: its mean.
+        by_error: `(N)`, the largest error removed first: the oracle, which no score can beat.
+    """
+
+    by_score: Float[Tensor, "N"]
+    by_error: Float[Tensor, "N"]
+
+    @property
+    def ause(self) -> float:
+        """Mean distance between both curves, as a share of the error of all: 0 is best.
+
+        Both curves are divided by their start and subtracted, as in the source, and the mean is
+        over the N fractions removed. A score that means nothing has that of the line at 1.
+        """
+        return float((self.by_score - self.by_error).mean() / self.by_error[0])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw both curves over the share removed, as shares of the error of all."""
+        from duda.plots.regression import sparsification_curve
+
+        start = self.by_error[0]
+        return sparsification_curve(self.by_score / start, self.by_error / start, ax)
+
+
+def sparsification(score: ArrayLike, error: ArrayLike) -> Sparsification:
+    """Return how the mean error falls when the most uncertain examples are left out.
+
+    Args:
+        score: uncertainty, higher is worse, such as `prediction.std`; of any shape.
+        error: of the same shape, at least 0, such as `(prediction.mean - y).abs()`.
+
+    Raises:
+        ValueError: if shapes differ, there is NaN, an error is negative or infinite, or all are 0.
+
+    >>> sparsification([0.1, 0.9, 0.5], [1.0, 2.0, 6.0]).by_score
+    tensor([3.0000, 3.5000, 1.0000], dtype=torch.float64)
+    """
+    values = scores(score)
+    errors = numbers(error, "error")
+    check_same_shape(errors, "error", tuple(values.shape), "`score`")
+    if bool((errors < 0).any()):
+        raise ValueError(
+            f"`error` holds {float(errors.min()):.4g}, expected at least 0: call `error.abs()`."
+        )
+    if not bool(errors.any()):
+        raise ValueError("`error` is 0 everywhere, expected some errors: there is nothing to rank.")
+    largest = errors.flatten().sort(descending=True).values
+    return Sparsification(
+        _mean_of_rest(_mean_in_ties(values.flatten(), errors.flatten())), _mean_of_rest(largest)
+    )
+
+
+def _mean_in_ties(score: Tensor, error: Tensor) -> Float[Tensor, "N"]:
+    """Return the errors from the highest score down, each the mean of those that tie with it."""
+    runs = tied_runs(score, descending=True)
+    counts = runs.ends.diff(prepend=runs.ends.new_full((1,), -1))
+    sums = runs.cumulated(error)
+    return (sums.diff(prepend=sums.new_zeros(1)) / counts).repeat_interleave(counts)
+
+
+def _mean_of_rest(error: Float[Tensor, "N"]) -> Float[Tensor, "N"]:
+    left = torch.arange(len(error), 0, -1)
+    return error.flip(0).cumsum(0).flip(0) / left

@@ -1,0 +1,144 @@
+"""Pictures of predictions of numbers: coverage, PIT, sparsification, spread of errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from duda.plots.canvas import BAD, GOOD, INK, MUTED, canvas
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["coverage_curve", "pit_histogram", "sparsification_curve", "spread_curve"]
+
+_FEW = 20  # points that can be told apart on a curve
+_ENOUGH = 500  # points after which a curve looks the same
+
+
+def coverage_curve(
+    levels: Float[Tensor, "L"],
+    observed: Float[Tensor, "L"],
+    low: Float[Tensor, "L"],
+    high: Float[Tensor, "L"],
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the share of targets inside intervals over the share promised, levels ascending.
+
+    `low` and `high` bound what a calibrated model would show.
+
+    >>> import torch
+    >>> levels = torch.tensor([0.5, 0.9])
+    >>> coverage_curve(levels, levels, levels - 0.1, levels + 0.1).get_xlabel()
+    'share promised'
+    """
+    ax = canvas(ax, "Coverage", "share promised", "share of targets inside")
+    ax.fill_between(
+        levels.numpy(),
+        low.numpy(),
+        high.numpy(),
+        color=MUTED,
+        alpha=0.35,
+        lw=0,
+        label="95 % band if calibrated",
+    )
+    ax.plot([0, 1], [0, 1], "--", color=INK, lw=1)
+    marker = "o" if len(levels) <= _FEW else ""
+    ax.plot(
+        levels.numpy(), observed.numpy(), marker=marker, ms=4, color=GOOD, lw=2, label="observed"
+    )
+    ax.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
+    ax.text(0.97, 0.05, "too sure", ha="right", color=INK, style="italic")
+    ax.text(0.03, 0.74, "too cautious", color=INK, style="italic")
+    ax.legend(frameon=False, loc="upper left")
+    return ax
+
+
+def pit_histogram(
+    edges: Float[Tensor, "K+1"],
+    shares: Float[Tensor, "K"],
+    low: Float[Tensor, "K"],
+    high: Float[Tensor, "K"],
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw how often PIT values fell between `edges`, as a density: 1 if calibrated.
+
+    `low` and `high` bound the shares that a calibrated model would show.
+
+    >>> import torch
+    >>> half = torch.tensor([0.5, 0.5])
+    >>> pit_histogram(torch.tensor([0.0, 0.5, 1.0]), half, half - 0.1, half + 0.1).get_ylabel()
+    'density'
+    """
+    ax = canvas(
+        ax, "PIT histogram", "PIT: probability given to numbers up to the target", "density"
+    )
+    width = edges.diff()
+    ax.stairs((shares / width).numpy(), edges.numpy(), fill=True, color=GOOD, alpha=0.8)
+    ax.stairs(
+        (high / width).numpy(),
+        edges.numpy(),
+        baseline=(low / width).numpy(),
+        fill=True,
+        color=MUTED,
+        alpha=0.5,
+        label="95 % band if calibrated",
+        zorder=2,
+    )
+    ax.axhline(1, color=INK, ls="--", lw=1)
+    top = float(torch.maximum(shares, high).div(width).max())
+    ax.set(xlim=(0, 1), ylim=(0, 1.2 * top))
+    ax.legend(frameon=False, loc="upper center")
+    return ax
+
+
+def sparsification_curve(
+    by_score: Float[Tensor, "N"], by_error: Float[Tensor, "N"], ax: Axes | None = None
+) -> Axes:
+    """Draw the error of what is left over the share removed; 1 is the error of all.
+
+    >>> import torch
+    >>> sparsification_curve(torch.tensor([1.0, 0.5]), torch.tensor([1.0, 0.2])).get_xlabel()
+    'share of examples removed'
+    """
+    ax = canvas(ax, "Sparsification", "share of examples removed", "mean error of the rest")
+    count = len(by_score)
+    places = torch.linspace(0, count - 1, min(count, _ENOUGH)).round().long()
+    removed = (places / count).numpy()
+    score, oracle = by_score[places].numpy(), by_error[places].numpy()
+    ax.fill_between(removed, oracle, score, color=MUTED, alpha=0.35, lw=0)
+    ax.plot(removed, score, color=GOOD, lw=2, label="most uncertain first")
+    ax.plot(removed, oracle, color=BAD, lw=2, label="largest error first: oracle")
+    ax.axhline(1, color=INK, ls="--", lw=1, label="at random")
+    ax.set(xlim=(0, 1), ylim=(0, None))
+    ax.legend(frameon=False)
+    return ax
+
+
+def spread_curve(
+    promised: Float[Tensor, "B"], observed: Float[Tensor, "B"], ax: Axes | None = None
+) -> Axes:
+    """Draw the size of errors over the size that their standard deviations promised.
+
+    >>> import torch
+    >>> spread_curve(torch.tensor([1.0, 2.0]), torch.tensor([1.1, 1.8])).get_ylabel()
+    'observed: root mean squared error'
+    """
+    ax = canvas(
+        ax,
+        "Size of errors",
+        "promised: root mean variance",
+        "observed: root mean squared error",
+    )
+    top = 1.05 * float(torch.maximum(promised, observed).max())
+    ax.plot([0, top], [0, top], "--", color=INK, lw=1)
+    ax.plot(promised.numpy(), observed.numpy(), "o-", color=GOOD, lw=2, ms=4)
+    ax.set(xlim=(0, top), ylim=(0, top), aspect="equal")
+    ax.text(
+        0.97, 0.05, "too cautious", ha="right", color=INK, style="italic", transform=ax.transAxes
+    )
+    ax.text(0.03, 0.93, "too sure", color=INK, style="italic", transform=ax.transAxes)
+    return ax

@@ -1,0 +1,60 @@
+"""Pictures of what refusing gains."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float
+from torch import Tensor
+
+from duda.plots.canvas import GOOD, MUTED, canvas
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["accuracy_above", "risk_coverage"]
+
+
+def risk_coverage(
+    coverages: Float[Tensor, "K"], risks: Float[Tensor, "K"], aurc: float, ax: Axes | None = None
+) -> Axes:
+    """Draw the mean loss of the accepted examples, beside that of accepting all.
+
+    >>> import torch
+    >>> ax = risk_coverage(torch.tensor([0.0, 1.0]), torch.tensor([0.1, 0.2]), aurc=0.15)
+    >>> ax.get_ylabel()
+    'mean loss of the accepted'
+    """
+    ax = canvas(
+        ax,
+        "What refusing gains",
+        "share accepted, the surest first",
+        "mean loss of the accepted",
+    )
+    ax.axhline(float(risks[-1]), color=MUTED, linestyle="--", linewidth=1, label="all accepted")
+    ax.plot(coverages.tolist(), risks.tolist(), color=GOOD, label=f"AURC {aurc:.3g}")
+    ax.set(xlim=(0, 1.01))
+    if float(risks.min()) >= 0:
+        ax.set_ylim(bottom=0)
+    ax.legend(frameon=False)
+    return ax
+
+
+def accuracy_above(
+    levels: Float[Tensor, "L"], accuracy: Float[Tensor, "L"], ax: Axes | None = None
+) -> Axes:
+    """Draw the accuracy on the examples of at least each confidence; NaN leaves a gap.
+
+    >>> import torch
+    >>> ax = accuracy_above(torch.tensor([0.0, 0.5]), torch.tensor([0.8, 1.0]))
+    >>> ax.get_xlabel()
+    'confidence asked for'
+    """
+    ax = canvas(
+        ax,
+        "Accuracy of what is sure",
+        "confidence asked for",
+        "accuracy of what is at least so sure",
+    )
+    ax.plot(levels.tolist(), accuracy.tolist(), color=GOOD)
+    return ax

@@ -1,0 +1,69 @@
+"""How far the numbers in the table may be from what more test data would give: the bootstrap."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from duda.checks import ArrayLike, as_tensor
+from duda.predictions import Prediction
+from duda.progress import progress
+from duda.reporting.metrics import LEVEL, measure
+
+__all__ = ["Intervals", "intervals"]
+
+Intervals = dict[str, tuple[float, float]]
+
+_RESAMPLES = 200
+
+
+def intervals(
+    prediction: Prediction,
+    y: ArrayLike,
+    ood: Prediction | None = None,
+    *,
+    seed: int = 0,
+) -> Intervals:
+    """Return the ends of a 95 % interval for each metric that `measure` finds, by its name.
+
+    They are percentiles over 200 draws of as many examples with replacement, of test examples and
+    of those from elsewhere apart. The ECE of such a draw is larger than that of the examples
+    themselves, so that its ends are scaled by the ratio. An AUROC that some draw does not have
+    has no interval. Source: Efron & Tibshirani 1993, chapter 13.
+
+    Args:
+        prediction: for the test examples.
+        y: their labels `(N, *positions)`, or targets of the shape of the mean.
+        ood: for inputs from elsewhere.
+        seed: of the draws; the global random state stays as it was.
+
+    >>> from duda import ClassPrediction
+    >>> answer = ClassPrediction.from_probs([[0.9, 0.1]] * 50 + [[0.6, 0.4]] * 50)
+    >>> low, high = intervals(answer, [0, 1] * 50)["accuracy"]
+    >>> 0.3 < low < 0.5 < high < 0.7
+    True
+    """
+    generator = torch.Generator().manual_seed(seed)
+    prediction, targets = prediction.to("cpu"), as_tensor(y, "y").cpu()
+    ood = None if ood is None else ood.to("cpu")
+    values = measure(prediction, targets, ood)
+    found: dict[str, list[float]] = {name: [] for name in values}
+    for _ in progress(range(_RESAMPLES), "resample", _RESAMPLES):
+        rows = _rows(prediction, generator)
+        other = None if ood is None else ood[_rows(ood, generator)]
+        for name, value in measure(prediction[rows], targets[rows], other).items():
+            found[name].append(value)
+    ends = {name: _ends(torch.tensor(each, dtype=torch.float64)) for name, each in found.items()}
+    if "ece" in ends:
+        ratio = values["ece"] / (sum(found["ece"]) / _RESAMPLES or 1.0)
+        ends["ece"] = (ratio * ends["ece"][0], ratio * ends["ece"][1])
+    return {name: pair for name, pair in ends.items() if torch.tensor(pair).isfinite().all()}
+
+
+def _rows(prediction: Prediction, generator: torch.Generator) -> Tensor:
+    return torch.randint(len(prediction), (len(prediction),), generator=generator)
+
+
+def _ends(values: Tensor) -> tuple[float, float]:
+    low, high = values.quantile(torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2]).double()).tolist()
+    return low, high

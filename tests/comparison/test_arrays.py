@@ -1,0 +1,101 @@
+"""Files of other programs become predictions, or say what they lack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from duda import ClassPrediction, GaussianPrediction, QuantilePrediction
+from duda.comparison.arrays import read_arrays
+
+RANDOM = np.random.default_rng(0)
+LOGITS = RANDOM.normal(size=(6, 3)).astype(np.float32)
+PROBS = torch.from_numpy(LOGITS).softmax(1).numpy()
+LABELS = np.array([0, 1, 2, 0, 1, 2], dtype=np.uint8)
+MEAN, STD, Y = RANDOM.normal(size=6), RANDOM.uniform(1, 2, size=6), RANDOM.normal(size=6)
+QUANTILES, LEVELS = np.sort(RANDOM.normal(size=(6, 3)), axis=1), np.array([0.1, 0.5, 0.9])
+
+
+@pytest.fixture
+def stored(tmp_path):
+    def store(**arrays: Any):
+        np.savez(tmp_path / "predictions.npz", **arrays)
+        return tmp_path / "predictions.npz"
+
+    return store
+
+
+@pytest.mark.parametrize("arrays", [{"probs": PROBS}, {"logits": LOGITS}])
+@pytest.mark.parametrize("name", ["labels", "y"])
+def test_probabilities_and_logits_say_the_same(stored, arrays, name) -> None:
+    prediction, y = read_arrays(stored(**arrays, **{name: LABELS}, notes=np.arange(3)))
+    assert isinstance(prediction, ClassPrediction)
+    np.testing.assert_allclose(prediction.probs, PROBS, atol=1e-6)
+    assert torch.equal(y, torch.from_numpy(LABELS))
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_mean_and_std(stored, columns) -> None:
+    shape = (6, 1) if columns else (6,)
+    path = stored(mean=MEAN.reshape(shape), std=STD.reshape(shape), y=Y.reshape(shape))
+    prediction, y = read_arrays(path)
+    assert isinstance(prediction, GaussianPrediction)
+    np.testing.assert_allclose(prediction.mean[:, 0], MEAN)
+    np.testing.assert_allclose(prediction.std[:, 0], STD)
+    np.testing.assert_allclose(y[:, 0], Y)
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_quantiles(stored, columns) -> None:
+    shape = (6, 3, 1) if columns else (6, 3)
+    prediction, y = read_arrays(stored(quantiles=QUANTILES.reshape(shape), levels=LEVELS, y=Y))
+    assert isinstance(prediction, QuantilePrediction)
+    np.testing.assert_allclose(prediction.quantiles[:, :, 0], QUANTILES)
+    np.testing.assert_allclose(prediction.levels, LEVELS)
+    assert y.shape == ((6,) if columns else (6, 1))
+
+
+def test_targets_may_be_missing(stored) -> None:
+    assert read_arrays(stored(probs=PROBS))[1] is None
+
+
+BAD = {
+    "nothing known": ({"p": PROBS}, "holds p, expected one of `probs` or `logits`"),
+    "two kinds": ({"probs": PROBS, "logits": LOGITS}, "holds probs, logits, expected one of"),
+    "half a kind": ({"mean": MEAN, "y": Y}, "holds mean, y, expected one of"),
+    "two targets": ({"probs": PROBS, "y": LABELS, "labels": LABELS}, "one of `labels` and `y`"),
+    "no distributions": ({"probs": LOGITS}, "`probs` lies in .*expected \\[0, 1\\]"),
+    "negative": ({"mean": MEAN, "std": -STD}, "`std` holds -1.*expected standard deviations"),
+    "NaN": ({"mean": MEAN * np.nan, "std": STD}, "`mean` has 6 NaN"),
+    "crossing": ({"quantiles": QUANTILES[:, ::-1].copy(), "levels": LEVELS}, "`quantiles` cross"),
+    "objects": ({"probs": np.array([{}, {}])}, "is no .npz file of numbers"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_files_are_told(stored, case) -> None:
+    arrays, message = BAD[case]
+    with pytest.raises(ValueError, match=f"predictions.npz`.*{message}"):
+        read_arrays(stored(**arrays))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 broken", b"no numbers"])
+def test_damaged_files_are_told(tmp_path, content) -> None:
+    path = tmp_path / "damaged.npz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"damaged.npz` is no .npz file of numbers"):
+        read_arrays(path)
+
+
+def test_a_single_array_is_no_npz(tmp_path) -> None:
+    np.save(tmp_path / "one.npy", PROBS)
+    with pytest.raises(ValueError, match=r"is no .npz file of numbers"):
+        read_arrays(tmp_path / "one.npy")
+
+
+def test_a_missing_file_is_told(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"expected predictions in an \.npz file"):
+        read_arrays(tmp_path / "none.npz")

@@ -1,0 +1,77 @@
+"""From a file of another program to numbers and a page."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from duda.comparison import evaluate
+from duda.evaluation import reliability
+from duda.reporting import measure
+
+
+@pytest.fixture
+def classes(tmp_path):
+    """Write probabilities for 200 examples, and vaguer ones for 90 from elsewhere."""
+    random = np.random.default_rng(0)
+    labels = random.integers(3, size=200)
+    logits = random.normal(size=(200, 3)) + 2 * np.eye(3)[labels]
+    np.savez(tmp_path / "net.npz", logits=logits, labels=labels)
+    np.savez(tmp_path / "other.npz", logits=random.normal(size=(90, 3)) / 4)
+    return tmp_path
+
+
+def test_figures_are_those_of_measure(classes) -> None:
+    found = evaluate(classes / "net.npz", classes / "other.npz")
+    assert found.name == "net"
+    assert found.figures == measure(found.prediction, found.y, found.ood["other"])
+    assert found.figures["auroc_ood"] > 0.6
+    cells = {row.metric.label: row.cells[0] for row in found.table}
+    assert cells["Accuracy"].mean == f"{100 * found.figures['accuracy']:.2f} %"
+    low, high = (float(end) for end in cells["Accuracy"].interval.split(", "))
+    assert low < 100 * found.figures["accuracy"] < high
+
+
+def test_what_chance_alone_shows_is_told(classes) -> None:
+    found = evaluate(classes / "net.npz")
+    limit = float(found.note.split("up to ")[1].split(",")[0])
+    assert limit == pytest.approx(
+        reliability(found.prediction.probs, found.y).null_band().limit, abs=1e-4
+    )
+    assert 0.03 < limit < 0.15
+
+
+def test_everything_is_saved(classes) -> None:
+    path = evaluate(classes / "net.npz", classes / "other.npz").save(classes / "out")
+    page = path.read_text()
+    assert "net: how sure, and how right?" in page
+    assert "95 % confidence intervals" in page
+    assert "200 test examples; 90 inputs from other. With these confidences" in page
+    results = json.loads((classes / "out" / "results.json").read_text())
+    assert results["examples"] == 200
+    assert results["ood"] == {"other": 90}
+    low, high = results["metrics"]["ece"]["interval"]
+    assert low < results["metrics"]["ece"]["value"] < high
+
+
+def test_numbers_have_their_page(tmp_path) -> None:
+    y = torch.randn(100)
+    np.savez(tmp_path / "net.npz", mean=torch.zeros(100), std=torch.ones(100), y=y)
+    found = evaluate(tmp_path / "net.npz")
+    assert found.figures["rmse"] == pytest.approx(float(y.square().mean().sqrt()), rel=1e-6)
+    assert found.note == ""
+    assert "inputs from" not in found.report().html().split("</header>")[0]
+
+
+def test_targets_are_needed(classes) -> None:
+    with pytest.raises(ValueError, match=r"other\.npz` holds no `labels` and no `y`"):
+        evaluate(classes / "other.npz")
+
+
+def test_both_are_of_one_kind(classes) -> None:
+    np.savez(classes / "numbers.npz", mean=np.zeros(5), std=np.ones(5))
+    with pytest.raises(ValueError, match="holds a GaussianPrediction, expected a ClassPrediction"):
+        evaluate(classes / "net.npz", classes / "numbers.npz")
