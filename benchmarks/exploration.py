@@ -19,28 +19,13 @@ from torch.nn.functional import one_hot
 
 import duda
 from benchmarks.clock import machine
-from duda.decisions import greedy, thompson
+from duda.decisions import Gate, cautious, greedy, thompson
 from duda.sampling.generators import seeded
 
 Chooser = Callable[[Tensor, int], Tensor]  # draws (M, N, A) and a seed to actions (N)
 
 
-class WithPrior(nn.Module):
-    """A network plus a fixed random one, which keeps members apart where there are no data.
-
-    Source: Osband et al. 2018.
-    """
-
-    def __init__(self, inputs: int, hidden: int = 64) -> None:
-        super().__init__()
-        self.learned, self.prior = _perceptron(inputs, hidden), _perceptron(inputs, hidden)
-        self.prior.requires_grad_(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.learned(x) + self.prior(x)
-
-
-def _perceptron(inputs: int, hidden: int) -> nn.Module:
+def _perceptron(inputs: int, hidden: int = 64) -> nn.Module:
     return nn.Sequential(
         nn.Linear(inputs, hidden),
         nn.ReLU(),
@@ -58,11 +43,11 @@ class Values:
     actions: int
 
     @classmethod
-    def new(cls, features: int, actions: int, seed: int, members: int = 8) -> Values:
+    def new(cls, features: int, actions: int, seed: int, members: int = 5) -> Values:
         """Return one that has learned nothing."""
         with seeded(seed, []):
             model = duda.DeepEnsemble(
-                lambda: WithPrior(features + actions), duda.FixedGaussian(), members
+                lambda: _perceptron(features + actions), duda.FixedGaussian(), members
             )
         return cls(model, actions)
 
@@ -132,7 +117,7 @@ def regret(choose: Chooser, seed: int, rounds: int = 30, batch: int = 50) -> flo
     lost = 0.0
     reward = _paid(wheel, state, action, random)
     for each in range(rounds):
-        values.fit(state, action, reward / 25, steps=150, seed=seed + each)
+        values.fit(state, action, reward / 25, steps=60, seed=seed + each)
         context = wheel.contexts(batch, random)
         chosen = choose(values.draws(context), seed * rounds + each)
         means = wheel.means(context)
@@ -165,11 +150,119 @@ def print_bandit(seeds: int) -> None:
         )
 
 
+ROWS, COLUMNS = 5, 10  # the last row is the cliff, but for its last place, the goal
+UP, RIGHT, DOWN, LEFT = range(4)
+MOVES = torch.tensor([[-1, 0], [0, 1], [1, 0], [0, -1]])
+WIND, PATIENCE, FALL, DISCOUNT = 0.2, 60, -50.0, 0.95
+
+
+@dataclass(frozen=True)
+class Journeys:
+    """Steps on the grid: places (row, column), what was done there and what came of it."""
+
+    place: Tensor
+    action: Tensor
+    after: Tensor
+    reward: Tensor
+    over: Tensor
+
+
+def fenced(place: Tensor) -> Tensor:
+    """Return where there is a fence between the walker and the two lowest rows."""
+    return (place[:, 0] < ROWS - 2) | (place[:, 1] == COLUMNS - 1)
+
+
+def moved(place: Tensor, action: Tensor) -> Tensor:
+    """Return where a step leads, or the same place at the border and at the fence."""
+    after = (place + MOVES[action]).clamp(torch.tensor(0), torch.tensor([ROWS, COLUMNS]) - 1)
+    return torch.where((fenced(place) & ~fenced(after))[:, None], place, after)
+
+
+def outcome(place: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what arriving in a place is worth, and whether that is the end."""
+    bottom, last = place[:, 0] == ROWS - 1, place[:, 1] == COLUMNS - 1
+    return torch.where(bottom & ~last, FALL, torch.where(bottom, 0.0, -1.0)), bottom
+
+
+def journeys(steps: int, random: torch.Generator) -> Journeys:
+    """Return steps at random in calm weather, behind the fence."""
+    grid = torch.cartesian_prod(torch.arange(ROWS - 1), torch.arange(COLUMNS))
+    known = grid[fenced(grid)]
+    place = known[torch.randint(len(known), (steps,), generator=random)]
+    action = torch.randint(4, (steps,), generator=random)
+    after = moved(place, action)
+    return Journeys(place, action, after, *outcome(after))
+
+
+def features(place: Tensor) -> Tensor:
+    return 2 * place / torch.tensor([ROWS - 1.0, COLUMNS - 1.0]) - 1
+
+
+def learned(log: Journeys, seed: int, iterations: int = 25) -> Values:
+    """Return values by fitted Q iteration (Ernst et al. 2005)."""
+    values = Values.new(features=2, actions=4, seed=seed)
+    target = log.reward
+    for each in range(iterations):
+        values.fit(features(log.place), log.action, target / 10, steps=60, seed=seed + each)
+        best = 10 * values.draws(features(log.after)).mean(0).amax(1)
+        target = log.reward + DISCOUNT * torch.where(log.over, 0.0, best)
+    return values
+
+
+def walk(values: Values, gate: Gate | None, seed: int, walkers: int = 200) -> tuple[float, float]:
+    """Return the share of walkers that fall, and the mean sum of rewards."""
+    random = torch.Generator().manual_seed(seed)
+    place = torch.stack(
+        [torch.randint(3, (walkers,), generator=random), torch.zeros(walkers, dtype=torch.int64)], 1
+    )
+    over, total = torch.zeros(walkers, dtype=torch.bool), torch.zeros(walkers)
+    fallen = torch.zeros(walkers, dtype=torch.bool)
+    for _ in range(PATIENCE):
+        draws = values.draws(features(place))
+        action = greedy(draws) if gate is None else cautious(draws, gate, safe=UP)
+        blown = torch.rand(walkers, generator=random) < WIND
+        after = moved(place, action)
+        after[:, 0] = (after[:, 0] + blown).clamp(max=ROWS - 1)  # no fence stops the wind
+        place = torch.where(over[:, None], place, after)
+        reward, end = outcome(place)
+        total += torch.where(over, 0.0, reward)
+        fallen |= ~over & (reward == FALL)
+        over |= end
+    return float(fallen.double().mean()), float(total.mean())
+
+
+def known_pairs(values: Values, log: Journeys) -> Tensor:
+    """Return how uncertain the values are of what was done on the journeys."""
+    draws = values.draws(features(log.place))
+    return draws[:, torch.arange(len(log.action)), log.action].std(0, correction=0)
+
+
+def print_grid(seeds: int) -> None:
+    """Print a row for the greedy walker and the cautious one."""
+    found: dict[str, list[tuple[float, float]]] = {"greedy": [], "safe where in doubt": []}
+    for seed in range(seeds):
+        random = torch.Generator().manual_seed(seed)
+        values = learned(journeys(800, random), seed)
+        gate = Gate.keep(0.99).fit(known_pairs(values, journeys(400, random)))
+        found["greedy"].append(walk(values, None, seed))
+        found["safe where in doubt"].append(walk(values, gate, seed))
+    print(f"cliff, {seeds} seeds of 200 walkers in a wind")
+    print("| actions | fall | from, to | return |")
+    print("|---|---|---|---|")
+    for name, pairs in found.items():
+        falls, returns = zip(*pairs, strict=True)
+        print(
+            f"| {name} | {statistics.mean(falls):.1%} | {min(falls):.1%}, {max(falls):.1%} | "
+            f"{statistics.mean(returns):.1f} |"
+        )
+
+
 def main() -> None:
     """Print the table."""
     torch.set_num_threads(1)
     print(machine())
     print_bandit(seeds=3)
+    print_grid(seeds=3)
 
 
 if __name__ == "__main__":

@@ -94,7 +94,11 @@ def _table(data: str, full: bool, found: dict[Key, dict[str, float]]) -> str:
     ]
     for place, method in enumerate(measured):
         cells = [row.cells[place] for row in metrics]
-        shown = [f"**{cell}**" if cell.best else str(cell) for cell in cells]
+        # Of what is the same for all seeds there is no deviation to show.
+        texts = [str(cell).removesuffix(" ± 0") for cell in cells]
+        shown = [
+            f"**{text}**" if cell.best else text for text, cell in zip(texts, cells, strict=True)
+        ]
         lines.append(f"| {method} | " + " | ".join(shown) + " |")
     lines[1] += " |"
     return "\n".join(lines)
