@@ -18,7 +18,6 @@ NAMES = (
     "gate",
     "active_learning",
     "exploration",
-    "gridworld",
 )
 
 for name in NAMES:

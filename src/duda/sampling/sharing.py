@@ -74,6 +74,11 @@ class Memory(TorchFunctionMode):
         self.drawn_bytes = 0
         self._changing: set[int] = set()  # weights and buffers that the network writes to
         self._restarts = 0
+        self._modules = [
+            (module, module.__dict__.get("_compiled_call_impl"))
+            for module in network.modules()
+            if module is not network and not isinstance(module, torch.jit.ScriptModule)
+        ]
         self._forget()
 
     def _forget(self) -> None:
@@ -206,7 +211,8 @@ class Memory(TorchFunctionMode):
         """Return the generators' state where it tells what is random: nothing under vmap."""
         if self.vmapped:
             return []
-        return [state.numpy().tobytes() for state in random_state(self._device)]
+        with torch._C.DisableTorchFunction():  # no mode needs to see this
+            return [state.numpy().tobytes() for state in random_state(self._device)]
 
     def _recall(self, key: Hashable, target: Tensor | None) -> Any:
         """Return a remembered result, as new tensors over the data that were kept."""
@@ -254,21 +260,18 @@ class Memory(TorchFunctionMode):
     @contextmanager
     def _watched_modules(self) -> Iterator[None]:
         """Route the calls of all modules below the network through `_call_module`."""
-        modules = [m for m in self.network.modules() if not isinstance(m, torch.jit.ScriptModule)]
-        before = [
-            (m, m.__dict__.get("_compiled_call_impl")) for m in modules if m is not self.network
-        ]
         try:
-            for module, compiled in before:
-                call = compiled or module._call_impl
-                module._compiled_call_impl = partial(self._call_module, module, call)
+            for module, compiled in self._modules:
+                call = partial(self._call_module, module, compiled or module._call_impl)
+                # Not by the module's own way of setting attributes, which takes its time.
+                module.__dict__["_compiled_call_impl"] = call
             yield
         finally:
-            for module, compiled in before:
+            for module, compiled in self._modules:
                 if compiled is None:
                     module.__dict__.pop("_compiled_call_impl", None)
                 else:
-                    module._compiled_call_impl = compiled
+                    module.__dict__["_compiled_call_impl"] = compiled
 
     def _know(self, tensor: Tensor, value: Value, *, blank: bool = False) -> None:
         self._known[id(tensor)] = (weakref.ref(tensor), value, blank)
