@@ -1,8 +1,9 @@
-"""Is doubt worth something to explore with?
+"""Is doubt worth something to an agent: to explore with, and to know when not to act?
 
 Run with `python -m benchmarks.exploration`. The wheel bandit of Riquelme et al. 2018: five actions,
 of which one pays a little more, but for contexts beyond a radius, where one of the others, by the
-quadrant, pays 50.
+quadrant, pays 50. And a grid with a cliff, learned from journeys behind a fence, and then walked in
+a wind that blows the walker over it.
 """
 
 from __future__ import annotations
@@ -258,7 +259,7 @@ def print_grid(seeds: int) -> None:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print both tables."""
     torch.set_num_threads(1)
     print(machine())
     print_bandit(seeds=3)
