@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,6 +57,18 @@ def test_everything_is_saved(classes) -> None:
     assert results["ood"] == {"other": 90}
     low, high = results["metrics"]["ece"]["interval"]
     assert low < results["metrics"]["ece"]["value"] < high
+
+
+@pytest.mark.skipif("DUDA_DATA" not in os.environ, reason="DUDA_DATA is not set")
+def test_a_networks_predictions_for_real_pictures() -> None:
+    path = Path(os.environ["DUDA_DATA"]) / "predictions" / "wideresnet-16-4_cifar-10.npz"
+    found = evaluate(path)
+    assert found.figures["accuracy"] == pytest.approx(0.9109, abs=1e-4)
+    assert found.figures["ece"] == pytest.approx(0.0537, abs=1e-4)
+    low, high = found.ends["accuracy"]
+    width = 2 * 1.96 * (0.9109 * 0.0891 / 10_000) ** 0.5
+    assert high - low == pytest.approx(width, rel=0.2)
+    assert float(found.note.split("up to ")[1].split(",")[0]) < found.ends["ece"][0]
 
 
 def test_numbers_have_their_page(tmp_path) -> None:
