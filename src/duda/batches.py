@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from duda.checks import ArrayLike, as_tensor, check_finite
@@ -19,6 +20,7 @@ __all__ = [
     "input_batches",
     "labelled_batches",
     "rows_of",
+    "suited",
 ]
 
 Batch = Tensor | dict[str, Tensor]
@@ -160,3 +162,17 @@ def _checked(batches: Any) -> Iterator[Batch]:
         for name, values in batch.items() if isinstance(batch, dict) else [("x", batch)]:
             check_finite(values, name)
         yield batch
+
+
+def suited(x: Batch, network: nn.Module) -> Batch:
+    """Return inputs on the device of the network's weights, and numbers in their dtype.
+
+    >>> suited(torch.ones(1, dtype=torch.float64), nn.Linear(1, 1)).dtype
+    torch.float32
+    """
+    like = next(network.parameters(), torch.empty(0))
+
+    def moved(values: Tensor) -> Tensor:
+        return values.to(like.device, like.dtype if values.is_floating_point() else None)
+
+    return each_input(x, moved)

@@ -9,6 +9,7 @@ from torch import Tensor
 from duda.checks import (
     ArrayLike,
     as_tensor,
+    check_finite,
     check_not_empty,
     check_probs,
     check_same_shape,
@@ -21,6 +22,8 @@ __all__ = [
     "flags",
     "hard_labels",
     "label_shares",
+    "numbers",
+    "ordered_ends",
     "scores",
 ]
 
@@ -102,6 +105,35 @@ def scores(value: ArrayLike, name: str = "score") -> Shaped[Tensor, "*shape"]:
             "replace them."
         )
     return values
+
+
+def numbers(value: ArrayLike, name: str, like: Tensor | None = None) -> Float[Tensor, "*shape"]:
+    """Return finite numbers, at least one, in float64, of the shape of `like` if it is given.
+
+    >>> numbers([1, 2], "y")
+    tensor([1., 2.], dtype=torch.float64)
+    """
+    values = as_tensor(value, name).cpu().double()
+    if like is not None:
+        check_same_shape(values, name, tuple(like.shape), "the predicted numbers")
+    check_finite(values, name)
+    check_not_empty(values, name)
+    return values
+
+
+def ordered_ends(
+    lower: ArrayLike, upper: ArrayLike
+) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
+    """Return the ends of intervals in float64: infinite ones may pass, crossed ones may not."""
+    low, high = scores(lower, "lower").double(), scores(upper, "upper").double()
+    check_same_shape(high, "upper", tuple(low.shape), "`lower`")
+    crossed = int((low > high).sum())
+    if crossed:
+        raise ValueError(
+            f"`lower` is above `upper` in {crossed} of {low.numel()} intervals, expected it below: "
+            "swap them there."
+        )
+    return low, high
 
 
 def flags(value: ArrayLike, name: str, like: Tensor, of: str) -> Bool[Tensor, "*shape"]:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from duda.decisions.outcomes import Decision, Decisions
-from duda.decisions.promise import Promise
+from duda.decisions.promise import Promise, known_bad
 
 __all__ = ["Cost"]
 
@@ -69,7 +69,7 @@ class Cost(Promise):
 
     def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"] | None) -> Self:
         """Return the promise with its thresholds: the cheapest pair, found in one pass."""
-        assert bad is not None
+        bad = known_bad(bad)
         distinct, group = torch.unique(score, return_inverse=True)
         counts = _summed(torch.bincount(group))
         errors = _summed(torch.bincount(group[bad], minlength=len(distinct)))

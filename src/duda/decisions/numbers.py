@@ -8,20 +8,13 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty, check_same_shape
+from duda.checks import ArrayLike, check_not_empty, check_same_shape
+from duda.inputs import numbers
 from duda.predictions import GaussianPrediction, LocationScalePrediction
 
-__all__ = ["NumberClaims", "check_above_zero", "in_float64", "moments", "numbers", "targets"]
+__all__ = ["NumberClaims", "check_above_zero", "in_float64", "moments", "targets"]
 
 NumberClaims = LocationScalePrediction | ArrayLike  # what may come as `mean`
-
-
-def numbers(value: ArrayLike, name: str) -> Float[Tensor, "*shape"]:
-    """Return finite numbers, at least one, in float64 and on the CPU."""
-    values = as_tensor(value, name).cpu().double()
-    check_not_empty(values, name)
-    check_finite(values, name)
-    return values
 
 
 def targets(y: ArrayLike | None, shape: tuple[int, ...]) -> Float[Tensor, "*shape"]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from duda.decisions.outcomes import Decision, Decisions
 
-__all__ = ["Promise", "accept_up_to", "check_share", "percent"]
+__all__ = ["Promise", "accept_up_to", "check_share", "known_bad", "percent"]
 
 
 class Promise(ABC):
@@ -44,6 +44,13 @@ class Promise(ABC):
 def accept_up_to(score: Float[Tensor, "N"], threshold: float) -> Decisions:
     """Return decisions that accept scores of at most `threshold` and refuse the others."""
     return Decisions(torch.where(score <= threshold, Decision.ACCEPT, Decision.REFUSE))
+
+
+def known_bad(bad: Bool[Tensor, "N"] | None) -> Bool[Tensor, "N"]:
+    """Return `bad`, or raise a `TypeError` if it is missing where a promise rests on it."""
+    if bad is None:
+        raise TypeError("`bad` is missing, expected which of the held-out answers were bad.")
+    return bad
 
 
 def check_share(value: float, name: str) -> None:

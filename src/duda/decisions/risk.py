@@ -12,7 +12,7 @@ from torch import Tensor
 
 from duda.decisions.binomial import fewest_without_event, upper_rate
 from duda.decisions.outcomes import Decisions
-from duda.decisions.promise import Promise, accept_up_to, check_share, percent
+from duda.decisions.promise import Promise, accept_up_to, check_share, known_bad, percent
 
 __all__ = ["Risk"]
 
@@ -65,7 +65,7 @@ class Risk(Promise):
         Raises:
             ValueError: if none can.
         """
-        assert bad is not None
+        bad = known_bad(bad)
         ordered, order = score.sort()
         counts = self._counts(len(score))
         thresholds = _just_below(ordered, counts)

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite
 from duda.evaluation.intervals import pinball_of_quantiles
-from duda.evaluation.numbers import blocks, check_members, components, numbers, spreads, targets
+from duda.evaluation.numbers import blocks, check_members, components, spreads, targets
 from duda.evaluation.regression import promised_levels
+from duda.inputs import numbers
 from duda.predictions import (
     GaussianPrediction,
     LaplacianPrediction,

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from duda.batches import Inputs, each_input, input_batches, rows_of
+from duda.batches import Inputs, input_batches, rows_of, suited
 from duda.checks import check_count, nearest
+from duda.eval_mode import in_eval_mode
 
 __all__ = ["features_of"]
 
@@ -54,7 +55,6 @@ def features_of(
     modules = dict(network.named_modules(remove_duplicate=False))
     if layer not in modules:
         raise ValueError(nearest(layer, filter(None, modules), "layer"))
-    device = next((weight.device for weight in network.parameters()), torch.device("cpu"))
     found: list[Tensor] = []
 
     def note(module: nn.Module, args: Any, output: Any) -> None:
@@ -62,36 +62,13 @@ def features_of(
         found.append(rows.to("cpu", copy=True))  # what runs next may write into it
 
     parts = []
-    with _undisturbed(network), torch.no_grad(), _hooked(modules[layer], note):
+    with in_eval_mode(network), torch.no_grad(), _hooked(modules[layer], note):
         for batch in input_batches(x, batch_size)[0]:
             found.clear()
-            inputs = each_input(batch, lambda tensor: tensor.to(device))
+            inputs = suited(batch, network)
             network(**inputs) if isinstance(inputs, Mapping) else network(inputs)
             parts.append(_only(found, layer, rows_of(batch)))
     return torch.cat(parts)
-
-
-@contextmanager
-def _undisturbed(network: nn.Module) -> Iterator[None]:
-    """Put `network` in eval mode, and its modes and buffers back at the end."""
-    modes = [(module, module.training) for module in network.modules()]
-    buffers = [
-        (module, name, buffer, buffer.clone())
-        for module in network.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    try:
-        for module, _ in modes:
-            module.training = False
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for module, name, buffer, content in buffers:
-            module._buffers[name] = buffer
-            if not torch.equal(buffer, content):
-                buffer.data.copy_(content)
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, check_same_shape
-from duda.evaluation.numbers import numbers, targets
+from duda.evaluation.numbers import targets
 from duda.evaluation.regression import promised_levels
-from duda.inputs import scores
+from duda.inputs import numbers, ordered_ends
 from duda.predictions import LocationScalePrediction, QuantilePrediction
 
 __all__ = [
@@ -35,7 +35,7 @@ def interval_coverage(lower: ArrayLike, upper: ArrayLike, y: ArrayLike) -> float
     >>> interval_coverage([0.0, 0.0], [1.0, 1.0], [1.0, 1.5])
     0.5
     """
-    low, high = _ends(lower, upper)
+    low, high = ordered_ends(lower, upper)
     values = numbers(y, "y", low)
     return int(((low <= values) & (values <= high)).sum()) / values.numel()
 
@@ -49,7 +49,7 @@ def interval_width(lower: ArrayLike, upper: ArrayLike) -> float:
     >>> interval_width([0.0, 0.0], [1.0, 3.0])
     2.0
     """
-    low, high = _ends(lower, upper)
+    low, high = ordered_ends(lower, upper)
     return float((high - low).mean())
 
 
@@ -74,7 +74,7 @@ def interval_score(lower: ArrayLike, upper: ArrayLike, y: ArrayLike, level: floa
     """
     if not 0 < level < 1:
         raise ValueError(f"`level` is {level}, expected a probability between 0 and 1.")
-    low, high = _ends(lower, upper)
+    low, high = ordered_ends(lower, upper)
     values = numbers(y, "y", low)
     outside = (low - values).clamp(min=0) + (values - high).clamp(min=0)
     return float((high - low + 2 / (1 - level) * outside).mean())
@@ -144,15 +144,3 @@ def pinball_of_quantiles(
 
 def _loss(above: Tensor, level: float | Tensor) -> Tensor:
     return torch.maximum(level * above, (level - 1) * above)
-
-
-def _ends(lower: ArrayLike, upper: ArrayLike) -> tuple[Tensor, Tensor]:
-    low, high = scores(lower, "lower").double(), scores(upper, "upper").double()
-    check_same_shape(high, "upper", tuple(low.shape), "`lower`")
-    crossed = int((low > high).sum())
-    if crossed:
-        raise ValueError(
-            f"`lower` is above `upper` in {crossed} of {low.numel()} intervals, expected it below: "
-            "swap them there."
-        )
-    return low, high

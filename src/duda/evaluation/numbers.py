@@ -9,26 +9,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty, check_same_shape
-from duda.inputs import flags
+from duda.inputs import flags, numbers
 from duda.predictions import LocationScalePrediction, QuantilePrediction
 
-__all__ = ["blocks", "check_members", "components", "numbers", "spreads", "targets"]
+__all__ = ["blocks", "check_members", "components", "spreads", "targets"]
 
 _NUMBERS_IN_A_BLOCK = 2**16
-
-
-def numbers(value: ArrayLike, name: str, like: Tensor | None = None) -> Float[Tensor, "*shape"]:
-    """Return finite numbers, at least one, of the shape of `like` if it is given.
-
-    >>> numbers([1, 2], "y")
-    tensor([1., 2.], dtype=torch.float64)
-    """
-    values = as_tensor(value, name).cpu().double()
-    if like is not None:
-        check_same_shape(values, name, tuple(like.shape), "the predicted numbers")
-    check_finite(values, name)
-    check_not_empty(values, name)
-    return values
 
 
 def spreads(std: ArrayLike, like: Tensor | None = None) -> Float[Tensor, "*shape"]:

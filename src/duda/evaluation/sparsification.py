@@ -10,9 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, check_same_shape
-from duda.evaluation.numbers import numbers
 from duda.evaluation.ties import tied_runs
-from duda.inputs import scores
+from duda.inputs import numbers, scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, check_count
 from duda.evaluation.binning import Binning, is_uniform
-from duda.evaluation.numbers import numbers, spreads
+from duda.evaluation.numbers import spreads
+from duda.inputs import numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -85,6 +85,7 @@ class _QuantileReduction(Reduction):
         self.quantiles, self.medians = RunningMoments(), RunningMoments()
 
     def add(self, draws: Float[Tensor, "M N Q*D *positions"]) -> None:
+        """Take in M more draws of quantiles, each sorted by itself."""
         self.check_draws(draws)
         quantiles = self.likelihood.quantiles(at_least_float32(draws), dim=2).sort(dim=2).values
         self.dtype = quantiles.dtype
@@ -94,6 +95,7 @@ class _QuantileReduction(Reduction):
             self.kept.append(quantiles)
 
     def result(self) -> QuantilePrediction:
+        """Return the mean of all draws so far, level by level."""
         if self.medians.count == 0:
             raise ValueError("there are no draws to reduce: `add` at least one.")
         return QuantilePrediction(

@@ -6,11 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import ClassVar, Self
 
-import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from duda.batches import Batch, Inputs, each_input, input_batches
+from duda.batches import Batch, Inputs, input_batches, suited
 from duda.checks import check_count
 from duda.likelihoods import Likelihood
 from duda.predictions import Prediction
@@ -133,17 +132,12 @@ class UncertainModel(nn.Module, ABC):
         batches, count = input_batches(x, check_count(batch_size, "batch_size"))
         if chunk is not None:
             check_count(chunk, "chunk")
-        example = next(self.parameters(), torch.empty(0))
-
-        def suited(values: Tensor) -> Tensor:
-            return values.to(example.device, example.dtype if values.is_floating_point() else None)
-
-        parts = []
         with preserved(self, seed):
             self.before_predict(samples)
-            for batch in progress(batches, "predict", count):
-                x_batch = each_input(batch, suited)
-                parts.append(self.predict_batch(x_batch, samples, chunk, keep_draws))
+            parts = [
+                self.predict_batch(suited(batch, self), samples, chunk, keep_draws)
+                for batch in progress(batches, "predict", count)
+            ]
         if not parts:
             raise ValueError("`x` has no examples, expected at least one.")
         return type(parts[0]).concatenate(parts)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from duda.batches import Batch, Labelled, each_input, labelled_batches
+from duda.batches import Batch, Labelled, labelled_batches, suited
 from duda.checks import check_count
 from duda.layers import last_linear
 from duda.likelihoods import Categorical, FixedGaussian, Gaussian, Likelihood
@@ -116,7 +116,7 @@ class Laplace(KeepsDtype, UncertainModel):
         log_likelihood, examples = torch.zeros(()), 0
         with preserved(self):
             for x, y in batches():
-                outputs, features, y = self._counted(*self._on_device(x, y))
+                outputs, features, y = self._counted(suited(x, self), y)
                 if len(outputs) == 0:
                     continue
                 information = output_information(self.likelihood, outputs)
@@ -222,16 +222,10 @@ class Laplace(KeepsDtype, UncertainModel):
             )
         return calls[0][0]
 
-    def _on_device(self, x: Batch, y: Tensor) -> tuple[Batch, Tensor]:
-        like = next(self.parameters())
-        x = each_input(
-            x, lambda part: part.to(like.device, like.dtype if part.is_floating_point() else None)
-        )
-        return x, y.to(like.device)
-
     def _counted(self, x: Batch, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return outputs in float64, features and targets, without examples that are no targets."""
         outputs, features = self._with_features(x)
+        y = y.to(outputs.device)
         self.likelihood.check_targets(outputs, y)
         outputs = outputs.double()
         ignored = getattr(self.likelihood, "ignore_index", None)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from duda.batches import Batch, each_input
+from duda.batches import Batch, suited
 from duda.checks import at_least_float32
 from duda.layers import swapped_weights
 from duda.likelihoods import Likelihood
@@ -132,7 +132,7 @@ class SWAG(KeepsDtype, UncertainModel):
             statistics: dict[str, Tensor] = {}
             if self._inputs is not None:
                 statistics = refreshed_statistics(
-                    self.network, self._draw(seed), self._on_device(self._inputs)
+                    self.network, self._draw(seed), suited(self._inputs, self)
                 )
             self._drawn.append((seed, statistics))
 
@@ -166,12 +166,6 @@ class SWAG(KeepsDtype, UncertainModel):
             name: part.view_as(weights[name]).to(weights[name].dtype)
             for name, part in zip(self._names, parts, strict=True)
         }
-
-    def _on_device(self, x: Batch) -> Batch:
-        like = next(self.network.parameters())
-        return each_input(
-            x, lambda part: part.to(like.device, like.dtype if part.is_floating_point() else None)
-        )
 
     def _check_ready(self) -> None:
         count = int(self.collected)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from duda.eval_mode import in_eval_mode, restore
 from duda.sampling.generators import seeded
 from duda.sampling.writes import written
 
@@ -22,31 +23,17 @@ def preserved(model: nn.Module, seed: int | None = None) -> Iterator[None]:
 
     With a `seed` the random state starts from it, and is what it was before afterwards.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [
-        (module, name, buffer, buffer.clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
     guard = _WeightGuard(model)
     with ExitStack() as stack:
         if seed is not None:
             stack.enter_context(seeded(seed, _devices(model)))
-        for context in (guard, torch.inference_mode(False), torch.no_grad()):
+        for context in (guard, torch.inference_mode(False), torch.no_grad(), in_eval_mode(model)):
             stack.enter_context(context)
         try:
-            for module, _ in modes:
-                module.training = False
             yield
         finally:
-            for module, training in modes:
-                module.training = training
-            for module, name, buffer, content in buffers:
-                module._buffers[name] = buffer
-                _restore(buffer, content)
             for weight, content in guard.saved.values():
-                _restore(weight, content)
+                restore(weight, content)
 
 
 class _WeightGuard(TorchFunctionMode):
@@ -68,11 +55,6 @@ class _WeightGuard(TorchFunctionMode):
             if weight is not None and id(weight) not in self.saved:
                 self.saved[id(weight)] = (weight, weight.detach().clone())
         return func(*args, **kwargs)
-
-
-def _restore(tensor: Tensor, content: Tensor) -> None:
-    if not torch.equal(tensor, content):
-        tensor.data.copy_(content)
 
 
 def _devices(model: nn.Module) -> list[torch.device]:

@@ -87,11 +87,13 @@ def _one_process(rank, file):
     assert torch.equal(metric.result().counts, whole.counts)
     assert float(metric.compute()) == whole.coverage.mean_error
     assert int(metric.counts.sum()) == (37 if rank == 0 else 63)
+    file.with_name(f"total-{rank}").write_text(str(metric.result().total))
     distributed.destroy_process_group()
 
 
 def test_two_processes_add_up(tmp_path):
     multiprocessing.spawn(_one_process, (tmp_path / "store",), nprocs=2)
+    assert [(tmp_path / f"total-{rank}").read_text() for rank in (0, 1)] == ["100", "100"]
 
 
 def test_no_targets():

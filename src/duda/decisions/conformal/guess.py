@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from duda.checks import ArrayLike, check_same_shape
-from duda.decisions.numbers import check_above_zero, in_float64, moments, numbers
+from duda.checks import ArrayLike
+from duda.decisions.numbers import check_above_zero, in_float64, moments
+from duda.inputs import numbers, ordered_ends
 from duda.predictions import LocationScalePrediction, QuantilePrediction
 
 __all__ = ["Guess", "NumberScore", "Numbers", "guessed"]
@@ -57,7 +58,7 @@ def guessed(
     if score == "cqr":
         if isinstance(mean, (LocationScalePrediction, QuantilePrediction)):
             lower, upper = mean.interval(1 - alpha)
-        low, high = _ordered(lower, upper)  # type: ignore[arg-type] # both are wanted above
+        low, high = ordered_ends(numbers(lower, "lower"), numbers(upper, "upper"))  # type: ignore[arg-type] # both are wanted above
         unit = torch.ones_like(low)
     elif score == "absolute":
         if isinstance(mean, (LocationScalePrediction, QuantilePrediction)):
@@ -68,18 +69,6 @@ def guessed(
         low, unit = _standardised(mean, std)
         high = low
     return _checked(low, high, unit)
-
-
-def _ordered(lower: ArrayLike, upper: ArrayLike) -> tuple[Tensor, Tensor]:
-    low, high = numbers(lower, "lower"), numbers(upper, "upper")
-    check_same_shape(high, "upper", tuple(low.shape), "`lower`")
-    crossed = int((low > high).sum())
-    if crossed:
-        raise ValueError(
-            f"`lower` is above `upper` in {crossed} of {low.numel()} cases, expected intervals: "
-            "sort the two ends."
-        )
-    return low, high
 
 
 def _standardised(mean: Numbers, std: ArrayLike | None) -> tuple[Tensor, Tensor]:
