@@ -67,7 +67,7 @@ BAD = {
     "two kinds": ({"probs": PROBS, "logits": LOGITS}, "holds probs, logits, expected one of"),
     "half a kind": ({"mean": MEAN, "y": Y}, "holds mean, y, expected one of"),
     "two targets": ({"probs": PROBS, "y": LABELS, "labels": LABELS}, "one of `labels` and `y`"),
-    "no distributions": ({"probs": LOGITS}, "`probs` lies in .*expected \\[0, 1\\]"),
+    "no distributions": ({"probs": LOGITS}, "`probs` lies in .*under the name `logits`"),
     "negative": ({"mean": MEAN, "std": -STD}, "`std` holds -1.*expected standard deviations"),
     "NaN": ({"mean": MEAN * np.nan, "std": STD}, "`mean` has 6 NaN"),
     "crossing": ({"quantiles": QUANTILES[:, ::-1].copy(), "levels": LEVELS}, "`quantiles` cross"),

@@ -85,6 +85,12 @@ def test_targets_are_needed(classes) -> None:
         evaluate(classes / "other.npz")
 
 
+def test_targets_that_do_not_fit_are_told_with_their_file(tmp_path) -> None:
+    np.savez(tmp_path / "net.npz", probs=[[0.9, 0.1], [0.3, 0.7]], labels=[0, 5])
+    with pytest.raises(ValueError, match=r"net\.npz`: `y` holds the label 5, expected 0 to 1"):
+        evaluate(tmp_path / "net.npz")
+
+
 def test_both_are_of_one_kind(classes) -> None:
     np.savez(classes / "numbers.npz", mean=np.zeros(5), std=np.ones(5))
     with pytest.raises(ValueError, match="holds a GaussianPrediction, expected a ClassPrediction"):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from duda.checks import as_tensor, log_probs_from
+from duda.checks import as_tensor, check_probs, log_probs_from
 from duda.likelihoods import Categorical
 from duda.predictions import ClassPrediction, GaussianPrediction, Prediction, QuantilePrediction
 
@@ -70,6 +70,7 @@ def _read(
     kind: tuple[str, ...], arrays: dict[str, Tensor], y: Tensor | None
 ) -> tuple[Prediction, Tensor | None]:
     if kind == ("probs",):
+        check_probs(arrays["probs"], remedy="store raw outputs under the name `logits`")
         return ClassPrediction.from_probs(arrays["probs"]), y
     if kind == ("logits",):
         return Categorical().reduce(log_probs_from(None, arrays["logits"])[None]), y

@@ -120,11 +120,15 @@ def evaluate(path: str | os.PathLike[str], ood: str | os.PathLike[str] | None = 
             f"`{ood}` holds a {type(foreign).__name__}, expected a {type(prediction).__name__} as "
             f"`{path}` does."
         )
+    try:
+        figures = measure(prediction, y, foreign)
+    except ValueError as error:
+        raise ValueError(f"`{path}`: {error}") from error
     return Evaluation(
         Path(path).stem,
         prediction,
         y,
         {} if foreign is None or ood is None else {Path(ood).stem: foreign},
-        measure(prediction, y, foreign),
+        figures,
         intervals(prediction, y, foreign),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -28,8 +30,9 @@ def intervals(
 
     They are percentiles over 200 draws of as many examples with replacement, of test examples and
     of those from elsewhere apart. The ECE of such a draw is larger than that of the examples
-    themselves, so that its ends are scaled by the ratio. An AUROC that some draw does not have
-    has no interval. Source: Efron & Tibshirani 1993, chapter 13.
+    themselves, so that its ends are scaled by the ratio. There is no interval for an AUROC that
+    some draw does not have, and for what no draw changes, such as an accuracy of 100 %: that says
+    nothing of how far off it is. Source: Efron & Tibshirani 1993, chapter 13.
 
     Args:
         prediction: for the test examples.
@@ -57,7 +60,11 @@ def intervals(
     if "ece" in ends:
         ratio = values["ece"] / (sum(found["ece"]) / _RESAMPLES or 1.0)
         ends["ece"] = (ratio * ends["ece"][0], ratio * ends["ece"][1])
-    return {name: pair for name, pair in ends.items() if torch.tensor(pair).isfinite().all()}
+    return {name: pair for name, pair in ends.items() if _tells(*pair)}
+
+
+def _tells(low: float, high: float) -> bool:
+    return math.isfinite(low) and math.isfinite(high) and low < high
 
 
 def _rows(prediction: Prediction, generator: torch.Generator) -> Tensor:
