@@ -5,7 +5,9 @@ READY := .venv/.ready
 # Two test processes on a small machine: more threads each would only contend.
 WORKERS ?= 2
 
-.PHONY: setup demo test lint format bench clean
+DOCS := .venv/.docs
+
+.PHONY: setup demo test lint format docs bench clean
 
 setup: $(READY)
 
@@ -31,8 +33,17 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The gallery runs in full, for an hour or two; DUDA_QUICK=1 makes it minutes, with rougher figures.
+docs: $(DOCS)
+	OMP_NUM_THREADS=$(WORKERS) $(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "documents: docs/_build/html/index.html"
+
+$(DOCS): $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
+	@touch $(DOCS)
+
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf .venv demo dist
+	rm -rf .venv demo dist docs/_build docs/gallery docs/sg_execution_times.rst

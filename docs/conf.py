@@ -1,0 +1,64 @@
+"""How Sphinx builds the documents: pages in Markdown, the gallery, the reference."""
+
+import os
+from pathlib import Path
+
+import matplotlib as mpl
+
+import duda
+
+mpl.use("agg")
+
+HERE = Path(__file__).parent
+
+project = "duda"
+author = "the duda authors"
+copyright = "the duda authors"  # the name that Sphinx reads
+release = version = duda.__version__
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build"]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+
+html_theme = "furo"
+html_title = "duda"
+html_static_path = ["_static"]
+html_css_files = ["duda.css"]
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+
+
+def mode_changed() -> bool:
+    """Say whether the pages lie there from the other mode, quick or full, and note this one."""
+    mode = "quick" if os.environ.get("DUDA_QUICK") == "1" else "full"
+    noted = HERE / "gallery" / ".mode"
+    before = noted.read_text() if noted.is_file() else mode
+    noted.parent.mkdir(exist_ok=True)
+    noted.write_text(mode)
+    return before != mode
+
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": "/plot_",
+    "within_subsection_order": "FileNameSortKey",
+    "run_stale_examples": mode_changed(),  # scripts that did not change are not run again
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "show_memory": False,
+    "matplotlib_animations": False,
+    "plot_gallery": "True",
+}
