@@ -21,6 +21,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.mathjax",
     "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build"]
@@ -37,6 +38,17 @@ autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+default_role = "literal"  # as Markdown has it, and the docstrings
+
+
+def escape_bars(app, what, name, obj, options, lines: list[str]) -> None:
+    """Keep |y - mean| from being taken for a substitution."""
+    lines[:] = [line if ">>>" in line else line.replace("|", "\\|") for line in lines]
+
+
+def setup(app) -> None:
+    """Tell Sphinx what to do with docstrings."""
+    app.connect("autodoc-process-docstring", escape_bars)
 
 
 def mode_changed() -> bool:
@@ -48,6 +60,35 @@ def mode_changed() -> bool:
     noted.write_text(mode)
     return before != mode
 
+
+def write_reference(page: str, title: str, about: str, names: list[str]) -> None:
+    """Write a page of the reference on these classes, so that a new one is there by itself."""
+    lines = [f"# {title}", "", about, "", "```{eval-rst}"]
+    for name in names:
+        lines += [f".. autoclass:: duda.{name}", "   :members:", ""]
+    text = "\n".join([*lines, "```", ""])
+    path = HERE / "reference" / f"{page}.md"
+    if not path.is_file() or path.read_text() != text:
+        path.write_text(text)
+
+
+write_reference(
+    "methods",
+    "Methods",
+    "What is random: each is a network with `loss` and `predict`.",
+    [
+        "UncertainModel",
+        *(method.__name__ for method in duda.METHODS.values()),
+        "GaussianPrior",
+        "ScaleMixturePrior",
+    ],
+)
+write_reference(
+    "likelihoods",
+    "Likelihoods",
+    "What raw outputs mean: a loss, and how draws become a prediction.",
+    [likelihood.__name__ for likelihood in duda.LIKELIHOODS.values()],
+)
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",

@@ -1,0 +1,64 @@
+"""The code on the pages runs, and the Spanish pages say the same as the English ones."""
+
+import io
+import re
+import tokenize
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+
+import duda
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def code(page: str) -> str:
+    """Return all Python on a page, joined in its order."""
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    return "\n".join(blocks)
+
+
+def without_comments(source: str) -> list[str]:
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    skipped = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE)
+    return [token.string for token in tokens if token.type not in skipped]
+
+
+def run(page: str, monkeypatch, folder: Path) -> dict[str, object]:
+    monkeypatch.chdir(folder)
+    mpl.use("agg")
+    names: dict[str, object] = {}
+    exec(compile(code(page), page, "exec"), names)
+    plt.close("all")
+    return names
+
+
+def test_getting_started_runs_and_does_what_it_says(monkeypatch, tmp_path):
+    found = run("start.md", monkeypatch, tmp_path)
+    accuracy = (found["answer"].labels == found["y_test"]).double().mean()
+    assert accuracy > 0.9
+    assert found["decisions"].accepted.double().mean() > 0.8
+    assert (tmp_path / "report.html").stat().st_size < 8_000_000
+
+
+def test_the_spanish_page_has_the_same_code():
+    assert without_comments(code("es/empezar.md")) == without_comments(code("start.md"))
+
+
+def test_the_method_of_the_page_on_adding_one_keeps_its_last_epochs(monkeypatch, tmp_path):
+    found = run("adding.md", monkeypatch, tmp_path)
+    model = found["model"]
+    last, first = model.kept[-1].state_dict(), model.kept[0].state_dict()
+    now = model.network.state_dict()
+    assert all(bool((last[name] == now[name]).all()) for name in now)
+    assert any(bool((first[name] != now[name]).any()) for name in now)
+    assert bool((found["answer"].epistemic > 0).any())
+
+
+def test_every_public_name_has_a_place_in_the_reference():
+    pages = (DOCS / "conf.py", *(DOCS / "reference").glob("*.md"))
+    written = "\n".join(page.read_text() for page in pages)
+    by_room = {kind.__name__ for kind in (*duda.METHODS.values(), *duda.LIKELIHOODS.values())}
+    for name in set(duda.__all__) - by_room:
+        assert re.search(rf"duda\.{name}\b|\"{name}\"", written), name
