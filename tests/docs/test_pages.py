@@ -62,3 +62,20 @@ def test_every_public_name_has_a_place_in_the_reference():
     by_room = {kind.__name__ for kind in (*duda.METHODS.values(), *duda.LIKELIHOODS.values())}
     for name in set(duda.__all__) - by_room:
         assert re.search(rf"duda\.{name}\b|\"{name}\"", written), name
+
+
+def test_the_readme_runs(monkeypatch, tmp_path):
+    found = run("../README.md", monkeypatch, tmp_path)
+    assert found["gate"](found["answer"]).accepted.double().mean() >= 0.95
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_the_spanish_readme_has_the_same_code_tables_and_sections():
+    english, spanish = (
+        (DOCS.parent / name).read_text().splitlines() for name in ("README.md", "README.es.md")
+    )
+    for start in ("| ", "#", "```", "duda ", "make ", "!["):
+        assert sum(line.startswith(start) for line in english) == sum(
+            line.startswith(start) for line in spanish
+        ), start
+    assert without_comments(code("../README.es.md")) == without_comments(code("../README.md"))
