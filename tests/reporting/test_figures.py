@@ -45,11 +45,21 @@ EYES = {
 def test_the_reliability_diagram_shows_filled_bins(labels):
     bins = evaluation.reliability(class_prediction(0).probs, labels)
     filled = bins.counts > 0
-    accuracy, diagonal, counts = reliability_diagram(bins, BLUE).data
+    accuracy, _, diagonal, counts = reliability_diagram(bins, BLUE).data
     assert list(accuracy.y) == bins.accuracy[filled].tolist()
     assert list(counts.y) == bins.counts[filled].tolist()
     assert sum(counts.y) == 60
     assert list(diagonal.x) == list(diagonal.y) == [0, 1]
+
+
+def test_marks_are_the_band_of_chance_where_examples_are_enough():
+    bins = evaluation.reliability_of([0.2] * 9 + [0.9] * 40, [True] * 49)
+    marks = reliability_diagram(bins, BLUE).data[1]
+    [lower], [height] = marks.base, marks.y
+    band = bins.null_band()
+    told = bins.counts >= 10
+    assert [lower] == band.lower[told].tolist()
+    assert lower + height == pytest.approx(float(band.upper[told]))
 
 
 def test_bins_of_few_examples_are_pale():

@@ -12,6 +12,7 @@ from duda.predictions import (
     QuantilePrediction,
 )
 from duda.reporting.bands import OneInput
+from duda.reporting.explorer import explorer
 from duda.reporting.metrics import METRICS, measure
 from duda.reporting.page import Report
 from duda.reporting.resampling import Intervals
@@ -19,13 +20,16 @@ from duda.reporting.scores import score_meaning
 from duda.reporting.sections import (
     bands_section,
     calibration_section,
+    class_section,
     coverage_section,
     galleries,
+    parts_section,
     refusal_section,
     separation_section,
 )
 from duda.reporting.table import Measured, rows
 from duda.reporting.theme import palette
+from duda.reporting.verdict import verdicts
 
 __all__ = ["report"]
 
@@ -75,7 +79,7 @@ def report(
 
     >>> answer = ClassPrediction.from_probs([[0.9, 0.1], [0.2, 0.8]])
     >>> [section.title for section in report({"net": answer}, [0, 1]).sections]
-    ['Is confidence deserved?', 'What does refusing gain?']
+    ['Is confidence deserved?', 'What does refusing gain?', 'Class by class']
     """
     kind = _kind(predictions)
     foreign_name, foreign = _foreign(predictions, ood)
@@ -92,21 +96,27 @@ def report(
     else:
         sections = [bands_section(one_input, styles)] if one_input is not None else []
         sections.append(coverage_section(predictions, y, styles))  # type: ignore[arg-type]
+    sections.append(refusal_section(predictions, y, styles))
     if foreign:
         sections.append(separation_section(predictions, foreign, foreign_name, styles))
-    sections.append(refusal_section(predictions, y, styles))
+    sections += parts_section(predictions, y, foreign, foreign_name, styles)
+    pictured = None if inputs is None else as_tensor(inputs, "inputs")
     if kind is ClassPrediction:
-        sections += galleries(
-            predictions,  # type: ignore[arg-type]
-            as_tensor(y, "y"),
-            inputs,
-            "test pictures",
-            classes,
-        )
+        of_classes: Mapping[str, ClassPrediction] = predictions  # type: ignore[assignment]
+        sections.append(class_section(of_classes, y, classes))
+        sections += galleries(of_classes, as_tensor(y, "y"), inputs, "test pictures", classes)
         sections += galleries(foreign, None, ood_inputs, foreign_name, classes)  # type: ignore[arg-type]
-    seeds = max(len(values) for each in measured.values() for values in each.values())
-    uncertainty = score_meaning(predictions)
-    return Report(title, about, styles, rows(measured, ends), seeds, uncertainty, sections)
+    return Report(
+        title=title,
+        about=about,
+        styles=styles,
+        verdicts=verdicts(predictions, y, foreign),
+        table=rows(measured, ends),
+        seeds=max(len(values) for each in measured.values() for values in each.values()),
+        uncertainty=score_meaning(predictions),
+        sections=sections,
+        explorer=explorer(predictions, y, foreign, foreign_name, pictured, classes),
+    )
 
 
 def _kind(predictions: Mapping[str, Prediction]) -> type[Prediction]:

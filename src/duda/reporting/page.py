@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duda.files import write_atomically
+from duda.reporting.explorer import Explorer
+from duda.reporting.per_class import ClassRow
 from duda.reporting.pictures import Picture
 from duda.reporting.table import Row
 from duda.reporting.theme import Style
+from duda.reporting.verdict import Verdict
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ["Chart", "Report", "Section", "Strip"]
+__all__ = ["Chart", "ClassTable", "Report", "Section", "Strip"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +39,18 @@ class Chart:
 
 @dataclass(frozen=True)
 class Strip:
-    """Pictures that belong together."""
+    """Pictures that belong together, of one method, or of all if it has no name."""
 
     method: str
     pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """What a method makes of each class."""
+
+    method: str
+    rows: Sequence[ClassRow]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +62,14 @@ class Section:
         reading: one sentence on how to read what follows.
         charts: side by side, where there is room.
         strips: rows of pictures.
+        tables: one below the other.
     """
 
     title: str
     reading: str
     charts: Sequence[Chart] = ()
     strips: Sequence[Strip] = ()
+    tables: Sequence[ClassTable] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,19 +80,23 @@ class Report:
         title: the page's headline.
         about: a line on the data and the methods.
         styles: of the methods, in their order.
+        verdicts: on the methods, in plain words.
         table: a row for each metric, with a cell for each method.
         seeds: how many runs each number comes from.
         uncertainty: what it is, in a sentence or two.
         sections: in the order of reading.
+        explorer: what moves a threshold, where there is one score for each example.
     """
 
     title: str
     about: str
     styles: dict[str, Style]
+    verdicts: dict[str, Verdict]
     table: Sequence[Row]
     seeds: int
     uncertainty: str
     sections: Sequence[Section] = field(default_factory=list)
+    explorer: Explorer | None = None
 
     @property
     def has_intervals(self) -> bool:

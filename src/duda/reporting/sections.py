@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from duda import evaluation
@@ -17,7 +18,10 @@ from duda.predictions import (
 from duda.reporting.bands import OneInput, band_chart
 from duda.reporting.calibration import reliability_diagram
 from duda.reporting.intervals import coverage_chart
-from duda.reporting.page import Chart, Section, Strip
+from duda.reporting.losses import loss_of
+from duda.reporting.page import Chart, ClassTable, Section, Strip
+from duda.reporting.parts import parts_chart, parts_of
+from duda.reporting.per_class import class_rows
 from duda.reporting.pictures import extremes, is_pictures, pictures
 from duda.reporting.refusal import risk_chart
 from duda.reporting.scores import score_unit
@@ -27,8 +31,10 @@ from duda.reporting.theme import Style
 __all__ = [
     "bands_section",
     "calibration_section",
+    "class_section",
     "coverage_section",
     "galleries",
+    "parts_section",
     "refusal_section",
     "separation_section",
 ]
@@ -44,12 +50,14 @@ def calibration_section(
     for method, prediction in predictions.items():
         bins = evaluation.reliability(y=y, logits=prediction.log_probs)
         figure = reliability_diagram(bins, styles[method])
-        charts.append(Chart(figure, method, f"ECE {bins.ece:.3f}"))
+        note = f"ECE {bins.ece:.3f}, chance ≤ {bins.null_band().limit:.3f}"
+        charts.append(Chart(figure, method, note))
     return Section(
         "Is confidence deserved?",
         "Each bar is the share of right answers among examples of like confidence; on the dashed "
-        "line confidence is deserved, below it the method is too sure. Below are the numbers of "
-        "examples; bars of fewer than 10 are pale, for they are mostly chance.",
+        "line confidence is deserved, below it the method is too sure. A bar that ends on its grey "
+        "mark differs by no more than chance. Below are the numbers of examples; bars of fewer "
+        "than 10 are pale.",
         charts,
     )
 
@@ -138,14 +146,55 @@ def refusal_section(
     )
 
 
+def parts_section(
+    predictions: Mapping[str, Prediction],
+    y: ArrayLike,
+    foreign: Mapping[str, Prediction],
+    name: str,
+    styles: Mapping[str, Style],
+) -> list[Section]:
+    """Return the section of both parts of uncertainty, if a method tells them apart."""
+    classes = isinstance(next(iter(predictions.values())), ClassPrediction)
+    charts = []
+    for method, prediction in predictions.items():
+        parts = parts_of(prediction)
+        if parts is None:
+            continue
+        bad = loss_of(prediction, y).flatten() > 0 if classes else None
+        other = parts_of(foreign[method]) if foreign else None
+        unit = "nats" if classes else "std"
+        charts.append(Chart(parts_chart(parts, bad, other, styles[method], unit), method))
+    if not charts:
+        return []
+    other_name = f" Grey are inputs from elsewhere ({name})." if foreign else ""
+    return [
+        Section(
+            "Noise, or ignorance?",
+            "Each dot is an example. To the right are those that are noisy by themselves "
+            "(aleatoric), which more data would not mend; further up those that the method does "
+            f"not know (epistemic), which it would.{other_name}",
+            charts,
+        )
+    ]
+
+
+def class_section(
+    predictions: Mapping[str, ClassPrediction], y: ArrayLike, classes: Sequence[str]
+) -> Section:
+    """Return the table of classes, one for each method."""
+    return Section(
+        "Class by class",
+        "How many of each class are recognised, and how sure the method is of its answers for "
+        "them; where confidence exceeds accuracy it is too sure.",
+        tables=[
+            ClassTable(method, class_rows(prediction, y, classes))
+            for method, prediction in predictions.items()
+        ],
+    )
+
+
 def _selection(prediction: Prediction, y: ArrayLike) -> evaluation.Selection:
-    target = as_tensor(y, "y").cpu()
-    if isinstance(prediction, ClassPrediction):
-        return evaluation.selective(prediction.score, prediction.labels.cpu() != target)
-    if isinstance(prediction, LocationScalePrediction | QuantilePrediction):
-        error = prediction.centre.cpu().double() - target.double()
-        return evaluation.selective(prediction.score, error.square())
-    raise TypeError(f"a {type(prediction).__name__} has no loss to select by.")
+    return evaluation.selective(prediction.score, loss_of(prediction, y))
 
 
 def galleries(
@@ -171,6 +220,7 @@ def galleries(
         trusted.append(Strip(method, pictures(x, prediction, sure, names, y)))
     below = "Below each picture are its two highest probabilities"
     own = y is not None
+    failures = [] if y is None else _failures(predictions, y, x, names)
     return [
         Section(
             f"Most uncertain: {name}",
@@ -186,7 +236,41 @@ def galleries(
             ),
             strips=trusted,
         ),
+        *failures,
     ]
+
+
+def _failures(
+    predictions: Mapping[str, ClassPrediction], y: Tensor, x: Tensor, names: Sequence[str]
+) -> list[Section]:
+    """Return the pictures that each method is wrong about for sure, and the hardest for all."""
+    strips = []
+    for method, prediction in predictions.items():
+        wrong = loss_of(prediction, y).nonzero().flatten()
+        sure = wrong[prediction.confidence.cpu()[wrong].argsort(descending=True, stable=True)]
+        if len(sure):
+            strips.append(Strip(method, pictures(x, prediction, sure[:_PICTURES], names, y)))
+    log_probs = [each.log_probs.cpu().double() for each in predictions.values()]
+    together = ClassPrediction.from_probs(torch.stack(log_probs).exp().mean(0))
+    truth = y.cpu().long()[:, None]
+    loss = -torch.stack([each.gather(1, truth)[:, 0] for each in log_probs]).mean(0)
+    hardest = loss.argsort(descending=True, stable=True)[:_PICTURES]
+    sections = [
+        Section(
+            "Hardest: test pictures",
+            "The right class got the least probability here, on average over the methods (the mean "
+            "log-likelihood). Some may be labelled wrongly.",
+            strips=[Strip("", pictures(x, together, hardest, names, y))],
+        )
+    ]
+    if strips:
+        mistakes = Section(
+            "Confident mistakes: test pictures",
+            "Wrong answers given with the highest confidence: what no threshold will catch.",
+            strips=strips,
+        )
+        sections.insert(0, mistakes)
+    return sections
 
 
 def _check_pictures(prediction: ClassPrediction, x: Tensor) -> None:

@@ -1,0 +1,124 @@
+// Moves the threshold of the explorer: all numbers were counted before, a step is a look-up.
+(function () {
+  const place = document.querySelector("#explorer");
+  if (!place) return;
+  const data = JSON.parse(document.querySelector("#explorer-data").textContent);
+  const find = (name) => place.querySelector(`[data-part="${name}"]`);
+  const slider = find("slider"), choice = find("method"), buttons = [...place.querySelectorAll("[data-preset]")];
+  let preset = null;
+
+  const number = (value) => (value === "inf" ? Infinity : value === "-inf" ? -Infinity : value);
+  const percent = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(1)} %` : "–");
+  const count = (value) => value.toLocaleString("en");
+  const method = () => (choice ? choice.value : Object.keys(data.methods)[0]);
+  const short = (value) => (Number.isFinite(value) ? String(Number(value.toPrecision(4))) : value > 0 ? "∞" : "none accepted");
+
+  function state() {
+    const name = method(), of = data.methods[name], step = Number(slider.value);
+    const threshold = number(of.thresholds[step]), accepted = of.accepted[step], lost = of.lost[step];
+    const risk = !accepted ? null : data.classes ? lost / accepted : Math.sqrt(lost / accepted);
+    const foreign = of.foreign ? data.foreign - of.foreign[step] : null;
+    return { name, of, threshold, accepted, lost, risk, foreign, refused: data.examples - accepted };
+  }
+
+  function python(now) {
+    const chosen = preset && now.of.presets[preset];
+    const limit = Number.isFinite(now.threshold) ? String(now.threshold) : 'float("-inf")';
+    const lines = chosen
+      ? ["import duda", "", `# ${chosen.summary}`, `gate = ${chosen.code}.fit(held_out, y_held_out)`, "accepted = gate(answer).accepted", "", `# or with the threshold found here, of ${now.name}:`]
+      : [`# of ${now.name}: ${now.of.unit}, higher is less sure`];
+    return [...lines, `accepted = answer.score <= ${limit}`].join("\n");
+  }
+
+  function json(now) {
+    const content = {
+      method: now.name,
+      score: now.of.unit,
+      threshold: Number.isFinite(now.threshold) ? now.threshold : "-inf",
+      gate: preset ? now.of.presets[preset].code : null,
+      examples: data.examples,
+      accepted: now.accepted,
+      [data.classes ? "wrong_among_accepted" : "squared_error_of_accepted"]: now.lost,
+    };
+    if (data.foreign) Object.assign(content, { foreign: data.foreign, foreign_refused: now.foreign });
+    return JSON.stringify(content, null, 1);
+  }
+
+  function looks(now) {
+    const waiting = now.of.looks.filter((each) => number(each.score) > now.threshold);
+    const list = find("looks");
+    if (!list) return;
+    list.replaceChildren(
+      ...waiting.slice(0, 8).map((each) => {
+        const item = document.createElement("li"), image = document.createElement("img"), says = document.createElement("div");
+        image.src = data.pictures[each.index];
+        image.alt = `test picture ${each.index}`;
+        says.className = each.wrong ? "says wrong" : "says";
+        says.textContent = `${each.wrong ? "✗ " : ""}${each.says}`;
+        item.append(image, says);
+        return item;
+      }),
+    );
+    find("none").hidden = waiting.length > 0;
+  }
+
+  function show() {
+    const now = state();
+    find("threshold").textContent = short(now.threshold);
+    find("unit").textContent = now.of.unit;
+    slider.setAttribute("aria-valuetext", `accepts ${percent(now.accepted, data.examples)}, threshold ${short(now.threshold)}`);
+    find("coverage").textContent = percent(now.accepted, data.examples);
+    find("accepted").textContent = `${count(now.accepted)} of ${count(data.examples)} test examples`;
+    find("risk").textContent = now.risk === null ? "–" : data.classes ? percent(now.lost, now.accepted) : now.risk.toPrecision(3);
+    find("lost").textContent = data.classes ? `${count(now.lost)} of ${count(now.accepted)} accepted` : "root mean squared error";
+    if (data.foreign) {
+      find("foreign").textContent = percent(now.foreign, data.foreign);
+      find("foreign-count").textContent = `${count(now.foreign)} of ${count(data.foreign)} (${data.foreignName})`;
+    }
+    find("refused").textContent = count(now.refused);
+    find("caught").textContent = data.classes ? `${count(now.of.lost.at(-1) - now.lost)} of them would have been wrong` : "the least sure";
+    for (const button of buttons) {
+      const found = now.of.presets[button.dataset.preset];
+      button.setAttribute("aria-pressed", button.dataset.preset === preset);
+      button.disabled = !("threshold" in found);
+      button.title = found.summary || found.refused;
+    }
+    find("promise").textContent = preset ? now.of.presets[preset].summary : "A threshold of your own carries no promise.";
+    find("python").textContent = python(now);
+    find("json").textContent = json(now);
+    looks(now);
+  }
+
+  function take(name) {
+    const of = data.methods[method()], found = of.presets[name];
+    preset = found && "threshold" in found ? name : null;
+    if (preset) slider.value = of.thresholds.findIndex((value) => number(value) === number(found.threshold));
+    show();
+  }
+
+  function changed() {
+    slider.max = data.methods[method()].thresholds.length - 1;
+    take(preset || buttons[0].dataset.preset);
+  }
+
+  async function copy(button) {
+    const source = find(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      button.textContent = "copied";
+    } catch {
+      getSelection().selectAllChildren(source);
+      button.textContent = "selected: press Ctrl+C";
+    }
+    setTimeout(() => (button.textContent = button.dataset.label), 2000);
+  }
+
+  slider.addEventListener("input", () => {
+    preset = null;
+    show();
+  });
+  if (choice) choice.addEventListener("change", changed);
+  for (const button of buttons) button.addEventListener("click", () => take(button.dataset.preset));
+  for (const button of place.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button));
+  changed();
+})();

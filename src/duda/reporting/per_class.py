@@ -1,0 +1,84 @@
+"""The table of classes: which are recognised, how surely, and what they are taken for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from duda.checks import ArrayLike, as_tensor
+from duda.predictions import ClassPrediction
+
+__all__ = ["ClassRow", "class_rows"]
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A class, and the test examples that belong to it; shares and entropies are their means.
+
+    Args:
+        name: of the class.
+        count: how many examples.
+        accuracy: the share of them recognised.
+        confidence: in the answers given for them.
+        surplus: confidence less accuracy, above 0 where the method is too sure.
+        entropy: nats.
+        taken_for: the class they are mistaken for most often, with how often; empty if never.
+    """
+
+    name: str
+    count: int
+    accuracy: float
+    confidence: float
+    surplus: float
+    entropy: float
+    taken_for: str
+
+
+def class_rows(
+    prediction: ClassPrediction, y: ArrayLike, classes: Sequence[str] = ()
+) -> list[ClassRow]:
+    """Return a row for each class that has examples, in their order; positions count one by one.
+
+    >>> answer = ClassPrediction.from_probs([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
+    >>> [row] = class_rows(answer, [0, 0, 0], ("cat", "dog"))
+    >>> row.count, round(row.accuracy, 2), row.taken_for
+    (3, 0.67, 'dog (1)')
+    """
+    names = list(classes) or [str(label) for label in range(prediction.log_probs.shape[1])]
+    labels = prediction.labels.cpu().flatten()
+    target = as_tensor(y, "y").cpu().flatten().long()
+    values = torch.stack(
+        [
+            (labels == target).double(),
+            prediction.confidence.cpu().flatten().double(),
+            prediction.entropy.cpu().flatten().double(),
+        ]
+    )
+    counts = target.bincount(minlength=len(names))
+    sums = torch.zeros(3, len(names), dtype=torch.float64).index_add_(1, target, values)
+    pairs = (target * len(names) + labels).bincount(minlength=len(names) ** 2)
+    confused = pairs.reshape(len(names), len(names)).fill_diagonal_(0)
+    rows = []
+    for label in counts.nonzero().flatten().tolist():
+        accuracy, confidence, entropy = (sums[:, label] / counts[label]).tolist()
+        rows.append(
+            ClassRow(
+                names[label],
+                int(counts[label]),
+                accuracy,
+                confidence,
+                confidence - accuracy,
+                entropy,
+                _most_confused(confused[label], names),
+            )
+        )
+    return rows
+
+
+def _most_confused(counts: Int[Tensor, "C"], names: Sequence[str]) -> str:
+    most = int(counts.max())
+    return f"{names[int(counts.argmax())]} ({most:,})" if most else ""

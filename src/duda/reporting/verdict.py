@@ -1,0 +1,161 @@
+"""The verdict on each method, in plain words: is its doubt honest, and what is it worth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from duda import evaluation
+from duda.checks import ArrayLike, as_tensor
+from duda.predictions import (
+    ClassPrediction,
+    LocationScalePrediction,
+    Prediction,
+    QuantilePrediction,
+)
+from duda.reporting.losses import loss_of
+
+__all__ = ["Verdict", "removed_by_refusing", "verdicts"]
+
+_REFUSED = 0.05  # of the examples, the least sure
+_SURE = 0.05  # a chance below which a difference is not put down to chance
+_PROMISED = 0.95
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to say first of a method.
+
+    Args:
+        headline: in two or three words, such as "over-confident".
+        good: whether it is as it should be.
+        sentences: what that rests on, and what the doubt is good for.
+    """
+
+    headline: str
+    good: bool
+    sentences: tuple[str, ...]
+
+
+def verdicts(
+    predictions: Mapping[str, Prediction], y: ArrayLike, foreign: Mapping[str, Prediction]
+) -> dict[str, Verdict]:
+    """Return a verdict on each method.
+
+    Args:
+        predictions: by method.
+        y: labels or targets.
+        foreign: predictions for inputs from elsewhere by method; may be empty.
+
+    >>> answer = ClassPrediction.from_probs([[0.99, 0.01]] * 20)
+    >>> found = verdicts({"net": answer}, [0, 1] * 10, {})["net"]
+    >>> found.headline, found.sentences[0]
+    ('over-confident', 'Says 99 %, is right 50 % of the time.')
+    """
+    return {
+        method: _verdict(prediction, y, foreign.get(method))
+        for method, prediction in predictions.items()
+    }
+
+
+def removed_by_refusing(
+    score: Float[Tensor, "N"], loss: Float[Tensor, "N"], share: float
+) -> float | None:
+    """Return which part of the summed loss goes if `share` of the examples do, the least sure.
+
+    Where the last of them is one of several with the same score it is drawn at random. None if
+    there is no loss to remove.
+
+    >>> removed_by_refusing(torch.tensor([0.1, 0.2, 0.9, 0.3]), torch.tensor([0.0, 0, 1, 1]), 0.25)
+    0.5
+    """
+    curve = evaluation.selective(score, loss)
+    lost = curve.generalised_risks
+    if float(lost[-1]) == 0:
+        return None
+    kept = curve.coverages
+    above = int(torch.searchsorted(kept, torch.tensor(1 - share, dtype=kept.dtype)))
+    high, low = kept[above], kept[max(above - 1, 0)]
+    weight = float((1 - share - low) / (high - low)) if high > low else 1.0
+    left = torch.lerp(lost[max(above - 1, 0)], lost[above], weight)
+    return 1 - float(left / lost[-1])
+
+
+def _verdict(prediction: Prediction, y: ArrayLike, foreign: Prediction | None) -> Verdict:
+    if isinstance(prediction, ClassPrediction):
+        headline, good, first = _confidence(prediction, y)
+    elif isinstance(prediction, LocationScalePrediction | QuantilePrediction):
+        headline, good, first = _intervals(prediction, y)
+    else:
+        raise TypeError(f"a {type(prediction).__name__} has no verdict.")
+    sentences = [first, _refusal(prediction, y)]
+    if foreign is not None:
+        sentences.append(_noticed(prediction, foreign))
+    return Verdict(headline, good, tuple(sentences))
+
+
+def _confidence(prediction: ClassPrediction, y: ArrayLike) -> tuple[str, bool, str]:
+    bins = evaluation.reliability(y=y, logits=prediction.log_probs)
+    count = int(bins.counts.sum())
+    right = float(bins.hits.sum()) / count
+    surplus = float((bins.confidence_sums - bins.hits).sum())
+    says = _says(right + surplus / count, right)
+    # Were every confidence true, the sum of hits would vary by this much.
+    deviation = math.sqrt(float(bins.null_variances.sum()))
+    if abs(surplus) > 2 * deviation:
+        return ("over-confident" if surplus > 0 else "under-confident"), False, f"{says}."
+    band = bins.null_band()
+    if band.p_value < _SURE:
+        told = (
+            f"{says}, but not for the same examples: ECE {bins.ece:.3f}, by chance {band.mean:.3f}."
+        )
+        return "right on average only", False, told
+    return "as sure as it should be", True, f"{says}; chance explains the difference."
+
+
+def _intervals(
+    prediction: LocationScalePrediction | QuantilePrediction, y: ArrayLike
+) -> tuple[str, bool, str]:
+    level = _PROMISED
+    if isinstance(prediction, QuantilePrediction):
+        level = prediction.widest_level
+    low, high = prediction.interval(level)
+    target = as_tensor(y, "y").cpu()
+    held = evaluation.interval_coverage(low, high, target)
+    says = f"Its {100 * level:.3g} % intervals hold {100 * held:.1f} % of the values"
+    deviation = math.sqrt(level * (1 - level) / target.numel())
+    if abs(held - level) <= 2 * deviation:
+        return "as sure as it should be", True, f"{says}; chance explains the difference."
+    return ("over-confident" if held < level else "under-confident"), False, f"{says}."
+
+
+def _refusal(prediction: Prediction, y: ArrayLike) -> str:
+    lost = loss_of(prediction, y).flatten()
+    removed = removed_by_refusing(prediction.score.cpu().flatten(), lost, _REFUSED)
+    if removed is None:
+        return "There are no errors here that refusing could remove."
+    what = "errors" if isinstance(prediction, ClassPrediction) else "squared error"
+    return (
+        f"Refusing the {100 * _REFUSED:.0f} % most uncertain removes {100 * removed:.0f} % of the "
+        f"{what}."
+    )
+
+
+def _noticed(prediction: Prediction, foreign: Prediction) -> str:
+    own, other = prediction.score.flatten().cpu(), foreign.score.flatten().cpu()
+    threshold = evaluation.ood(own, other).threshold_in
+    noticed = float((other > threshold).double().mean())
+    return f"At 5 % false alarms it notices {100 * noticed:.0f} % of the inputs from elsewhere."
+
+
+def _says(confidence: float, accuracy: float) -> str:
+    """Return both as shares of 100, with a decimal where whole numbers would hide what differs."""
+    digits = 1 if round(100 * confidence) == round(100 * accuracy) else 0
+    return (
+        f"Says {100 * confidence:.{digits}f} %, is right {100 * accuracy:.{digits}f} % of the time"
+    )

@@ -1,0 +1,139 @@
+"""The page in a browser: the slider moves the numbers, nothing fails, nothing is fetched."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+import torch
+
+from duda.reporting import report
+from tests.reporting.conftest import class_prediction
+
+BROWSER = next(
+    (
+        found
+        for name in ("chromium", "chromium-browser", "google-chrome")
+        if (found := shutil.which(name))
+    ),
+    None,
+)
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason="needs Chromium on the PATH: install the package `chromium`"
+)
+
+# Runs before all else on the page.
+LISTEN = """<script>
+window.problems = [];
+const note = (kind) => (event) =>
+  window.problems.push(`${kind}: ${event.message || event.reason || event.violatedDirective}`);
+addEventListener("error", note("error"));
+addEventListener("unhandledrejection", note("rejection"));
+document.addEventListener("securitypolicyviolation", note("policy"));
+console.error = (...words) => window.problems.push("console: " + words.join(" "));
+</script>"""
+
+# Does what a reader would do, and leaves what it saw in the page.
+ACT = """<pre id="seen"></pre><script>
+const part = (name) => document.querySelector(`[data-part="${name}"]`);
+const parts = ["coverage", "accepted", "foreign", "refused", "promise", "python", "json"];
+const read = () => Object.fromEntries(parts.map((name) => [name, part(name).textContent]));
+const slide = (to) => {
+  part("slider").value = to;
+  part("slider").dispatchEvent(new Event("input"));
+  return read();
+};
+const seen = { start: read(), label: part("slider").labels.length };
+seen.none = slide(0);
+seen.all = slide(part("slider").max);
+seen.middle = slide(20);
+document.querySelector('[data-preset="1 % false alarms"]').click();
+seen.preset = read();
+part("method").value = "two";
+part("method").dispatchEvent(new Event("change"));
+seen.other = read();
+const all = (which) => [...document.querySelectorAll(which)];
+seen.pressed = all('[data-preset][aria-pressed="true"]').map((each) => each.dataset.preset);
+seen.disabled = all("[data-preset]:disabled").map((each) => each.title);
+seen.charts = all(".chart .main-svg").length;
+seen.width = [document.documentElement.scrollWidth, innerWidth];
+seen.fetched = performance.getEntriesByType("resource").map((each) => each.name);
+seen.problems = window.problems;
+document.querySelector("#seen").textContent = JSON.stringify(seen);
+</script></body>"""
+
+
+@pytest.fixture(scope="module")
+def predictions():
+    return {"one": class_prediction(0), "two": class_prediction(1)}
+
+
+@pytest.fixture(scope="module", params=["1280,900", "500,800"], ids=["desktop", "phone"])
+def seen(request, predictions, tmp_path_factory):
+    page = report(
+        predictions,
+        torch.arange(60) % 4,
+        ood={"noise": {"one": class_prediction(2, 20), "two": class_prediction(3, 20)}},
+        inputs=torch.rand(60, 1, 8, 8),
+        classes=("a rather long name of a class", "b", "c", "d"),
+    ).html()
+    folder = tmp_path_factory.mktemp("browser")
+    acted = page.replace("<head>", f"<head>{LISTEN}", 1).replace("</body>", ACT)
+    (folder / "page.html").write_text(acted)
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000"]
+    profile = f"--user-data-dir={folder / 'profile'}"
+    command = [BROWSER, *flags, profile, f"--window-size={request.param}", "--dump-dom"]
+    done = subprocess.run(
+        [*command, (folder / "page.html").as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    found = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
+    return json.loads(html.unescape(found[1]))
+
+
+def test_no_errors_and_no_requests(seen):
+    assert seen["problems"] == []
+    assert all(name.startswith(("data:", "blob:")) for name in seen["fetched"])
+    assert seen["charts"] > 0
+
+
+def test_the_page_is_no_wider_than_the_window(seen):
+    whole, window = seen["width"]
+    assert whole <= window
+
+
+def test_the_slider_has_a_label_and_moves_the_numbers(seen):
+    assert seen["label"] == 1
+    assert seen["none"]["coverage"] == "0.0 %"
+    assert seen["none"]["refused"] == "60"
+    assert seen["none"]["foreign"] == "100.0 %"
+    assert seen["all"]["coverage"] == "100.0 %"
+    assert seen["all"]["refused"] == "0"
+    assert seen["all"]["foreign"] == "0.0 %"
+    assert seen["middle"]["promise"] == "A threshold of your own carries no promise."
+
+
+def test_a_threshold_that_was_copied_does_what_the_page_says(seen, predictions):
+    for state in ("start", "middle", "preset", "all"):
+        told = json.loads(seen[state]["json"])
+        names = {"answer": predictions["one"]}
+        exec(seen[state]["python"].splitlines()[-1], names)
+        assert int(names["accepted"].sum()) == told["accepted"]
+        assert seen[state]["accepted"] == f"{told['accepted']} of 60 test examples"
+        wrong = predictions["one"].labels != torch.arange(60) % 4
+        assert int((wrong & names["accepted"]).sum()) == told["wrong_among_accepted"]
+
+
+def test_presets_are_the_gates_and_stay_when_the_method_changes(seen):
+    assert json.loads(seen["start"]["json"])["gate"] == "duda.Gate.keep(0.95)"
+    assert "duda.Gate.false_alarm(0.01).fit(" in seen["preset"]["python"]
+    assert json.loads(seen["other"]["json"])["method"] == "two"
+    assert seen["pressed"] == ["1 % false alarms"]
+    assert all(reason.endswith(".") for reason in seen["disabled"])
