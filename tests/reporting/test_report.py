@@ -254,3 +254,18 @@ def test_several_outputs_are_reported():
     answer = GaussianPrediction(torch.zeros(20, 3), torch.ones(20, 3))
     made = report({"a": answer}, torch.zeros(20, 3), ood={"far": answer})
     assert made.table[0].metric.label == "RMSE"
+
+
+def test_many_methods_and_large_photographs_stay_below_8_mb():
+    random = torch.Generator().manual_seed(0)
+    coarse = torch.rand(60, 3, 14, 14, generator=random)
+    photographs = torch.nn.functional.interpolate(coarse, 224, mode="bilinear")
+    answers = {f"method {index}": class_prediction(index) for index in range(13)}
+    made = report(
+        answers,
+        torch.arange(60) % 4,
+        ood={"far": answers},
+        inputs=photographs,
+        ood_inputs=photographs,
+    )
+    assert len(made.html().encode()) < 8e6

@@ -16,6 +16,7 @@ from duda.predictions import ClassPrediction
 __all__ = ["Claim", "Picture", "data_uri", "extremes", "is_pictures", "pictures"]
 
 _CLAIMS = 2  # probabilities below each picture
+_SIDE = 96  # pixels
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,24 @@ def is_pictures(x: Tensor | None) -> bool:
 
 
 def data_uri(picture: Float[Tensor, "C H W"]) -> str:
-    """Return the picture, grey or in colours, with values in [0, 1], as a PNG inside a text."""
+    """Return the picture, grey or in colours, with values in [0, 1], inside a text.
+
+    Small ones are PNGs, to the last level. Those of more than 96 pixels become JPEGs of that size:
+    a page of some hundred photographs stays below 8 MB.
+    """
     from PIL import Image
 
     levels = (picture.double() * 255).round().to(torch.uint8).cpu()
     array = (levels[0] if len(levels) == 1 else levels.permute(1, 2, 0).contiguous()).numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    buffer, image = io.BytesIO(), Image.fromarray(array)
+    if max(image.size) > _SIDE:
+        kind = "jpeg"
+        image.thumbnail((_SIDE, _SIDE))
+        image.save(buffer, "JPEG", quality=80)
+    else:
+        kind = "png"
+        image.save(buffer, "PNG", optimize=True)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def extremes(score: Float[Tensor, "N"], count: int) -> tuple[Int[Tensor, "K"], Int[Tensor, "K"]]:
