@@ -15,9 +15,8 @@ WITHOUT_FILES = ["digits", "sinusoid", "cubic", "cubic-heteroscedastic", "two-mo
 needs_files = pytest.mark.skipif(
     "DUDA_DATA" not in os.environ, reason="DUDA_DATA does not name the folder with real data"
 )
-NAMES = [
-    pytest.param(name, marks=() if name in WITHOUT_FILES else needs_files) for name in DATASETS
-]
+WHOLE = [name for name in DATASETS if name != "cifar-10"]  # has tests of its own, in test_cifar.py
+NAMES = [pytest.param(name, marks=() if name in WITHOUT_FILES else needs_files) for name in WHOLE]
 
 
 @pytest.mark.parametrize("name", NAMES)

