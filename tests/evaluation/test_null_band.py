@@ -36,6 +36,23 @@ def test_it_is_the_law_of_perfect_models(options):
     assert band.limit == pytest.approx(np.quantile(drawn, 0.95), rel=0.08)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_it_is_the_law_of_other_reductions(reduction):
+    # most examples are sure, as in a good classifier: bins of few dominate the mean over bins
+    rng = np.random.default_rng(1)
+    confidence = rng.beta(8, 0.5, 400)
+    drawn = [
+        reliability_of(confidence, rng.random(400) < confidence, bins=20).ce(reduction)
+        for _ in range(1000)
+    ]
+    found = reliability_of(confidence, np.ones(400), bins=20)
+    band = found.null_band(repeats=4000, reduction=reduction)
+    assert band.observed == found.ce(reduction)
+    assert band.mean == pytest.approx(np.mean(drawn), rel=0.05)
+    assert band.limit == pytest.approx(np.quantile(drawn, 0.95), rel=0.08)
+    assert band.mean > 3 * found.null_band().mean
+
+
 def test_accuracies_of_a_bin_lie_in_the_band():
     confidence = np.full(40, 0.75)
     band = reliability_of(confidence, np.ones(40), bins=2).null_band(level=0.9, repeats=20_000)
@@ -96,6 +113,7 @@ def test_float16_may_round_above_one():
         ({"level": 0}, "`level` is 0"),
         ({"level": 1.0}, "`level` is 1.0"),
         ({"repeats": 0}, "`repeats` is 0"),
+        ({"reduction": "max"}, "`reduction` is 'max'"),
     ],
 )
 def test_bad_options(options, message):

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from duda.evaluation import coverage, pit_of_gaussian, sparsification, spread
+from duda.plots.regression import bands
 from duda.predictions import GaussianPrediction
 
 MEAN, STD = torch.zeros(400), torch.linspace(0.5, 2, 400)
@@ -68,3 +69,26 @@ def test_spread(y):
     np.testing.assert_array_equal(curve.get_xdata(), found.promised)
     np.testing.assert_array_equal(curve.get_ydata(), found.observed)
     assert diagonal.get_xdata()[1] >= float(found.observed.max())
+
+
+def test_bands_are_one_two_and_three_standard_deviations_wide():
+    x = torch.linspace(-1, 1, 11)[:, None]
+    ax = bands(x, 2 * x, 0.5 + x.square())
+    for width, band in zip((3, 2, 1), ax.collections, strict=True):
+        outline = band.get_paths()[0].vertices
+        at_the_left = outline[outline[:, 0] == -1.0][:, 1]
+        assert at_the_left.min() == pytest.approx(-2 - 1.5 * width)
+        assert at_the_left.max() == pytest.approx(-2 + 1.5 * width)
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), 2 * x.flatten())
+
+
+def test_bands_know_where_the_data_are():
+    x = torch.linspace(-4, 4, 9)
+    train = (torch.linspace(-2, 3, 2000)[:, None], torch.linspace(0, 8, 2000)[:, None])
+    ax = bands(x, x, x.abs(), train=train, truth=10 * x)
+    points, truth, _ = ax.lines
+    assert len(points.get_xdata()) == 500
+    assert points.get_xdata()[-1] == 3
+    np.testing.assert_array_equal(truth.get_ydata(), 10 * x)
+    assert [(p.get_x(), p.get_width()) for p in ax.patches] == [(-4, 2), (3, 1)]
+    assert ax.get_ylim() == (-60, 60)

@@ -212,3 +212,27 @@ def test_targets_of_the_wrong_shape_are_told(answer: GaussianPrediction) -> None
             getattr(answer, verb)(torch.zeros(3, 1))
         with pytest.raises(ValueError, match="`y` has 6 NaN"):
             getattr(answer, verb)(MEAN * torch.nan)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_rescaled_is_the_prediction_in_other_units(kept: bool) -> None:
+    outputs = torch.randn(3, 4, 2, dtype=torch.float64)
+    answer = Gaussian().reduce(outputs, keep_draws=kept)
+    y = torch.randn(4, 1, dtype=torch.float64)
+    found = answer.rescaled(2.0, -3.0)
+    torch.testing.assert_close(found.mean, 2 * answer.mean - 3)
+    torch.testing.assert_close(found.std, 2 * answer.std)
+    torch.testing.assert_close(found.cdf(2 * y - 3), answer.cdf(y))
+    torch.testing.assert_close(found.log_prob(2 * y - 3), answer.log_prob(y) - np.log(2))
+    torch.testing.assert_close(found.quantile(0.1), 2 * answer.quantile(0.1) - 3)
+    torch.testing.assert_close(found.aleatoric + found.epistemic, found.std**2)
+
+
+@pytest.mark.parametrize(
+    ("factor", "offset"), [(0.0, 1.0), (-1.0, 0.0), (np.inf, 0.0), (1, np.nan)]
+)
+def test_units_that_turn_or_lose_the_order_are_refused(
+    answer: GaussianPrediction, factor: float, offset: float
+) -> None:
+    with pytest.raises(ValueError, match="`factor` is"):
+        answer.rescaled(factor, offset)

@@ -127,3 +127,16 @@ GOOD = {"quantiles": VALUES.unsqueeze(2), "levels": LEVELS}
 def test_what_are_no_quantiles_is_told(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         QuantilePrediction(**(GOOD | changed))
+
+
+def test_rescaled_is_the_prediction_in_other_units(answer: QuantilePrediction) -> None:
+    known = QuantilePrediction(
+        answer.quantiles, answer.levels, torch.ones(2, 1), answer.quantiles.unsqueeze(0)
+    )
+    found = known.rescaled(2.0, -3.0)
+    assert torch.equal(found.quantile(0.3), 2 * known.quantile(0.3) - 3)
+    assert torch.equal(found.epistemic, torch.full((2, 1), 4.0))
+    assert found.draws is not None
+    assert torch.equal(found.draws[0], found.quantiles)
+    with pytest.raises(ValueError, match="`factor` is 0"):
+        known.rescaled(0.0)

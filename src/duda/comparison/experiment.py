@@ -125,12 +125,6 @@ def _threads_for(split: Split) -> Iterator[None]:
 
 def _ask(model: UncertainModel, split: Split, x: Tensor, seed: int) -> Prediction:
     answer = model.predict(x, seed=seed)
-    squared = split.y_std**2
-    if isinstance(answer, LocationScalePrediction):
-        return type(answer)(
-            in_units(split, answer.mean), squared * answer.aleatoric, squared * answer.epistemic
-        )
-    if isinstance(answer, QuantilePrediction):
-        quantiles = in_units(split, answer.quantiles)
-        return QuantilePrediction(quantiles, answer.levels, squared * answer.epistemic)
+    if isinstance(answer, LocationScalePrediction | QuantilePrediction):
+        return answer.rescaled(split.y_std, split.y_mean)
     return answer

@@ -38,6 +38,7 @@ from duda.evaluation.separation import Separation, ood
 from duda.evaluation.smooth import smooth_ece, smooth_ece_of
 from duda.evaluation.sparsification import Sparsification, sparsification
 from duda.evaluation.spread import Spread, sharpness, spread
+from duda.evaluation.votes import VoteDistance, vote_distance
 
 __all__ = [
     "AccuracyAbove",
@@ -55,6 +56,7 @@ __all__ = [
     "Separation",
     "Sparsification",
     "Spread",
+    "VoteDistance",
     "accuracy",
     "accuracy_above",
     "brier",
@@ -93,6 +95,7 @@ __all__ = [
     "sparsification",
     "spread",
     "streaming",
+    "vote_distance",
 ]
 
 

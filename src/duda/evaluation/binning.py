@@ -14,9 +14,10 @@ from torch import Tensor
 
 from duda.evaluation.rows import Kind, Rows
 
-__all__ = ["Binning", "Bins", "Tally", "is_uniform"]
+__all__ = ["Binning", "Bins", "Reduction", "Tally", "is_uniform", "reduced"]
 
 Binning = Literal["uniform", "quantile"]
+Reduction = Literal["sum", "mean", "weighted"]
 # examples, right ones, the sum of their confidences p and that of p (1 - p), in each bin
 Tally = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -26,6 +27,25 @@ def is_uniform(binning: Binning) -> bool:
     if binning not in ("uniform", "quantile"):
         raise ValueError(f"`binning` is {binning!r}, expected 'uniform' or 'quantile'.")
     return binning == "uniform"
+
+
+def reduced(
+    surplus: Float[Tensor, "*R B"], counts: Int[Tensor, "*C B"], reduction: Reduction
+) -> Float[Tensor, "*R"]:
+    """Return |accuracy - confidence| of the bins as one number for each row; empty bins are out.
+
+    Args:
+        surplus: right ones less the sum of confidences, in each bin.
+        counts: examples in each bin.
+        reduction: the `"sum"` over bins, their `"mean"`, or `"weighted"` by their examples.
+    """
+    if reduction == "sum":
+        return (surplus / counts).abs().nansum(-1)
+    if reduction == "mean":
+        return (surplus / counts).abs().nanmean(-1)
+    if reduction == "weighted":
+        return surplus.abs().sum(-1) / counts.sum(-1)
+    raise ValueError(f"`reduction` is {reduction!r}, expected 'sum', 'mean' or 'weighted'.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from duda.checks import ArrayLike
-from duda.evaluation.binning import Binning, Bins, Tally, is_uniform
+from duda.evaluation.binning import Binning, Bins, Reduction, Tally, is_uniform, reduced
 from duda.evaluation.null_band import NullBand, null_band
 from duda.evaluation.rows import Kind, LabelledRows, check_kind
 from duda.inputs import flags, scores
@@ -137,20 +137,13 @@ class Reliability:
         )
         return self._mean(2 * size - torch.where(spread > 0, folded, size))
 
-    def ce(self, reduction: Literal["sum", "mean", "weighted"]) -> float:
+    def ce(self, reduction: Reduction) -> float:
         """Return the bins' |accuracy - confidence| as one number; empty bins have no part in it.
 
         Args:
             reduction: the `"sum"` over bins, their `"mean"`, or `"weighted"` by their examples.
         """
-        if reduction == "sum":
-            return float(self.gaps.abs().nansum(-1).mean())
-        if reduction == "mean":
-            return float(self.gaps.abs().nanmean(-1).mean())
-        if reduction == "weighted":
-            surplus = (self.hits - self.confidence_sums).abs().sum(-1)
-            return float((surplus / self.counts.sum(-1)).mean())
-        raise ValueError(f"`reduction` is {reduction!r}, expected 'sum', 'mean' or 'weighted'.")
+        return float(reduced(self.hits - self.confidence_sums, self.counts, reduction).mean())
 
     @property
     def per_class(self) -> tuple[Reliability, ...]:
@@ -184,18 +177,32 @@ class Reliability:
             "mce": [one.mce for one in classes],
         }
 
-    def null_band(self, level: float = 0.95, repeats: int = 1000, seed: int = 0) -> NullBand:
-        """Return what the ECE would be by chance, were every confidence true.
+    def null_band(
+        self,
+        level: float = 0.95,
+        repeats: int = 1000,
+        seed: int = 0,
+        reduction: Reduction = "weighted",
+    ) -> NullBand:
+        """Return what the calibration error would be by chance, were every confidence true.
 
-        A small test set shows an error with nothing wrong: about 0.125 for 50 examples in 15 bins.
-        Classes are drawn one by one, so that for `kind="class"` the width is approximate.
+        A small test set shows an error with nothing wrong: an ECE of about 0.125 for 50 examples
+        in 15 bins. Classes are drawn one by one, so that for `kind="class"` the width is
+        approximate. `reduction` is that of `ce`: by default it is the ECE.
 
         Raises:
             ValueError: for votes, or a `level` not between 0 and 1.
         """
-        sums = (self.confidence_sums, self.null_variances)
-        counts = self._hard_counts()
-        return null_band(counts, *sums, self.ece, level=level, repeats=repeats, seed=seed)
+        return null_band(
+            self._hard_counts(),
+            self.confidence_sums,
+            self.null_variances,
+            self.ce(reduction),
+            reduction,
+            level=level,
+            repeats=repeats,
+            seed=seed,
+        )
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the reliability diagram, with the band that chance explains unless `y` were votes.

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from duda.checks import check_count
+from duda.evaluation.binning import Reduction, reduced
 
 __all__ = ["NullBand", "null_band"]
 
@@ -22,8 +23,8 @@ class NullBand:
 
     Args:
         level: the share of such models inside the band.
-        observed: the model's own ECE.
-        eces: `(R)`, one for each repeat, ascending, float64.
+        observed: the model's own error, by default its ECE.
+        eces: `(R)`, that of each repeat, ascending, float64.
         lower: `(*C, B)`, accuracies of a bin lie from here, in the central share of repeats...
         upper: `(*C, B)`, ...up to here; NaN where the bin is empty.
     """
@@ -36,17 +37,17 @@ class NullBand:
 
     @property
     def mean(self) -> float:
-        """The ECE to expect from a model with nothing wrong."""
+        """The error to expect from a model with nothing wrong."""
         return float(self.eces.mean())
 
     @property
     def limit(self) -> float:
-        """The ECE that models with nothing wrong stay below with probability `level`."""
+        """The error that models with nothing wrong stay below with probability `level`."""
         return float(torch.quantile(self.eces, self.level))
 
     @property
     def p_value(self) -> float:
-        """Chance that a model with nothing wrong shows at least the observed ECE.
+        """Chance that a model with nothing wrong shows at least the observed error.
 
         It counts the observed model as one of them, so that it is never 0.
         """
@@ -59,6 +60,7 @@ def null_band(
     confidence_sums: Float[Tensor, "*C B"],
     null_variances: Float[Tensor, "*C B"],
     observed: float,
+    reduction: Reduction,
     *,
     level: float,
     repeats: int,
@@ -79,7 +81,7 @@ def null_band(
     generator = torch.Generator().manual_seed(seed)
     right = torch.binomial(trials, confidence.expand_as(trials).contiguous(), generator=generator)
     surplus = (right - counts * confidence) * scale
-    errors = (surplus.abs().sum(-1) / counts.sum(-1)).reshape(repeats, -1).mean(1)
+    errors = reduced(surplus, counts, reduction).reshape(repeats, -1).mean(1)
     accuracies = confidence + surplus / counts
     tails = ((1 - level) / 2, (1 + level) / 2)
     lower, upper = torch.from_numpy(np.quantile(accuracies.numpy(), tails, axis=0))

@@ -1,4 +1,4 @@
-"""Pictures of predictions of numbers: coverage, PIT, sparsification, spread of errors."""
+"""Pictures of predictions of numbers: bands, coverage, PIT, sparsification, spread of errors."""
 
 from __future__ import annotations
 
@@ -13,10 +13,63 @@ from duda.plots.canvas import BAD, GOOD, INK, MUTED, canvas
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["coverage_curve", "pit_histogram", "sparsification_curve", "spread_curve"]
+__all__ = ["bands", "coverage_curve", "pit_histogram", "sparsification_curve", "spread_curve"]
 
-_FEW = 20  # points that can be told apart on a curve
+_SHADES = ((3, 0.12), (2, 0.24), (1, 0.42))  # standard deviations and opacity, the widest below
+_FEW = 20  # points that can be told apart
 _ENOUGH = 500  # points after which a curve looks the same
+
+
+def bands(
+    x: Float[Tensor, "K *"],
+    mean: Float[Tensor, "K *"],
+    std: Float[Tensor, "K *"],
+    *,
+    train: tuple[Float[Tensor, "N *"], Float[Tensor, "N *"]] | None = None,
+    truth: Float[Tensor, "K *"] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a mean over one input, in bands of 1, 2 and 3 standard deviations.
+
+    Args:
+        x: `(K)` or `(K, 1)`, ascending; the others have its shape.
+        mean: in units of the target, as `std` and `truth`.
+        std: standard deviations.
+        train: inputs and targets seen in training; the ground beyond these inputs is grey.
+        truth: the true function at `x`. It and the targets set the limits of the vertical axis.
+        ax: where to draw; by default on a new figure.
+
+    >>> import torch
+    >>> x = torch.linspace(0, 1, 5)
+    >>> bands(x, x, 0.1 + x, truth=x).get_legend_handles_labels()[1]
+    ['3 std', '2 std', '1 std', 'truth', 'mean']
+    """
+    ax = canvas(ax, "Mean and standard deviation", "input", "target")
+    inputs, middle, spread = (value.flatten().numpy() for value in (x, mean, std))
+    for width, alpha in _SHADES:
+        low, high = middle - width * spread, middle + width * spread
+        ax.fill_between(inputs, low, high, color=GOOD, alpha=alpha, lw=0, label=f"{width} std")
+    known = []
+    if train is not None:
+        seen, targets = (value.flatten() for value in train)
+        known.append(targets)
+        shown = torch.linspace(0, len(seen) - 1, min(len(seen), _ENOUGH)).round().long()
+        points = (seen[shown].numpy(), targets[shown].numpy())
+        size = 7 if len(seen) <= _FEW else 3
+        ax.plot(*points, ".", ms=size, color=INK, alpha=0.5, mew=0, label="training data")
+        for start, end in ((inputs[0], float(seen.min())), (float(seen.max()), inputs[-1])):
+            if start < end:
+                ax.axvspan(start, end, color=MUTED, alpha=0.15, lw=0, zorder=0)
+    if truth is not None:
+        known.append(truth.flatten())
+        ax.plot(inputs, known[-1].numpy(), "--", color=INK, lw=1, label="truth")
+    ax.plot(inputs, middle, color=GOOD, lw=1.5, label="mean")
+    ax.set(xlim=(inputs[0], inputs[-1]))
+    if known:
+        low, high = (float(end) for end in torch.cat(known).aminmax())
+        margin = (high - low) / 4
+        ax.set(ylim=(low - margin, high + margin))
+    return ax
 
 
 def coverage_curve(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -23,7 +24,14 @@ from duda.checks import (
 )
 from duda.files import write_atomically
 
-__all__ = ["FORMAT", "Prediction", "check_draws", "check_no_nan", "finite_numbers"]
+__all__ = [
+    "FORMAT",
+    "Prediction",
+    "check_draws",
+    "check_no_nan",
+    "check_scale",
+    "finite_numbers",
+]
 
 FORMAT = {"format": "duda.prediction", "version": "1"}
 
@@ -197,6 +205,15 @@ def check_no_nan(value: Tensor, name: str) -> None:
         raise ValueError(
             f"`{name}` has {nans} NaN of {value.numel()} values: check the network's weights and "
             "inputs."
+        )
+
+
+def check_scale(factor: float, offset: float) -> None:
+    """Raise a `ValueError` unless `offset + factor * y` are finite numbers in the order of `y`."""
+    if not (0 < factor < math.inf and math.isfinite(offset)):
+        raise ValueError(
+            f"`factor` is {factor} and `offset` {offset}, expected finite numbers, `factor` above "
+            "0: the standard deviation and the mean by which targets were standardised."
         )
 
 

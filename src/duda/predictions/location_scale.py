@@ -5,14 +5,20 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_same_shape
-from duda.predictions.base import Prediction, check_draws, check_no_nan, finite_numbers
+from duda.predictions.base import (
+    Prediction,
+    check_draws,
+    check_no_nan,
+    check_scale,
+    finite_numbers,
+)
 
 __all__ = ["LocationScalePrediction"]
 
@@ -90,6 +96,24 @@ class LocationScalePrediction(Prediction):
     def score(self) -> Float[Tensor, "N D *positions"]:
         """Uncertainty: the standard deviation, in units of the target."""
         return self.std
+
+    def rescaled(self, factor: float, offset: float = 0.0) -> Self:
+        """Return the prediction of `offset + factor * y`, such as y in its own units.
+
+        Raises:
+            ValueError: unless 0 < `factor`, and both are finite.
+        """
+        check_scale(factor, offset)
+        draws = self.draws
+        if draws is not None:
+            means, variances = draws.chunk(2, dim=2)
+            draws = torch.cat([offset + factor * means, factor**2 * variances], dim=2)
+        return type(self)(
+            offset + factor * self.mean,
+            factor**2 * self.aleatoric,
+            factor**2 * self.epistemic,
+            draws,
+        )
 
     def quantile(self, q: float) -> Float[Tensor, "N D *positions"]:
         """Return the value below which the target lies with probability `q`.

@@ -6,14 +6,14 @@ import itertools
 from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import as_tensor, check_same_shape
-from duda.predictions.base import Prediction, check_draws, finite_numbers
+from duda.predictions.base import Prediction, check_draws, check_scale, finite_numbers
 
 __all__ = ["QuantilePrediction", "check_levels", "quantile_at"]
 
@@ -108,6 +108,20 @@ class QuantilePrediction(Prediction):
         """Uncertainty: the width of the widest central interval, in units of the target."""
         lower, upper = self.interval(self.widest_level)
         return upper - lower
+
+    def rescaled(self, factor: float, offset: float = 0.0) -> Self:
+        """Return the prediction of `offset + factor * y`, such as y in its own units.
+
+        Raises:
+            ValueError: unless 0 < `factor`, and both are finite.
+        """
+        check_scale(factor, offset)
+        return type(self)(
+            offset + factor * self.quantiles,
+            self.levels,
+            factor**2 * self.epistemic,
+            None if self.draws is None else offset + factor * self.draws,
+        )
 
     def quantile(self, q: float) -> Float[Tensor, "N D *positions"]:
         """Return the value below which the target lies with probability `q`.
