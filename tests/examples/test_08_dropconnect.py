@@ -10,4 +10,6 @@ def test_operations_fall_with_plain_layers(example):
     assert all(later < earlier for earlier, later in itertools.pairwise(counted))
     pairs = set(itertools.product(found["chances"], found["layers"]))
     assert set(found["accuracy"]) == set(found["auroc"]) == pairs
-    assert all(0 <= value <= 1 for value in found["auroc"].values())
+    for values in (*found["accuracy"].values(), *found["auroc"].values()):
+        assert len(values) == len(found["seeds"])
+        assert bool(((values >= 0) & (values <= 1)).all())
