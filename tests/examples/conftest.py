@@ -14,12 +14,19 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @cache
 def _run(name: str) -> dict[str, object]:
-    return runpy.run_path(str(EXAMPLES / f"{name}.py"))
+    import matplotlib.pyplot as plt
+
+    found = runpy.run_path(str(EXAMPLES / f"{name}.py"))
+    found["all_figures"] = [plt.figure(number) for number in plt.get_fignums()]
+    return found
 
 
 @pytest.fixture
 def example(monkeypatch):
-    """Return a function from a script's name to its globals, once it has run to its end."""
+    """Return a function from a script's name to its globals, once it has run to its end.
+
+    Its figures are among them, as `all_figures`.
+    """
     import matplotlib.pyplot as plt
 
     monkeypatch.setenv("DUDA_QUICK", "1")

@@ -25,7 +25,7 @@ def test_reads_in_under_120_lines_with_a_title_and_a_quick_mode(script):
 def test_has_a_test_of_its_own(script):
     name = script.stem.removeprefix("plot_")
     test = EXAMPLES.parent / "tests" / "examples" / f"test_{name}.py"
-    assert f'example("{script.stem}"' in test.read_text()
+    assert f'"{script.stem}"' in test.read_text()
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from duda.evaluation import coverage, pit_of_gaussian, sparsification, spread
-from duda.plots.regression import bands
+from duda.plots.regression import bands, coverage_curves
 from duda.predictions import GaussianPrediction
 
 MEAN, STD = torch.zeros(400), torch.linspace(0.5, 2, 400)
@@ -92,3 +92,15 @@ def test_bands_know_where_the_data_are():
     np.testing.assert_array_equal(truth.get_ydata(), 10 * x)
     assert [(p.get_x(), p.get_width()) for p in ax.patches] == [(-4, 2), (3, 1)]
     assert ax.get_ylim() == (-60, 60)
+
+
+def test_curves_of_methods_lie_over_one_band():
+    levels = torch.tensor([0.5, 0.9])
+    shares = {str(i): levels - i / 10 for i in range(3)}
+    ax = coverage_curves(levels, shares, levels - 0.1, levels + 0.1)
+    _, *curves = ax.lines
+    for curve, (name, observed) in zip(curves, shares.items(), strict=True):
+        assert curve.get_label() == name
+        np.testing.assert_array_equal(curve.get_ydata(), observed)
+    assert len({(curve.get_color(), curve.get_marker()) for curve in curves}) == 3
+    assert len(ax.collections) == 1

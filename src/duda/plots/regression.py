@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,9 +15,18 @@ from duda.plots.canvas import BAD, GOOD, INK, MUTED, canvas
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["bands", "coverage_curve", "pit_histogram", "sparsification_curve", "spread_curve"]
+__all__ = [
+    "bands",
+    "coverage_curve",
+    "coverage_curves",
+    "pit_histogram",
+    "sparsification_curve",
+    "spread_curve",
+]
 
 _SHADES = ((3, 0.12), (2, 0.24), (1, 0.42))  # standard deviations and opacity, the widest below
+# Distinct for the colour-blind (Okabe & Ito 2008), and by their markers.
+_STYLES = ((BAD, "o"), (GOOD, "s"), ("#009E73", "D"), ("#CC79A7", "^"), ("#E69F00", "v"))
 _FEW = 20  # points that can be told apart
 _ENOUGH = 500  # points after which a curve looks the same
 
@@ -88,25 +99,54 @@ def coverage_curve(
     >>> coverage_curve(levels, levels, levels - 0.1, levels + 0.1).get_xlabel()
     'share promised'
     """
-    ax = canvas(ax, "Coverage", "share promised", "share of targets inside")
-    ax.fill_between(
-        levels.numpy(),
-        low.numpy(),
-        high.numpy(),
-        color=MUTED,
-        alpha=0.35,
-        lw=0,
-        label="95 % band if calibrated",
-    )
-    ax.plot([0, 1], [0, 1], "--", color=INK, lw=1)
+    ax = _calibrated(levels, low, high, ax)
     marker = "o" if len(levels) <= _FEW else ""
     ax.plot(
         levels.numpy(), observed.numpy(), marker=marker, ms=4, color=GOOD, lw=2, label="observed"
     )
-    ax.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
     ax.text(0.97, 0.05, "too sure", ha="right", color=INK, style="italic")
     ax.text(0.03, 0.74, "too cautious", color=INK, style="italic")
     ax.legend(frameon=False, loc="upper left")
+    return ax
+
+
+def coverage_curves(
+    levels: Float[Tensor, "L"],
+    observed: Mapping[str, Float[Tensor, "L"]],
+    low: Float[Tensor, "L"],
+    high: Float[Tensor, "L"],
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the shares that several methods observe over the same promised ones, by name.
+
+    The rest is as for `coverage_curve`; colours and markers follow the order of the methods.
+
+    >>> import torch
+    >>> levels = torch.tensor([0.5, 0.9])
+    >>> ax = coverage_curves(levels, {"a": levels, "b": 1 - levels}, levels - 0.1, levels + 0.1)
+    >>> ax.get_legend_handles_labels()[1]
+    ['95 % band if calibrated', 'a', 'b']
+    """
+    ax = _calibrated(levels, low, high, ax)
+    for (name, shares), style in zip(observed.items(), cycle(_STYLES)):
+        colour, marker = style
+        ax.plot(levels.numpy(), shares.numpy(), marker, ls="-", ms=4, color=colour, label=name)
+    return ax
+
+
+def _calibrated(
+    levels: Float[Tensor, "L"],
+    low: Float[Tensor, "L"],
+    high: Float[Tensor, "L"],
+    ax: Axes | None,
+) -> Axes:
+    """Draw where a calibrated model lies: on the diagonal, but for chance."""
+    ax = canvas(ax, "Coverage", "share promised", "share of targets inside")
+    band = (low.numpy(), high.numpy())
+    label = "95 % band if calibrated"
+    ax.fill_between(levels.numpy(), *band, color=MUTED, alpha=0.35, lw=0, label=label)
+    ax.plot([0, 1], [0, 1], "--", color=INK, lw=1)
+    ax.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
     return ax
 
 
