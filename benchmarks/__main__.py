@@ -18,6 +18,7 @@ NAMES = (
     "gate",
     "active_learning",
     "exploration",
+    "uci",
 )
 
 for name in NAMES:

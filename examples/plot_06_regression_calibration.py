@@ -65,7 +65,7 @@ band = (chance.levels, *chance.null_band())
 _, ax = plt.subplots(figsize=(6, 6), layout="constrained")
 curves = {f"{name}, error {found.mean_error:.3f}": found.observed for name, found in before.items()}
 coverage_curves(band[0], curves, *band[1:], ax=ax)
-ax.set(title="As trained", xlabel="share promised, 1 - α")
+ax.set(title="As trained: below the diagonal is too sure", xlabel="share promised, 1 - α")
 _ = ax.legend(frameon=False)
 
 
@@ -98,15 +98,16 @@ for ax, (name, curves) in zip(axes.flat, after.items(), strict=False):
     coverage_curves(band[0], {k: found.observed for k, found in curves.items()}, *band[1:], ax=ax)
     errors = f"error {before[name].mean_error:.3f} to {curves['levels moved'].mean_error:.3f}"
     ax.set(title=f"{name}\n{errors}", xlabel="share promised", ylabel="share inside")
+    ax.label_outer()
 axes[1, 2].axis("off")
 _ = axes[1, 2].legend(*axes[0, 0].get_legend_handles_labels(), loc="center", frameon=False)
 
 # %%
 # One factor makes errors as large as promised, but does not change their shape: where a few errors
-# are very large and most are small, the scaled curve bulges above the diagonal. Moving levels mends
-# the shape, too. What the figures do **not** show: intervals that are right on average need not be
-# right for each kind of concrete, nor for one unlike these; and a calibrated model may still be a
-# poor one, so the errors of the means stand here, too.
+# are very large and most are small, the scaled curve bulges above the diagonal, and its error may
+# even grow. Moving levels mends the shape, too. What the figures do **not** show: intervals that
+# are right on average need not be right for each kind of concrete, nor for one unlike these; and a
+# calibrated model may still be a poor one, so the errors of the means stand here, too.
 print(f"a calibrated model has an error of {chance.null_mean_error:.3f} by chance")
 for name, curves in after.items():
     errors = ", ".join(f"{way} {found.mean_error:.3f}" for way, found in curves.items())
