@@ -100,6 +100,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_memory": False,
+    "capture_repr": ("_repr_html_",),  # what a cell ends in is shown if it is a picture
     "matplotlib_animations": False,
     "plot_gallery": "True",
 }

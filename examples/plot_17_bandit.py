@@ -85,7 +85,7 @@ for (name, (_, regret)), style in zip(played.items(), ("--", "-"), strict=True):
     ax.plot(torch.arange(1, rounds + 1) * each, regret, style, lw=2, label=name)
     print(f"{name:18} regret after {rounds * each:,} decisions: {regret[-1]:,.0f}")
 ax.set(xlabel="decisions", ylabel="regret, summed up", ylim=(0, None))
-ax.set_title("The agent that explores stops losing")
+ax.set_title("What was missed: Thompson sampling against the greedy choice")
 ax.legend(frameon=False)
 
 # %%
