@@ -37,14 +37,18 @@ duda.fit(model, [part[chosen] for part in data.train], epochs=epochs, batch_size
 # %%
 # How sure about each set
 # -----------------------
-# Trained on 10,000 digits, asked about the 10,000 test pictures of both sets.
+# Trained on 10,000 digits, asked about the 10,000 test pictures of both sets. The scale is
+# logarithmic: most digits are in the first bin.
 tests = {"digits": data, "clothes": clothes}
 answers = {name: model.predict(of.test[0][:asked], seed=0) for name, of in tests.items()}
 found = duda.evaluation.ood(answers["digits"].entropy, answers["clothes"].entropy)
 figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
 found.plot(ax)
 ax.set_title(f"Clothes have more entropy than digits: AUROC {found.auroc:.3f}")
-ax.set(xlabel="entropy of the mean prediction, nats", yscale="log", ylim=(3e-3, 30))
+ax.set(xlabel="entropy of the mean prediction, nats", xlim=(0, 2.303))
+ax.set(yscale="log", ylim=(1e-3, 100))
+handles, _ = ax.get_legend_handles_labels()
+ax.legend(handles, ["digits", "clothes", "keeps 95 % of the digits"], loc="upper right")
 right = duda.evaluation.accuracy(answers["digits"].probs, data.test[1][:asked])
 print(f"share of test digits read right: {right:.2%}")
 taken = (answers["clothes"].entropy <= found.threshold_in).float().mean()
@@ -62,7 +66,7 @@ def extremes(name, title):
     _, axes = plt.subplots(2, figsize=(8, 3.4), layout="constrained")
     ends = {"most": order[:10], "least": order.flip(0)[:10]}
     for ax, (end, rows) in zip(axes, ends.items(), strict=True):
-        style = ".2f" if end == "most" else ".0e"
+        style = ".2f" if end == "most" else ".1g"
         captions = [
             f"{answer.entropy[i]:{style}}\nsays {answer.labels[i]}\n({of.classes[of.test[1][i]]})"
             for i in rows
@@ -78,13 +82,15 @@ def extremes(name, title):
 highest = {"digits": extremes("digits", "Digits")}
 
 # %%
-# Uncertain digits are those that a person would hesitate at, too.
+# Uncertain digits are oddly drawn, and the surest are plain sevens. The surest clothes are T-shirts
+# taken for an 8 and sandals taken for a 2: what is foreign need not look foreign to a network.
 highest["clothes"] = extremes("clothes", "Clothes")
 
 # %%
 # The highest entropies beside the published ones
 # -----------------------------------------------
-# Ten highest of each set.
+# The ten highest of each set. Another network, more digits and longer training move them all: read
+# that clothes lie above digits, and how near to ln 10 they come.
 published = {"digits": (1.41, 1.58), "clothes": (2.00, 2.15)}
 for name, values in highest.items():
     low, high = published[name]
