@@ -60,11 +60,35 @@ const all = (which) => [...document.querySelectorAll(which)];
 seen.pressed = all('[data-preset][aria-pressed="true"]').map((each) => each.dataset.preset);
 seen.disabled = all("[data-preset]:disabled").map((each) => each.title);
 seen.charts = all(".chart .main-svg").length;
+const ink = () => getComputedStyle(document.querySelector(".chart .xtick text")).fill;
+const widths = () =>
+  all(".chart").map((each) => [each.clientWidth, each.querySelector(".main-svg").clientWidth]);
+const folded = () => all("details:not([open])").length;
+seen.screen = [ink(), folded()];
+dispatchEvent(new Event("beforeprint"));
+seen.paper = [ink(), folded()];
+seen.sheet = widths();
+dispatchEvent(new Event("afterprint"));
+seen.after = [ink(), folded()];
+seen.screened = widths();
+document.querySelector("main").style.width = "340px";
+dispatchEvent(new Event("resize"));
+seen.narrow = widths();
+document.querySelector("main").style.width = "";
+dispatchEvent(new Event("resize"));
 seen.width = [document.documentElement.scrollWidth, innerWidth];
 seen.fetched = performance.getEntriesByType("resource").map((each) => each.name);
 seen.problems = window.problems;
 document.querySelector("#seen").textContent = JSON.stringify(seen);
+parent.postMessage(JSON.stringify(seen), "*");
 </script></body>"""
+
+# Headless Chromium has no window below 500 pixels, but a frame may be as narrow as a phone.
+PHONE = """<!doctype html><pre id="seen"></pre>
+<script>addEventListener("message", (event) => (seen.textContent = event.data));</script>
+<iframe src="page.html" width="360" height="800" style="border: 0"></iframe>"""
+
+INK_ON_WHITE, INK_ON_DARK = "rgb(27, 35, 48)", "rgb(232, 236, 241)"
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +96,7 @@ def predictions():
     return {"one": class_prediction(0), "two": class_prediction(1)}
 
 
-@pytest.fixture(scope="module", params=["1280,900", "500,800"], ids=["desktop", "phone"])
+@pytest.fixture(scope="module", params=["desktop", "phone"])
 def seen(request, predictions, tmp_path_factory):
     page = report(
         predictions,
@@ -84,18 +108,23 @@ def seen(request, predictions, tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
     acted = page.replace("<head>", f"<head>{LISTEN}", 1).replace("</body>", ACT)
     (folder / "page.html").write_text(acted)
+    (folder / "phone.html").write_text(PHONE)
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000"]
     profile = f"--user-data-dir={folder / 'profile'}"
-    command = [BROWSER, *flags, profile, f"--window-size={request.param}", "--dump-dom"]
+    command = [BROWSER, *flags, profile, "--window-size=1280,900", "--dump-dom"]
+    opened = "page.html"
+    if request.param == "phone":
+        opened = "phone.html"
+        command.append("--blink-settings=preferredColorScheme=0")  # dark
     done = subprocess.run(
-        [*command, (folder / "page.html").as_uri()],
+        [*command, (folder / opened).as_uri()],
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     )
     found = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
-    return json.loads(html.unescape(found[1]))
+    return json.loads(html.unescape(found[1])) | {"phone": request.param == "phone"}
 
 
 def test_no_errors_and_no_requests(seen):
@@ -106,7 +135,23 @@ def test_no_errors_and_no_requests(seen):
 
 def test_the_page_is_no_wider_than_the_window(seen):
     whole, window = seen["width"]
+    assert window == (360 if seen["phone"] else 1280)
     assert whole <= window
+
+
+def test_it_is_printed_dark_on_white_and_unfolded(seen):
+    screen = INK_ON_DARK if seen["phone"] else INK_ON_WHITE
+    assert seen["screen"][0] == screen
+    assert seen["screen"][1] > 0
+    assert seen["paper"] == [INK_ON_WHITE, 0]
+    assert seen["after"] == seen["screen"]
+
+
+def test_charts_fit_the_sheet_and_then_the_screen_again(seen):
+    assert max(place for place, _ in seen["sheet"]) < 680  # less than A4 or Letter in its margins
+    for place, chart in seen["sheet"] + seen["screened"] + seen["narrow"]:
+        assert 0 < chart == place
+    assert max(place for place, _ in seen["narrow"]) < 340
 
 
 def test_the_slider_has_a_label_and_moves_the_numbers(seen):
@@ -129,6 +174,15 @@ def test_a_threshold_that_was_copied_does_what_the_page_says(seen, predictions):
         assert seen[state]["accepted"] == f"{told['accepted']} of 60 test examples"
         wrong = predictions["one"].labels != torch.arange(60) % 4
         assert int((wrong & names["accepted"]).sum()) == told["wrong_among_accepted"]
+
+
+def test_a_gate_that_was_copied_runs_and_accepts_what_the_page_says(seen, predictions):
+    for state in ("start", "preset"):
+        one, labels = predictions["one"], torch.arange(60) % 4
+        names = {"answer": one, "held_out": one, "y_held_out": labels}
+        code = seen[state]["python"].rsplit("\n", 1)[0]  # without the bare threshold
+        exec(code, names)
+        assert int(names["accepted"].sum()) == json.loads(seen[state]["json"])["accepted"]
 
 
 def test_presets_are_the_gates_and_stay_when_the_method_changes(seen):

@@ -70,8 +70,13 @@ def test_bins_of_few_examples_are_pale():
 
 def test_the_coverage_chart_shows_the_coverage(targets):
     curve = evaluation.coverage(number_prediction(0), targets)
-    _, line = coverage_chart({"a": curve}, {"a": BLUE}).data
+    band, _, line = coverage_chart({"a": curve}, {"a": BLUE}).data
     assert (list(line.x), list(line.y)) == (curve.levels.tolist(), curve.observed.tolist())
+    low, high = curve.null_band()
+    half = band.x.index(0.5)
+    assert curve.levels[9] == 0.5
+    assert band.y[half] == pytest.approx(float(low[9]))
+    assert band.y[len(band.y) - 1 - half] == pytest.approx(float(high[9]))
 
 
 def test_the_risk_chart_shows_the_selection(labels):

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import torch
+
 from duda.evaluation import Coverage
-from duda.reporting.theme import INK, NEUTRAL, Style, axis, blank
+from duda.evaluation.regression import binomial_band
+from duda.reporting.theme import INK, NEUTRAL, Style, axis, blank, translucent
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -15,7 +18,11 @@ __all__ = ["coverage_chart"]
 
 
 def coverage_chart(curves: Mapping[str, Coverage], styles: Mapping[str, Style]) -> Figure:
-    """Return the observed over the promised share inside intervals, a line for each method."""
+    """Return the observed over the promised share inside intervals, a line for each method.
+
+    A band about the diagonal holds 95 of 100 points of a calibrated method, whose targets are
+    independent of each other.
+    """
     from plotly.graph_objects import Scatter
 
     figure = blank(
@@ -24,6 +31,20 @@ def coverage_chart(curves: Mapping[str, Coverage], styles: Mapping[str, Style]) 
         height=380,
     )
     figure.update_layout(showlegend=False)
+    levels = torch.linspace(0, 1, 101, dtype=torch.float64)
+    low, high = binomial_band(levels, next(iter(curves.values())).total, 0.95)
+    figure.add_trace(
+        Scatter(
+            x=torch.cat([levels, levels.flip(0)]).tolist(),
+            y=torch.cat([low, high.flip(0)]).tolist(),
+            name="by chance",
+            fill="toself",
+            fillcolor=translucent(NEUTRAL, 0.25),
+            line={"width": 0},
+            mode="lines",
+            hoverinfo="skip",
+        )
+    )
     figure.add_trace(
         Scatter(
             x=[0, 1],

@@ -91,7 +91,8 @@ def coverage_section(
     return Section(
         "Do intervals keep their promise?",
         "An interval promised to hold a share of the true values should hold just that share: "
-        "lines below the diagonal are too sure, above it too cautious.",
+        "lines below the diagonal are too sure, above it too cautious. In the grey band chance "
+        "explains the difference.",
         [Chart(coverage_chart(curves, styles))],
     )
 
