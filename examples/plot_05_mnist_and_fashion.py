@@ -38,7 +38,7 @@ duda.fit(model, [part[chosen] for part in data.train], epochs=epochs, batch_size
 # How sure about each set
 # -----------------------
 # Trained on 10,000 digits, asked about the 10,000 test pictures of both sets. The scale is
-# logarithmic: most digits are in the first bin.
+# logarithmic, so that the few sure pictures of clothes show.
 tests = {"digits": data, "clothes": clothes}
 answers = {name: model.predict(of.test[0][:asked], seed=0) for name, of in tests.items()}
 found = duda.evaluation.ood(answers["digits"].entropy, answers["clothes"].entropy)
@@ -66,7 +66,7 @@ def extremes(name, title):
     _, axes = plt.subplots(2, figsize=(8, 3.4), layout="constrained")
     ends = {"most": order[:10], "least": order.flip(0)[:10]}
     for ax, (end, rows) in zip(axes, ends.items(), strict=True):
-        style = ".2f" if end == "most" else ".1g"
+        style = ".2f" if end == "most" else ".2g"
         captions = [
             f"{answer.entropy[i]:{style}}\nsays {answer.labels[i]}\n({of.classes[of.test[1][i]]})"
             for i in rows

@@ -100,7 +100,7 @@ ax.figure.colorbar(points, label="boxes in the picture")
 # The pictures
 # ------------
 # Boxes that people drew are blue, the detector's black and dashed. Hard to name are pictures in
-# which cells have no box: the detector finds them and is told that it is wrong. Hard to place are
+# which cells have no box: a detector that finds them is told that it is wrong. Hard to place are
 # boxes that do not sit on their cells, and crowds. So the scores point at labels to look at, but do
 # not say who is right. And they are of this detector: with few boxes it counts little but the worst
 # of the background, and at full size it might find other pictures hard.
