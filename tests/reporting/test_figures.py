@@ -45,7 +45,7 @@ EYES = {
 def test_the_reliability_diagram_shows_filled_bins(labels):
     bins = evaluation.reliability(class_prediction(0).probs, labels)
     filled = bins.counts > 0
-    accuracy, _, diagonal, counts = reliability_diagram(bins, BLUE).data
+    accuracy, _, diagonal, counts = reliability_diagram(bins, bins.null_band(), BLUE).data
     assert list(accuracy.y) == bins.accuracy[filled].tolist()
     assert list(counts.y) == bins.counts[filled].tolist()
     assert sum(counts.y) == 60
@@ -54,7 +54,7 @@ def test_the_reliability_diagram_shows_filled_bins(labels):
 
 def test_marks_are_the_band_of_chance_where_examples_are_enough():
     bins = evaluation.reliability_of([0.2] * 9 + [0.9] * 40, [True] * 49)
-    marks = reliability_diagram(bins, BLUE).data[1]
+    marks = reliability_diagram(bins, bins.null_band(), BLUE).data[1]
     [lower], [height] = marks.base, marks.y
     band = bins.null_band()
     told = bins.counts >= 10
@@ -64,7 +64,7 @@ def test_marks_are_the_band_of_chance_where_examples_are_enough():
 
 def test_bins_of_few_examples_are_pale():
     bins = evaluation.reliability_of([0.2] * 9 + [0.9] * 10, [True] * 19)
-    bars = reliability_diagram(bins, BLUE).data[0]
+    bars = reliability_diagram(bins, bins.null_band(), BLUE).data[0]
     assert list(bars.marker.opacity) == [0.35, 1]
 
 
@@ -220,7 +220,7 @@ def test_a_style_is_the_same_in_lines_bars_and_legend(labels):
     [line] = risk_chart({"a": curve}, {"a": style}, "share wrong", percent=True).data
     bins = evaluation.reliability(answer.probs, labels)
     edges = score_edges([answer.score])
-    diagram = reliability_diagram(bins, style).data[0]
+    diagram = reliability_diagram(bins, bins.null_band(), style).data[0]
     histogram = score_histogram(answer.score, answer.score, edges, style, "nats").data[0]
     assert (line.line.color, line.line.dash, style.border) == ("#D55E00", "dash", "dashed #D55E00")
     assert diagram.marker.color == "#D55E00"

@@ -91,6 +91,7 @@ def report(
     if one_input is not None:
         _check_curve(predictions, one_input)
     styles = palette(predictions)
+    pictured = None if inputs is None else as_tensor(inputs, "inputs")
     if kind is ClassPrediction:
         sections = [calibration_section(predictions, y, styles)]  # type: ignore[arg-type]
     else:
@@ -100,11 +101,10 @@ def report(
     if foreign:
         sections.append(separation_section(predictions, foreign, foreign_name, styles))
     sections += parts_section(predictions, y, foreign, foreign_name, styles)
-    pictured = None if inputs is None else as_tensor(inputs, "inputs")
     if kind is ClassPrediction:
         of_classes: Mapping[str, ClassPrediction] = predictions  # type: ignore[assignment]
         sections.append(class_section(of_classes, y, classes))
-        sections += galleries(of_classes, as_tensor(y, "y"), inputs, "test pictures", classes)
+        sections += galleries(of_classes, as_tensor(y, "y"), pictured, "test pictures", classes)
         sections += galleries(foreign, None, ood_inputs, foreign_name, classes)  # type: ignore[arg-type]
     return Report(
         title=title,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from duda.evaluation import Reliability
+from jaxtyping import Bool
+from torch import Tensor
+
+from duda.evaluation import NullBand, Reliability
 from duda.reporting.theme import INK, NEUTRAL, Style, axis, blank, translucent
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+    from plotly.graph_objects import Bar, Figure
 
 __all__ = ["reliability_diagram"]
 
@@ -16,13 +19,18 @@ _FEW = 10  # examples, below which a bin's accuracy is mostly chance
 _THIN = 0.006  # of the axis, the least height of a mark
 
 
-def reliability_diagram(bins: Reliability, style: Style) -> Figure:
+def reliability_diagram(bins: Reliability, band: NullBand, style: Style) -> Figure:
     """Return bars of accuracy over confidence, and below them the number of examples in each bin.
 
-    Marks show where chance would put 95 % of the bars of a method with nothing wrong. Bins of fewer
-    than 10 examples are pale, and have no mark.
+    Marks show where chance would put most bars of a method with nothing wrong. Bins of fewer than
+    10 examples are pale, and have no mark.
+
+    Args:
+        bins: what was counted.
+        band: what chance explains of it.
+        style: of the method.
     """
-    from plotly.graph_objects import Bar, Scatter
+    from plotly.graph_objects import Scatter
 
     figure = blank(
         axis("confidence", range=[0, 1.005], tickformat=".0%", anchor="y2", dtick=0.25),
@@ -34,41 +42,8 @@ def reliability_diagram(bins: Reliability, style: Style) -> Figure:
         showlegend=False,
         barmode="overlay",
     )
-    filled = bins.counts > 0
-    centres = (bins.edges[1:] + bins.edges[:-1]) / 2
-    counts = bins.counts[filled].tolist()
-    shared = {
-        "x": centres[filled].tolist(),
-        "width": (0.92 * bins.edges.diff())[filled].tolist(),
-    }
-    figure.add_trace(
-        Bar(
-            y=bins.accuracy[filled].tolist(),
-            customdata=list(zip(bins.confidence[filled].tolist(), counts, strict=True)),
-            marker={
-                "color": style.colour,
-                "opacity": [1 if n >= _FEW else 0.35 for n in counts],
-                "pattern": style.hatch,
-            },
-            hovertemplate="confidence %{customdata[0]:.1%}<br>right %{y:.1%}"
-            "<br>%{customdata[1]} examples<extra></extra>",
-            **shared,
-        )
-    )
-    band = bins.null_band()
-    told = bins.counts >= _FEW
-    lower, upper = band.lower[told], band.upper[told]
-    figure.add_trace(
-        Bar(
-            base=lower.tolist(),
-            y=(upper - lower).clamp(min=_THIN).tolist(),
-            marker={"color": translucent(NEUTRAL, 0.45)},
-            hovertemplate="by chance %{base:.1%} to %{customdata:.1%}<extra></extra>",
-            customdata=upper.tolist(),
-            x=centres[told].tolist(),
-            width=(0.4 * bins.edges.diff())[told].tolist(),
-        )
-    )
+    figure.add_trace(_accuracies(bins, style))
+    figure.add_trace(_chance(bins, band))
     figure.add_trace(
         Scatter(
             x=[0, 1],
@@ -79,13 +54,61 @@ def reliability_diagram(bins: Reliability, style: Style) -> Figure:
             meta=INK,
         )
     )
-    figure.add_trace(
-        Bar(
-            y=counts,
-            yaxis="y2",
-            marker={"color": NEUTRAL},
-            hovertemplate="%{y} examples<extra></extra>",
-            **shared,
-        )
-    )
+    figure.add_trace(_counts(bins))
     return figure
+
+
+def _accuracies(bins: Reliability, style: Style) -> Bar:
+    from plotly.graph_objects import Bar
+
+    filled = bins.counts > 0
+    counts = bins.counts[filled].tolist()
+    return Bar(
+        y=bins.accuracy[filled].tolist(),
+        customdata=list(zip(bins.confidence[filled].tolist(), counts, strict=True)),
+        marker={
+            "color": style.colour,
+            "opacity": [1 if n >= _FEW else 0.35 for n in counts],
+            "pattern": style.hatch,
+        },
+        hovertemplate="confidence %{customdata[0]:.1%}<br>right %{y:.1%}"
+        "<br>%{customdata[1]} examples<extra></extra>",
+        **_places(bins, filled, 0.92),
+    )
+
+
+def _chance(bins: Reliability, band: NullBand) -> Bar:
+    from plotly.graph_objects import Bar
+
+    told = bins.counts >= _FEW
+    lower, upper = band.lower[told], band.upper[told]
+    return Bar(
+        base=lower.tolist(),
+        y=(upper - lower).clamp(min=_THIN).tolist(),
+        marker={"color": translucent(NEUTRAL, 0.45)},
+        hovertemplate="by chance %{base:.1%} to %{customdata:.1%}<extra></extra>",
+        customdata=upper.tolist(),
+        **_places(bins, told, 0.4),
+    )
+
+
+def _counts(bins: Reliability) -> Bar:
+    from plotly.graph_objects import Bar
+
+    filled = bins.counts > 0
+    return Bar(
+        y=bins.counts[filled].tolist(),
+        yaxis="y2",
+        marker={"color": NEUTRAL},
+        hovertemplate="%{y} examples<extra></extra>",
+        **_places(bins, filled, 0.92),
+    )
+
+
+def _places(bins: Reliability, chosen: Bool[Tensor, "B"], share: float) -> dict[str, list[float]]:
+    """Return the centres of the chosen bins, and a share of their widths."""
+    centres = (bins.edges[1:] + bins.edges[:-1]) / 2
+    return {
+        "x": centres[chosen].tolist(),
+        "width": (share * bins.edges.diff())[chosen].tolist(),
+    }

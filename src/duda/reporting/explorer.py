@@ -16,6 +16,7 @@ from duda.checks import ArrayLike
 from duda.decisions import Gate
 from duda.predictions import ClassPrediction, Prediction
 from duda.reporting.losses import loss_of
+from duda.reporting.per_class import class_names
 from duda.reporting.pictures import data_uri, is_pictures
 from duda.reporting.scores import score_unit
 
@@ -201,7 +202,7 @@ def _to_look_at(
     """Return what is shown of the examples that thresholds refuse, spread over the upper half."""
     order = score.argsort(stable=True)[len(score) // 2 :]
     many = torch.linspace(0, len(order) - 1, min(len(order), _MOST_PICTURES)).round().long()
-    names = list(classes) or [str(label) for label in range(prediction.log_probs.shape[1])]
+    names = class_names(prediction, classes)
     labels, confidence = prediction.labels.cpu(), prediction.confidence.cpu()
     return [
         {

@@ -12,7 +12,7 @@ from torch import Tensor
 from duda.checks import ArrayLike, as_tensor
 from duda.predictions import ClassPrediction
 
-__all__ = ["ClassRow", "class_rows"]
+__all__ = ["ClassRow", "class_names", "class_rows"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,15 @@ class ClassRow:
     taken_for: str
 
 
+def class_names(prediction: ClassPrediction, classes: Sequence[str]) -> list[str]:
+    """Return the names of the classes, their numbers where none are given.
+
+    >>> class_names(ClassPrediction.from_probs([[0.9, 0.1]]), ())
+    ['0', '1']
+    """
+    return list(classes) or [str(label) for label in range(prediction.log_probs.shape[1])]
+
+
 def class_rows(
     prediction: ClassPrediction, y: ArrayLike, classes: Sequence[str] = ()
 ) -> list[ClassRow]:
@@ -48,7 +57,7 @@ def class_rows(
     >>> row.count, round(row.accuracy, 2), row.taken_for
     (3, 0.67, 'dog (1)')
     """
-    names = list(classes) or [str(label) for label in range(prediction.log_probs.shape[1])]
+    names = class_names(prediction, classes)
     labels = prediction.labels.cpu().flatten()
     target = as_tensor(y, "y").cpu().flatten().long()
     values = torch.stack(

@@ -21,7 +21,7 @@ from duda.reporting.intervals import coverage_chart
 from duda.reporting.losses import loss_of
 from duda.reporting.page import Chart, ClassTable, Section, Strip
 from duda.reporting.parts import parts_chart, parts_of
-from duda.reporting.per_class import class_rows
+from duda.reporting.per_class import class_names, class_rows
 from duda.reporting.pictures import extremes, is_pictures, pictures
 from duda.reporting.refusal import risk_chart
 from duda.reporting.scores import score_unit
@@ -49,8 +49,9 @@ def calibration_section(
     charts = []
     for method, prediction in predictions.items():
         bins = evaluation.reliability(y=y, logits=prediction.log_probs)
-        figure = reliability_diagram(bins, styles[method])
-        note = f"ECE {bins.ece:.3f}, chance ≤ {bins.null_band().limit:.3f}"
+        band = bins.null_band()
+        figure = reliability_diagram(bins, band, styles[method])
+        note = f"ECE {bins.ece:.3f}, chance ≤ {band.limit:.3f}"
         charts.append(Chart(figure, method, note))
     return Section(
         "Is confidence deserved?",
@@ -212,7 +213,7 @@ def galleries(
     if not is_pictures(x):
         return []
     first = next(iter(predictions.values()))
-    names = list(classes) or [str(label) for label in range(first.log_probs.shape[1])]
+    names = class_names(first, classes)
     _check_pictures(first, x)
     doubted, trusted = [], []
     for method, prediction in predictions.items():
