@@ -59,7 +59,7 @@ def compare(
         str,
         typer.Option(
             help="Data set: digits, sinusoid, cubic, cubic-heteroscedastic, two-moons, or from "
-            "the folder DUDA_DATA mnist, fashion-mnist, uci:NAME."
+            "the folder DUDA_DATA mnist, fashion-mnist, cifar-10, uci:NAME."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the report, the numbers, the predictions.")],
