@@ -28,7 +28,18 @@ def test_it_draws_where_it_is_told():
     assert reliability_of([0.5], [1]).plot(ax) is ax
 
 
-def test_bins_without_width_are_left_out():
+def test_bins_without_width_are_seen():
+    sure = [1.0] * 4  # all of them wrong, and more than a bin of equal numbers holds
+    found = reliability_of([0.6, 0.7, *sure], [1, 1, 0, 0, 0, 0], bins=3, binning="quantile")
+    ax = found.plot()
+    last = ax.containers[1][-1]
+    assert (last.get_x() + last.get_width(), last.get_height()) == (1, 1)
+    assert last.get_width() > 0
+    (histogram,) = ax.child_axes
+    assert sum(bar.get_height() for bar in histogram.patches) == 6
+
+
+def test_empty_bins_are_left_out():
     ax = reliability_of([0.5] * 4, [1] * 4, bins=4, binning="quantile").plot()
     assert [bar.get_width() for bar in ax.containers[0]] == [0.5]
 

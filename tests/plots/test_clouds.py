@@ -18,8 +18,13 @@ def test_ten_steps_hold_every_value() -> None:
     found = Colouring.steps(torch.tensor([0.0, 0.29, 0.31, 2.99, 3.0, 8.0]), highest=3.0)
     assert found.groups.tolist() == [0, 0, 1, 9, 9, 9]
     assert len(found.names) == len(found.colours) == 10
-    assert found.names[0] == "0.0 to 0.3"
+    assert found.names[0] == "0 to 0.3"
     assert found.names[9] == "above 2.7"
+
+
+def test_names_of_small_steps_differ() -> None:
+    found = Colouring.steps(torch.tensor([0.0]), highest=0.05, count=4)
+    assert found.names == ["0 to 0.0125", "0.0125 to 0.025", "0.025 to 0.0375", "above 0.0375"]
 
 
 def test_from_above_looks_ahead_with_high_points_on_top() -> None:
@@ -62,6 +67,12 @@ def test_the_page_brings_its_code() -> None:
     assert 4e6 < len(html) < 6e6
 
 
+def test_points_may_hold_more_than_their_place() -> None:
+    scan = torch.cat([POINTS, torch.rand(3, 1)], 1)
+    (road, car) = TurnableCloud(scan, {"truth": TWO}).figure.data
+    assert [*road.z, *car.z] == POINTS[:, 2].tolist()
+
+
 def test_colourings_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match=r"lies in \[0, 2\], expected 0 to 1"):
         Colouring(torch.tensor([0, 2]), ["a", "b"], torch.zeros(2, 3))
@@ -69,6 +80,11 @@ def test_colourings_that_do_not_fit() -> None:
         Colouring(torch.tensor([0, 1]), ["a", "b"], torch.zeros(3, 3))
     with pytest.raises(ValueError, match="`values` has 1 NaN"):
         Colouring.steps(torch.tensor([0.1, torch.nan]), highest=1.0)
+    for values, highest in (([0.1], 0.0), ([0.1], torch.inf), ([-0.1], 1.0)):
+        with pytest.raises(ValueError, match="expected a finite number above 0, and values from 0"):
+            Colouring.steps(torch.tensor(values), highest=highest)
+    with pytest.raises(ValueError, match="`count` is 0"):
+        Colouring.steps(torch.tensor([0.1]), highest=1.0, count=0)
     with pytest.raises(ValueError, match="2 points, but `colouring` has groups for 3"):
         from_above(POINTS[:2], TWO, reach=(50, 20))
     with pytest.raises(ValueError, match="2 points, but `colouring` has groups for 3"):

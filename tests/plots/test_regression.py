@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from duda.evaluation import coverage, pit_of_gaussian, sparsification, spread
-from duda.plots.regression import bands, coverage_curves
+from duda.plots.regression import bands, coverage_curves, sparsification_curve
 from duda.predictions import GaussianPrediction
 
 MEAN, STD = torch.zeros(400), torch.linspace(0.5, 2, 400)
@@ -28,6 +28,14 @@ def test_coverage(y):
     band = ax.collections[0].get_paths()[0].vertices
     assert band[:, 1].max() == pytest.approx(1.0)
     assert labels(ax) == ["95 % band if calibrated", "observed"]
+
+
+def test_shares_up_to_a_quantile_say_nothing_of_caution(y):
+    found = pit_of_gaussian(MEAN, STD, y)
+    assert {text.get_text() for text in found.coverage.plot().texts} == {"too sure", "too cautious"}
+    ax = found.one_sided.plot()
+    assert not ax.texts
+    assert ax.get_ylabel() == "share of targets up to the quantile"
 
 
 def test_levels_are_drawn_in_order(y):
@@ -61,6 +69,17 @@ def test_sparsification_on_given_axes(y):
 def test_a_long_curve_is_thinned():
     error = torch.rand(5000)
     assert len(sparsification(error, error).plot().lines[0].get_xdata()) == 500
+
+
+def test_a_very_long_curve_ends_with_its_last_point():
+    count = 49_999_999
+    ax = sparsification_curve(torch.ones(1).expand(count), torch.ones(1).expand(count))
+    assert ax.lines[0].get_xdata()[-1] == pytest.approx((count - 1) / count, abs=1e-12)
+
+
+def test_bands_about_a_constant():
+    x = torch.linspace(-1, 1, 3)
+    assert bands(x, x, x.abs(), truth=torch.full((3,), 2.0)).get_ylim() == (1, 3)
 
 
 def test_spread(y):

@@ -70,7 +70,8 @@ class Pit:
     def one_sided(self) -> Coverage:
         """Targets up to the quantile of each level k / B, which belongs to them."""
         up_to, _ = self._cumulated()
-        return Coverage(_shares(torch.arange(self.bins + 1), self.bins), up_to, self.total)
+        levels = _shares(torch.arange(self.bins + 1), self.bins)
+        return Coverage(levels, up_to, self.total, central=False)
 
     def histogram(self, bars: int = 20) -> tuple[Float[Tensor, "K+1"], Float[Tensor, "K"]]:
         """Return the edges of `bars` bars and the targets in each; at most B bars.

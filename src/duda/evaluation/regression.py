@@ -31,15 +31,18 @@ class Coverage:
         levels: `(L)`, promised, float64.
         inside: `(L)`, targets inside, int64.
         total: targets in all.
+        central: whether as much is promised to lie below an interval as above it; else intervals
+            reach from below all numbers up to a quantile.
     """
 
     levels: Float[Tensor, "L"]
     inside: Int[Tensor, "L"]
     total: int
+    central: bool = True
 
     @property
     def observed(self) -> Float[Tensor, "L"]:
-        """Share inside: below its level the prediction is too sure, above it too cautious."""
+        """Share inside: if central, below its level it is too sure, above it too cautious."""
         return self.inside.double() / self.total
 
     @property
@@ -105,7 +108,8 @@ class Coverage:
 
         order = self.levels.argsort()
         low, high = self.null_band()
-        return coverage_curve(self.levels[order], self.observed[order], low[order], high[order], ax)
+        shares = (each[order] for each in (self.levels, self.observed, low, high))
+        return coverage_curve(*shares, central=self.central, ax=ax)
 
     def _errors(self) -> Float[Tensor, "L"]:
         return self.observed - self.levels

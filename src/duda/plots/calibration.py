@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["reliability_diagram"]
 
 _PALE = "#F7DCCB"  # of `BAD`
+_THINNEST = 0.015  # of a bar: where many confidences are equal, a bin of them has no width
 
 
 def reliability_diagram(
@@ -48,9 +49,10 @@ def reliability_diagram(
     ax = canvas(ax, f"Calibration error (ECE) {ece:.3f}{chance}", "confidence", "share right")
     ax.title.set_fontsize("medium")
     edges, counts = np.asarray(edges), np.asarray(counts)
-    filled = (counts > 0) & (np.diff(edges) > 0)
+    filled = counts > 0
     confidence, accuracy = np.asarray(confidence)[filled], np.asarray(accuracy)[filled]
-    left, width = edges[:-1][filled], np.diff(edges)[filled]
+    width = np.maximum(np.diff(edges)[filled], _THINNEST)
+    left = np.minimum(edges[:-1][filled], 1 - width)
     bars = partial(ax.bar, left, width=width, align="edge")
     bars(accuracy, color=GOOD, edgecolor="white", label="share right")
     bars(

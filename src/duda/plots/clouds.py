@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from duda.checks import check_finite
+from duda.checks import check_count, check_finite
 from duda.plots.canvas import canvas
 
 if TYPE_CHECKING:
@@ -53,16 +55,25 @@ class Colouring:
     ) -> Self:
         """Return groups for `count` equal steps from 0 to `highest`, in which all above it count.
 
+        Raises:
+            ValueError: if values are negative or not finite, or `highest` is not above 0.
+
         >>> Colouring.steps(torch.tensor([0.0, 0.9, 7.0]), highest=1.0, count=2).groups
         tensor([0, 1, 1])
         """
         import matplotlib as mpl
 
         check_finite(values, "values")
+        check_count(count, "count")
+        if not 0 < highest < math.inf or bool((values < 0).any()):
+            raise ValueError(
+                f"`highest` is {highest!r} and the lowest of `values` {values.min():.4g}, expected "
+                "a finite number above 0, and values from 0 up."
+            )
         width = highest / count
-        groups = (values / width).floor().long().clamp(0, count - 1)
-        names = [f"{width * step:.1f} to {width * (step + 1):.1f}" for step in range(count - 1)]
-        names.append(f"above {width * (count - 1):.1f}")
+        groups = (values / width).floor().long().clamp(max=count - 1)
+        ends = [f"{width * step:.3g}" for step in range(count)]
+        names = [*(f"{low} to {high}" for low, high in pairwise(ends)), f"above {ends[-1]}"]
         colours = mpl.colormaps[cmap](np.linspace(0.05, 0.92, count))[:, :3]
         return cls(groups, names, torch.from_numpy(colours).float())
 
@@ -116,7 +127,7 @@ class TurnableCloud:
     drawing code is inside, so it opens without a network.
 
     Args:
-        points: x, y, z in metres.
+        points: x, y, z in metres, and whatever else.
         colourings: by the name on their button, the first one shown at first.
 
     >>> cloud = TurnableCloud(
@@ -127,7 +138,7 @@ class TurnableCloud:
     ['road', 'car']
     """
 
-    def __init__(self, points: Float[Tensor, "P 3"], colourings: Mapping[str, Colouring]) -> None:
+    def __init__(self, points: Float[Tensor, "P D"], colourings: Mapping[str, Colouring]) -> None:
         from plotly.graph_objects import Figure
 
         self.figure = Figure()
@@ -160,7 +171,7 @@ def _traces(points: Tensor, colouring: Colouring) -> list[Any]:
     _check_points(points, colouring)
     found = []
     for group in sorted(set(colouring.groups.tolist())):
-        x, y, z = points[colouring.groups == group].float().numpy().T
+        x, y, z = points[colouring.groups == group, :3].float().numpy().T
         red, green, blue = (255 * colouring.colours[group]).round().int().tolist()
         found.append(
             Scatter3d(

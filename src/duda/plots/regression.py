@@ -7,7 +7,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from duda.plots.canvas import BAD, GOOD, INK, MUTED, canvas
@@ -64,7 +64,7 @@ def bands(
     if train is not None:
         seen, targets = (value.flatten() for value in train)
         known.append(targets)
-        shown = torch.linspace(0, len(seen) - 1, min(len(seen), _ENOUGH)).round().long()
+        shown = _thinned(len(seen))
         points = (seen[shown].numpy(), targets[shown].numpy())
         size = 7 if len(seen) <= _FEW else 3
         ax.plot(*points, ".", ms=size, color=INK, alpha=0.5, mew=0, label="training data")
@@ -78,9 +78,15 @@ def bands(
     ax.set(xlim=(inputs[0], inputs[-1]))
     if known:
         low, high = (float(end) for end in torch.cat(known).aminmax())
-        margin = (high - low) / 4
+        margin = (high - low) / 4 or 1.0
         ax.set(ylim=(low - margin, high + margin))
     return ax
+
+
+def _thinned(count: int) -> Int[Tensor, "K"]:
+    """Return which of so many points to draw, from the first to the last."""
+    # In double precision, since in single the last of 50 million would be beyond them.
+    return torch.linspace(0, count - 1, min(count, _ENOUGH), dtype=torch.float64).round().long()
 
 
 def coverage_curve(
@@ -88,11 +94,14 @@ def coverage_curve(
     observed: Float[Tensor, "L"],
     low: Float[Tensor, "L"],
     high: Float[Tensor, "L"],
+    *,
+    central: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the share of targets inside intervals over the share promised, levels ascending.
 
-    `low` and `high` bound what a calibrated model would show.
+    `low` and `high` bound what a calibrated model would show. Intervals that are not `central`
+    reach from below all numbers up to a quantile.
 
     >>> import torch
     >>> levels = torch.tensor([0.5, 0.9])
@@ -104,8 +113,11 @@ def coverage_curve(
     ax.plot(
         levels.numpy(), observed.numpy(), marker=marker, ms=4, color=GOOD, lw=2, label="observed"
     )
-    ax.text(0.97, 0.05, "too sure", ha="right", color=INK, style="italic")
-    ax.text(0.03, 0.74, "too cautious", color=INK, style="italic")
+    if central:  # of others the lower half of the curve has these the other way round
+        ax.text(0.97, 0.05, "too sure", ha="right", color=INK, style="italic")
+        ax.text(0.03, 0.74, "too cautious", color=INK, style="italic")
+    else:
+        ax.set_ylabel("share of targets up to the quantile")
     ax.legend(frameon=False, loc="upper left")
     return ax
 
@@ -199,7 +211,7 @@ def sparsification_curve(
     """
     ax = canvas(ax, "Sparsification", "share of examples removed", "mean error of the rest")
     count = len(by_score)
-    places = torch.linspace(0, count - 1, min(count, _ENOUGH)).round().long()
+    places = _thinned(count)
     removed = (places / count).numpy()
     score, oracle = by_score[places].numpy(), by_error[places].numpy()
     ax.fill_between(removed, oracle, score, color=MUTED, alpha=0.35, lw=0)
