@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["json_number", "write_atomically"]
+__all__ = ["json_number", "make_ordinary", "write_atomically"]
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
@@ -40,17 +40,17 @@ def _write_and_move(target: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        make_ordinary(temporary)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    """Return the process's file mode mask, which Python only tells by setting it."""
-    mask = os.umask(0o022)
+def make_ordinary(path: Path) -> None:
+    """Let others read a file that began as a temporary one, as far as they may read new files."""
+    mask = os.umask(0o022)  # Python only tells it by setting it
     os.umask(mask)
-    return mask
+    path.chmod(0o666 & ~mask)
 
 
 def json_number(value: float) -> float | str | None:

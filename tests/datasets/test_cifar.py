@@ -126,18 +126,12 @@ def test_votes_are_counts(votes: np.ndarray) -> None:
 def test_votes_that_are_not_the_published_ones(tmp_path: Path, votes: np.ndarray) -> None:
     path = tmp_path / "cifar-10h" / "cifar10h-counts.npy"
     whole = path.read_bytes()
-    shares = io.BytesIO()
-    np.save(shares, votes / votes.sum(1, keepdims=True))
     objects = io.BytesIO()
-    np.save(objects, votes.astype(object))
-    for content, message in [
-        (whole[:200], r"has 200 bytes, and is truncated or no array"),
-        (b"", r"has 0 bytes, and is truncated or no array"),
-        (objects.getvalue(), r"no array of numbers"),  # a pickle may run anything
-        (shares.getvalue(), r"dtype float64, expected whole numbers of shape \(20, 10\)"),
-        (whole[:-1] + bytes([whole[-1] ^ 1]), r"is not as published: it has 328 bytes"),
-    ]:
+    np.save(objects, votes.astype(object))  # a pickle, which may run anything
+    damaged = whole[:-1] + bytes([whole[-1] ^ 1])
+    for content in (whole[:200], b"", b"PK", b"<html>", objects.getvalue(), damaged):
         path.write_bytes(content)
+        message = f"is not as published: it has {len(content)} bytes"
         with pytest.raises(ValueError, match=message) as error:
             datasets.cifar_10h()
         assert str(path) in str(error.value)

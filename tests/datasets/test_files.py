@@ -276,6 +276,12 @@ def test_a_download_loads(mirror: Path, tmp_path: Path, monkeypatch: pytest.Monk
     datasets.download("mnist", tmp_path / "own")  # fetches nothing, all is there
 
 
+def test_a_download_is_for_all_who_may_read_new_files(mirror: Path, tmp_path: Path) -> None:
+    new = write(tmp_path / "new", b"")
+    folder = datasets.download("mnist", tmp_path / "own")
+    assert {file.stat().st_mode for file in folder.iterdir()} == {new.stat().st_mode}
+
+
 def test_a_download_that_is_not_the_published_file(mirror: Path, tmp_path: Path) -> None:
     write(mirror / f"{MNIST[0]}-ubyte.gz", b"sign in to continue")
     with pytest.raises(ValueError, match=r"train-images.* is not the published one"):

@@ -60,6 +60,21 @@ def test_the_nearest_point_wins_and_the_first_among_equals() -> None:
     assert bool((seen.image[:, 0, 2:] == 0).all())
 
 
+def test_lost_beams_hide_nothing() -> None:
+    lost, car = [0.0, 0.0, 0.0, 0.0], [12.0, 0.0, 0.0, 0.6]
+    found = RangeView().project(torch.tensor([lost, car]))
+    assert found.pixels[0] == found.pixels[1]
+    assert found.image.flatten(1)[0, found.pixels[1]] == 12
+    alone = RangeView().project(torch.tensor([lost]))
+    assert (alone.nearest == -1).all()
+    assert alone.to_points(torch.ones(64, 2048)).tolist() == [1]
+
+
+def test_whole_numbers_are_points_too() -> None:
+    found = RangeView().project(torch.tensor([[5, 1, 0, 0]]))
+    assert float(found.image[0].max()) == pytest.approx(26**0.5)
+
+
 def test_each_pixel_shows_its_nearest_point_by_brute_force() -> None:
     points = cloud(500, seed=1)
     seen = RangeView(4, 16).project(points)

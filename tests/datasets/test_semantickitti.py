@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,6 +100,15 @@ def test_the_secret_part_has_class_0_everywhere(folder: Path) -> None:
     image, labels = SemanticKITTI("test", TINY)[0]
     assert int((image[0] > 0).sum()) == 3
     assert not labels.any()
+    write_scan(folder.parent, 11, 0, [10, 10, 10])  # whoever has labels of it
+    assert not SemanticKITTI("test", TINY)[0][1].any()
+
+
+def test_files_that_archives_of_a_mac_add_are_no_scans(folder: Path) -> None:
+    sequence = folder / "sequences" / "08"
+    for place in ("velodyne/._000964.bin", "labels/._000964.label"):
+        (sequence / place).write_bytes(b"attributes")
+    assert [path.name for path in SemanticKITTI("valid").files] == ["000964.bin"]
 
 
 def test_a_scan_is_read_only_when_it_is_asked_for(
@@ -203,8 +213,8 @@ def test_unknown_raw_labels_and_points_that_are_no_numbers(folder: Path) -> None
         SemanticKITTI([8])[0]
 
 
-@pytest.mark.parametrize("part", [[], [99], [0, 0]])
-def test_unknown_sequences(folder: Path, part: list[int]) -> None:
+@pytest.mark.parametrize("part", [[], [99], [0, 0], [8.0], 8])
+def test_unknown_sequences(folder: Path, part: Any) -> None:
     with pytest.raises(ValueError, match=r"`part` is .*from 0 to 11"):
         SemanticKITTI(part)
 

@@ -93,6 +93,19 @@ def test_a_box_may_be_one_pixel_and_have_fractions(folder: Path) -> None:
     assert pets("val")[0].boxes.tolist() == [[7, 5, 8, 6], [0.5, 1, 4.25, 3]]
 
 
+def test_difficult_boxes_are_marked(folder: Path) -> None:
+    marks = ["", "<difficult>1</difficult>", "<difficult>0</difficult>"]
+    things = (thing(inside=mark) for mark in marks)
+    (folder / "Annotations/a.xml").write_text(annotation(*things))
+    assert pets("val")[0].difficult.tolist() == [False, True, False]
+    assert pets()[0].difficult.shape == (0,)
+
+
+def test_a_byte_order_mark_belongs_to_no_name(folder: Path) -> None:
+    (folder / "ImageSets/Main/val.txt").write_text("a\n", encoding="utf-8-sig")
+    assert pets("val").names == ("a",)
+
+
 def test_parts_within_an_object_are_no_objects(folder: Path) -> None:
     part = thing(name="ear", xmax=3).replace("object", "part")
     (folder / "Annotations/a.xml").write_text(annotation(thing(inside=part)))
@@ -104,6 +117,7 @@ def test_parts_within_an_object_are_no_objects(folder: Path) -> None:
     [
         (annotation(thing())[:-20], r"is no whole XML file \("),
         ("", r"is no whole XML file \("),
+        ('<?xml version="1.0" encoding="odd"?>' + annotation(), r"XML file \(unknown encoding"),
         ("<annotation></annotation>", "None for 'size/width' of <annotation>, expected a number"),
         (annotation(size=SIZE.replace("8", "wide")), "'wide' for 'size/width'"),
         (annotation("<object><name>cat</name></object>"), "None for 'bndbox/xmin' of <object>"),
@@ -139,6 +153,11 @@ def test_an_unknown_class(folder: Path) -> None:
         pets()
 
 
+def test_classes_in_one_text(folder: Path) -> None:
+    with pytest.raises(TypeError, match=r"`classes` is 'cat', expected .* such as \('cat',\)"):
+        datasets.voc("pets", classes="cat")
+
+
 def test_classes_that_nobody_knows(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"classes of 'pets' are not known.*bccd-voc"):
         datasets.voc("pets")
@@ -151,6 +170,12 @@ def test_a_truncated_picture(folder: Path) -> None:
         pets("val")[0]
     path.write_bytes(b"sign in to continue")
     with pytest.raises(ValueError, match=r"a\.jpg` is no whole picture \(.*get it again"):
+        pets("val")[0]
+
+
+def test_a_picture_too_large_to_be_true(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(ValueError, match=r"a\.jpg` is no whole picture .*decompression bomb"):
         pets("val")[0]
 
 

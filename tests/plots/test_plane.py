@@ -40,9 +40,21 @@ def test_it_draws_where_it_is_told():
     [
         (torch.zeros(15), r"`values` has shape \(15,\), expected \(3, 5\)"),
         (torch.full((3, 5), -0.1), r"`values` are from -0.1"),
-        (torch.full((3, 5), torch.nan), r"`values` are from nan"),
+        (torch.full((3, 5), torch.nan), r"`values` has 15 NaN and 0 infinite"),
+        (torch.full((3, 5), torch.inf), r"`values` has 0 NaN and 15 infinite"),
     ],
 )
 def test_what_is_no_map(values, message):
     with pytest.raises(ValueError, match=message):
         plane(GRID, values, POINTS, LABELS)
+
+
+@pytest.mark.parametrize("grid", [GRID.flip(0), GRID.flip(1), GRID.flip(2)])
+def test_places_in_another_order(grid):
+    with pytest.raises(ValueError, match="`grid` does not ascend"):
+        plane(grid, torch.zeros(3, 5), POINTS, LABELS)
+
+
+def test_labels_of_more_classes():
+    with pytest.raises(ValueError, match=r"`labels` lies in \[1, \d\], expected 0 or 1"):
+        plane(GRID, torch.zeros(3, 5), POINTS, LABELS + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import tarfile
 import tempfile
 from collections.abc import Sequence
@@ -102,19 +103,9 @@ def cifar_10h() -> Int[Tensor, "10000 10"]:
         ValueError: if it is not the published one.
     """
     path = data_folder("cifar-10h", (_VOTES,), _VOTES_SOURCE) / _VOTES
-    try:
-        votes: np.ndarray = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(
-            f"`{path}` has {path.stat().st_size:,} bytes, and is truncated or no array of numbers "
-            f"({error}): get it again from {_VOTES_SOURCE}."
-        ) from error
-    if votes.shape != (_PICTURES, len(_CLASSES)) or votes.dtype.kind not in "iu":
-        raise ValueError(
-            f"`{path}` has shape {votes.shape} and dtype {votes.dtype}, expected whole numbers of "
-            f"shape {(_PICTURES, len(_CLASSES))}: get it again from {_VOTES_SOURCE}."
-        )
-    check_published(path.read_bytes(), _VOTES_SHA256, f"`{path}`", _VOTES_SOURCE)
+    content = path.read_bytes()
+    check_published(content, _VOTES_SHA256, f"`{path}`", _VOTES_SOURCE)
+    votes: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
     return torch.from_numpy(votes.astype(np.int64))
 
 
@@ -123,7 +114,12 @@ def fetch_cifar_10(folder: Path) -> Path:
     target = folder / _FOLDER
     wanted = [name for name in _SHA256 if not _is_published(target / name)]
     if wanted:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"cannot make the folder `{folder}` ({error}): choose one that you may write to."
+            ) from error
         with tempfile.TemporaryDirectory(dir=folder, prefix=".cifar-10-") as place:
             archive = Path(place) / _ARCHIVE.rpartition("/")[2]
             fetch(_ARCHIVE, f"md5:{_ARCHIVE_MD5}", archive)

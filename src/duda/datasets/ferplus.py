@@ -117,7 +117,7 @@ def _part(folder: Path, limit: int | None) -> VotedPictures:
 def _labels(path: Path, limit: int | None) -> tuple[list[str], Int[Tensor, "N 10"]]:
     """Return the pictures' names and all their votes."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.reader(file))[:limit]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from duda.files import make_ordinary
+
 __all__ = ["fetch"]
 
 
@@ -22,7 +24,9 @@ def fetch(url: str, checksum: str, target: Path) -> None:
     import pooch
 
     try:
-        pooch.retrieve(url, checksum, fname=target.name, path=target.parent)
+        pooch.retrieve(
+            url, checksum, fname=target.name, path=target.parent, processor=_made_ordinary
+        )
     except ValueError as error:
         kind = checksum.partition(":")[0].upper().replace("SHA256", "SHA-256")
         raise ValueError(
@@ -34,3 +38,10 @@ def fetch(url: str, checksum: str, target: Path) -> None:
             f"cannot fetch {url} to `{target}` ({error}): check the connection and the folder, or "
             "put the file there yourself."
         ) from error
+
+
+def _made_ordinary(name: str, action: str, _: object) -> str:
+    """Let others read what was fetched just now: pooch's temporary files are for their owner."""
+    if action != "fetch":
+        make_ordinary(Path(name))
+    return name

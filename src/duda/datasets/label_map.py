@@ -132,7 +132,7 @@ def _sections(path: Path) -> dict[str, dict[Any, Any]]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"`{path}` is no text ({error}): {_REMEDY}.") from None
 

@@ -10,7 +10,13 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from duda.checks import check_count, check_finite, check_not_empty
+from duda.checks import (
+    as_tensor,
+    at_least_float32,
+    check_count,
+    check_finite,
+    check_not_empty,
+)
 
 __all__ = ["RangeImage", "RangeView", "turned_scan"]
 
@@ -90,12 +96,14 @@ class RangeView:
     def project(self, points: Float[Tensor, "P 4"]) -> RangeImage:
         """Return the picture of points x (ahead), y (left), z (up) in metres, and remission.
 
-        The nearest point of a pixel wins; of equally near ones, the first. A point at the origin
-        has no direction, and counts as one straight ahead.
+        The nearest point of a pixel wins; of equally near ones, the first. A point at the origin,
+        as scanners write for a beam that never came back, has the pixel straight ahead, but is
+        never what this pixel shows.
 
         Raises:
             ValueError: if there are no points, not four numbers each, or one is not finite.
         """
+        points = at_least_float32(as_tensor(points, "points"))
         if points.ndim != 2 or points.shape[1] != 4:
             raise ValueError(
                 f"`points` has shape {tuple(points.shape)}, expected (P, 4): x, y, z and remission."
@@ -105,7 +113,7 @@ class RangeView:
         xyz = points[:, :3].double()  # so that a point does not change its pixel by rounding
         ranges = xyz.norm(dim=1)
         pixels = self._pixels(xyz, ranges)
-        nearest = self._nearest(pixels, ranges)
+        nearest = self._nearest(pixels, ranges).to(points.device)
         seen = torch.cat([ranges[:, None].to(points.dtype), points], 1)
         image = torch.where(nearest >= 0, seen[nearest.clamp(min=0)].permute(2, 0, 1), 0)
         return RangeImage(image, nearest, pixels)
@@ -123,8 +131,9 @@ class RangeView:
     def _nearest(self, pixels: Tensor, ranges: Tensor) -> Tensor:
         found = np.full(self.height * self.width, -1)
         # Of several values for one index numpy keeps the last: that of the nearest point.
-        order = np.argsort(ranges.numpy(), kind="stable")[::-1]
-        found[pixels.numpy()[order]] = order
+        order = np.argsort(ranges.cpu().numpy(), kind="stable")[::-1]
+        order = order[: int((ranges > 0).sum())]  # the last ones are at the origin
+        found[pixels.cpu().numpy()[order]] = order
         return torch.from_numpy(found.reshape(self.height, self.width))
 
 

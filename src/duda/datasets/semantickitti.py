@@ -94,14 +94,15 @@ class SemanticKITTI(Dataset[tuple[Tensor, Tensor]]):
         """Return the scan with all its points."""
         path = self.files[index]
         points = _points(path)
-        labels = self._labels(_label_file(path), len(points))
+        labels = self._labels(path, len(points))
         if self.transform is not None:
             points = _transformed(points, self.transform)
         return Scan(points, labels, self.view.project(points))
 
-    def _labels(self, path: Path, count: int) -> Tensor:
-        if not path.is_file():  # of the test part: all others have been checked
+    def _labels(self, scan: Path, count: int) -> Tensor:
+        if int(scan.parents[1].name) in self._map.split["test"]:
             return torch.zeros(count, dtype=torch.int64)
+        path = _label_file(scan)
         raw = np.fromfile(path, "<u4") & 0xFFFF
         labels = self._map.table[raw]
         if (labels < 0).any():
@@ -119,12 +120,19 @@ def _sequences(part: str | Sequence[int], label_map: LabelMap) -> Sequence[int]:
             raise ValueError(nearest(part, label_map.split, "part of SemanticKITTI"))
         return label_map.split[part]
     known = sorted(number for numbers in label_map.split.values() for number in numbers)
-    if not part or not set(part) <= set(known) or len(set(part)) < len(part):
+    if not _are_different(part, known):
         raise ValueError(
             f"`part` is {part!r}, expected the name of a part or different numbers of sequences, "
             f"from {known[0]} to {known[-1]}."
         )
     return part
+
+
+def _are_different(numbers: Sequence[int], known: Sequence[int]) -> bool:
+    """Say whether these are one or more of the known numbers, none of them twice."""
+    if not isinstance(numbers, Sequence) or not all(isinstance(each, int) for each in numbers):
+        return False
+    return 0 < len(numbers) == len(set(numbers) & set(known))
 
 
 def _checked_files(folder: Path, secret: bool) -> list[Path]:
@@ -168,7 +176,8 @@ def _sizes(folder: Path, suffix: str) -> dict[Path, int]:
             f"there is no folder `{folder}`, only {there} in `{above}`: get the sequence from "
             f"{_SOURCE}, or name those that are there, such as `SemanticKITTI([8])`."
         )
-    found = sorted(path for path in folder.iterdir() if path.suffix == suffix)
+    # Some archives hold `._name` beside each file.
+    found = sorted(path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
     if not found:
         raise FileNotFoundError(
             f"`{folder}` has no {suffix} file: get the sequence from {_SOURCE}."

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -37,12 +37,15 @@ class BoxedPicture(NamedTuple):
         image: red, green and blue in [0, 1].
         boxes: left, top, right and bottom in pixels: the whole picture is (0, 0, W, H).
         labels: of each box, an index into `BoxedPictures.classes`.
+        difficult: which boxes are marked as hard to make out; scores of Pascal VOC count neither
+            finding nor missing them.
         name: of the file, without its ending.
     """
 
     image: Float[Tensor, "3 H W"]
     boxes: Float[Tensor, "K 4"]
     labels: Int[Tensor, "K"]
+    difficult: Bool[Tensor, "K"]
     name: str
 
 
@@ -81,7 +84,13 @@ class BoxedPictures(Dataset[BoxedPicture]):
                 f"`{path}` has the size {found} in pixels, expected {annotation.size} as in "
                 f"`{annotation.path.name}`: get both again from {self._source}."
             )
-        return BoxedPicture(image, annotation.boxes.clone(), annotation.labels.clone(), name)
+        return BoxedPicture(
+            image,
+            annotation.boxes.clone(),
+            annotation.labels.clone(),
+            annotation.difficult.clone(),
+            name,
+        )
 
 
 def voc(name: str, part: str = "train", *, classes: Sequence[str] | None = None) -> BoxedPictures:
@@ -106,6 +115,10 @@ def voc(name: str, part: str = "train", *, classes: Sequence[str] | None = None)
     Traceback (most recent call last):
     ValueError: the classes of 'my-pets' are not known, expected `classes=` with their names, ...
     """
+    if isinstance(classes, str):
+        raise TypeError(
+            f"`classes` is {classes!r}, expected several names, such as ({classes!r},)."
+        )
     if classes is None and name not in _KNOWN:
         raise ValueError(
             f"the classes of {name!r} are not known, expected `classes=` with their names, such as "
@@ -130,7 +143,7 @@ def _image_set(name: str, part: str, source: str) -> tuple[Path, list[str]]:
     folder = data_folder(name, (f"{_SETS}/{part}.txt",), source)
     path = folder / _SETS / f"{part}.txt"
     try:
-        names = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        names = [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise ValueError(f"`{path}` is no text ({error}): get it again from {source}.") from error
     odd = [line for line in names if len(line.split()) > 1]
@@ -174,7 +187,7 @@ def _decoded(path: Path, source: str) -> Float[Tensor, "3 H W"]:
     try:
         with Image.open(path) as picture:
             pixels = np.array(picture.convert("RGB"))
-    except (OSError, SyntaxError) as error:  # PIL's own errors are one of these
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(
             f"`{path}` is no whole picture ({error}): get it again from {source}."
         ) from error
@@ -188,7 +201,7 @@ class _Annotation:
         self.path, self._source = path, source
         try:
             root = ElementTree.parse(path).getroot()
-        except ElementTree.ParseError as error:
+        except (ElementTree.ParseError, LookupError, ValueError) as error:  # or of its encoding
             raise self._error(f"is no whole XML file ({error})") from error
         self.size = (int(self._number(root, "size/width")), int(self._number(root, "size/height")))
         objects = root.findall("object")  # not those within one, such as the hands of a person
@@ -196,6 +209,8 @@ class _Annotation:
         self.boxes = torch.tensor(corners, dtype=torch.float32).reshape(-1, 4)
         labels = [self._label(thing, classes) for thing in objects]
         self.labels = torch.tensor(labels, dtype=torch.int64)
+        difficult = [thing.findtext("difficult", "0").strip() == "1" for thing in objects]
+        self.difficult = torch.tensor(difficult, dtype=torch.bool)
 
     def _box(self, thing: Element) -> tuple[float, float, float, float]:
         corners = [self._number(thing, f"bndbox/{corner}") for corner in _CORNERS]

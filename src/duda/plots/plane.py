@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from duda.checks import check_finite
 from duda.plots.canvas import BAD, GOOD, MUTED, canvas
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def plane(
         ax: where to draw; by default on a new figure.
 
     Raises:
-        ValueError: if there is not one value for each place, or it is NaN or negative.
+        ValueError: if there is not one value for each place, or it is negative or not finite, if
+            places do not ascend, or a label is neither 0 nor 1.
 
     >>> import torch
     >>> grid = torch.stack(torch.meshgrid(torch.arange(3.0), torch.arange(2.0), indexing="xy"), -1)
@@ -51,9 +53,20 @@ def plane(
             f"`values` has shape {tuple(values.shape)}, expected {tuple(grid.shape[:-1])}, one "
             "for each place of `grid`: call `values.reshape(grid.shape[:-1])`."
         )
+    check_finite(values, "values")
     if not bool((values >= 0).all()):
         raise ValueError(
             f"`values` are from {float(values.min()):.4g}, expected numbers of at least 0."
+        )
+    if not bool((grid[..., 0].diff(dim=1) > 0).all() and (grid[..., 1].diff(dim=0) > 0).all()):
+        raise ValueError(
+            "`grid` does not ascend to the right by its first numbers and upwards by its second "
+            'ones: make it by `torch.meshgrid(x, y, indexing="xy")` of ascending numbers.'
+        )
+    if not bool(((labels == 0) | (labels == 1)).all()):
+        raise ValueError(
+            f"`labels` lies in [{labels.min()}, {labels.max()}], expected 0 or 1: there are two "
+            "colours of points."
         )
     ax = canvas(ax, title, "", "")
     ax.pcolormesh(
