@@ -20,7 +20,7 @@ from torch.nn.functional import one_hot
 
 import duda
 from benchmarks.clock import machine
-from duda.decisions import Gate, cautious, greedy, thompson
+from duda.decisions import Gate, action_uncertainty, cautious, greedy, thompson
 from duda.sampling.generators import seeded
 
 Chooser = Callable[[Tensor, int], Tensor]  # draws (M, N, A) and a seed to actions (N)
@@ -232,19 +232,14 @@ def walk(values: Values, gate: Gate | None, seed: int, walkers: int = 200) -> tu
     return float(fallen.double().mean()), float(total.mean())
 
 
-def known_pairs(values: Values, log: Journeys) -> Tensor:
-    """Return how uncertain the values are of what was done on the journeys."""
-    draws = values.draws(features(log.place))
-    return draws[:, torch.arange(len(log.action)), log.action].std(0, correction=0)
-
-
 def print_grid(seeds: int) -> None:
     """Print a row for the greedy walker and the cautious one."""
     found: dict[str, list[tuple[float, float]]] = {"greedy": [], "safe where in doubt": []}
     for seed in range(seeds):
         random = torch.Generator().manual_seed(seed)
         values = learned(journeys(800, random), seed)
-        gate = Gate.keep(0.99).fit(known_pairs(values, journeys(400, random)))
+        known = features(journeys(400, random).place)
+        gate = Gate.keep(0.99).fit(action_uncertainty(values.draws(known)))
         found["greedy"].append(walk(values, None, seed))
         found["safe where in doubt"].append(walk(values, gate, seed))
     print(f"cliff, {seeds} seeds of 200 walkers in a wind")

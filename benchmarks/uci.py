@@ -4,7 +4,8 @@ Run with `python -m benchmarks.uci --results FILE`, with the tables in `$DUDA_DA
 one hidden layer of 50 ReLU units. Its hyper-parameters are those that are best on a fifth of the
 training rows, which a network trained on the others has not seen; then it is trained anew on all
 of them, and meets the test rows once. Each run is a line of FILE as soon as it ends, and is not run
-again, so that a benchmark that was stopped goes on where it was. `--quick` trains a twentieth.
+again, so that a benchmark that was stopped goes on where it was: give another FILE once the methods
+have changed. `--quick` trains a twentieth.
 
 Published: MC-Dropout from the re-run by Mukhoti et al. 2018, with 4,000 epochs; deep ensembles from
 Lakshminarayanan et al. 2017.
@@ -63,6 +64,8 @@ Entry = dict[str, Any]
 def main(arguments: Sequence[str] = ()) -> None:
     """Run what is missing, and print the table."""
     asked = _arguments(arguments)
+    if asked.results is not None:
+        asked.results.parent.mkdir(parents=True, exist_ok=True)
     found = read(asked.results)
     wanted: list[Key] = [
         (table, split, method, asked.quick)

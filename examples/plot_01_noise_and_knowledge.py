@@ -28,7 +28,7 @@ few, many = 20, 200 if quick else 2000
 same, growing = cubic(seed=0, size=many), heteroscedastic_cubic(seed=0, size=many)
 scarce = cubic(seed=0, size=few)
 x = same.curve.x
-inside = x.abs().flatten() < 4  # where training data lie
+inside = x.abs().flatten() < 4  # where 2,000 training points lie
 
 
 def network():
@@ -47,8 +47,8 @@ def learn(split, epochs, make=network):
 # %%
 # Each figure sets two cases side by side. Above, the mean with bands of 1, 2 and 3 standard
 # deviations; below, the standard deviation in its two parts, beside that of the noise that was put
-# in. The ground is grey where there were no data. The titles give the mean of each part where there
-# were.
+# in. The ground is grey where there were no data. The titles give the mean of each part over the
+# range of the 2,000 points.
 def compare(*cases):
     _, axes = plt.subplots(2, 2, figsize=(8, 6), sharex=True, sharey="row", layout="constrained")
     for (above, below), (title, split, answer, noise) in zip(axes.T, cases, strict=True):

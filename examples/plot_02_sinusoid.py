@@ -4,9 +4,8 @@ A sine wave, and what lies beyond it
 
 A network sees a sine wave on [-8, 8] and is then asked about [-16, 16]. Where it has seen data it
 can be right; beyond them nothing tells it how the wave goes on, and an honest method says so: its
-bands open. Look at the grey ground, where no method has seen a point. Source of the two-headed
-network and of the ensemble: Lakshminarayanan et al. 2017; of DropConnect for uncertainty: Mobiny et
-al. 2021.
+bands open. Look at the grey ground, where no method has seen a point. Sources: Nix & Weigend 1994
+(two heads), Lakshminarayanan et al. 2017 (the ensemble), Mobiny et al. 2021 (DropConnect).
 """
 
 # %%

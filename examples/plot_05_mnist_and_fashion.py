@@ -56,7 +56,7 @@ print(f"a threshold that keeps 95 % of the digits also keeps {taken:.1%} of the 
 
 # %%
 # A high AUROC is not a solution: the pictures of clothes on the left of the dashed line are those
-# that the network takes for digits without a doubt.
+# that the network doubts no more than 95 % of the digits.
 
 
 def extremes(name, title):
@@ -82,8 +82,8 @@ def extremes(name, title):
 highest = {"digits": extremes("digits", "Digits")}
 
 # %%
-# Uncertain digits are oddly drawn, and the surest are plain sevens. The surest clothes are T-shirts
-# taken for an 8 and sandals taken for a 2: what is foreign need not look foreign to a network.
+# Uncertain digits are oddly drawn, and the surest are plain sevens. The surest clothes are mostly
+# T-shirts taken for an 8 and sandals taken for a 2: what is foreign need not look it to a network.
 highest["clothes"] = extremes("clothes", "Clothes")
 
 # %%

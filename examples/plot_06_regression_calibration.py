@@ -86,17 +86,17 @@ def widened(seen, new):
 after = {name: {"as trained": found} for name, found in before.items()}
 for name, curves in after.items():
     if name == "Quantile network":
-        curves["levels moved"] = widened(seen[name], new[name])
+        curves["levels mended"] = widened(seen[name], new[name])
         continue
     scaling = duda.decisions.StdScale().fit(seen[name], strength[held_out])
     moving = duda.decisions.QuantileRecalibration(ends).fit(seen[name], strength[held_out])
-    curves["levels moved"] = coverage(moving(new[name]), strength[test], levels)
+    curves["levels mended"] = coverage(moving(new[name]), strength[test], levels)
     curves["std scaled"] = coverage(scaling(new[name]), strength[test], levels)
 
 _, axes = plt.subplots(2, 3, figsize=(8, 6.4), sharex=True, sharey=True, layout="constrained")
 for ax, (name, curves) in zip(axes.flat, after.items(), strict=False):
     coverage_curves(band[0], {k: found.observed for k, found in curves.items()}, *band[1:], ax=ax)
-    errors = f"error {before[name].mean_error:.3f} to {curves['levels moved'].mean_error:.3f}"
+    errors = f"error {before[name].mean_error:.3f} to {curves['levels mended'].mean_error:.3f}"
     ax.set(title=f"{name}\n{errors}", xlabel="share promised", ylabel="share inside")
     ax.label_outer()
 axes[1, 2].axis("off")
@@ -105,7 +105,7 @@ _ = axes[1, 2].legend(*axes[0, 0].get_legend_handles_labels(), loc="center", fra
 # %%
 # One factor makes errors as large as promised, but does not change their shape: where a few errors
 # are very large and most are small, the scaled curve bulges above the diagonal, and its error may
-# even grow. Moving levels mends the shape, too. What the figures do **not** show: intervals that
+# even grow. Mending levels mends the shape, too. What the figures do **not** show: intervals that
 # are right on average need not be right for each kind of concrete, nor for one unlike these; and a
 # calibrated model may still be a poor one, so the errors of the means stand here, too.
 print(f"a calibrated model has an error of {chance.null_mean_error:.3f} by chance")

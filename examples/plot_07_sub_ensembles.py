@@ -95,9 +95,8 @@ for ax, (measure, lines) in zip(axes, found.items(), strict=True):
 figure.legend(*axes[0].get_legend_handles_labels(), ncols=4, loc="outside lower center")
 
 # %%
-# The first network has learned its 2,000 pictures by heart. Heads on its trunk share its mistakes
-# and stop gaining after two or three members; whole networks, each wrong in a way of its own, go
-# on.
+# Heads on one trunk share many of its mistakes: most of what they gain comes with the second one,
+# and little after the third. Whole networks, each wrong in a way of its own, go on.
 
 
 # %%

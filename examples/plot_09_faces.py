@@ -91,8 +91,8 @@ _ = plt.setp(axes[1], ylim=(0, tallest), xlabel="draws of one network, or member
 # It would say what people say. So let the votes be a prediction, and for contrast one that never
 # looks: the same shares for all faces. The ECE by the majority prefers that one: people's favourite
 # is always "right", and they do not claim to be sure. The ECE by votes forgives both. Only face by
-# face, by distance or NLL, is one told from the other. The last column is how far ten votes would
-# be, by chance, from a model that is right about people at large.
+# face, by distance or NLL, is one told from the other. The last column is how far as many votes
+# would be, by chance, from a model that is right about people at large.
 rows = {"people": measures(shares.log())}
 rows["same for all"] = measures(faces.train.shares.mean(0).log().expand(len(x), 8))
 rows |= {"plain": curves["ensemble"][0]} | {name: found[-1] for name, found in curves.items()}

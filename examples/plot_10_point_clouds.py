@@ -3,7 +3,7 @@
 
 Does a network know which points of a street it takes for the wrong thing? A laser scan becomes a
 picture, range by angle (RangeNet++, Milioto et al. 2019), and a small network gives each pixel one
-of the 20 classes of SemanticKITTI (Behley et al. 2019). **It learns from a single scan and is
+of the 19 classes of SemanticKITTI (Behley et al. 2019). **It learns from a single scan and is
 tested on a single one, so its numbers mean little**: look at how doubt and mistakes lie together.
 """
 
@@ -24,9 +24,9 @@ width, epochs, members, draws = (64, 6, 2, 2) if quick else (512, 240, 5, 20)
 # %%
 # A scan as a picture
 # -------------------
-# Each row is one of 64 laser beams, each column a direction, from behind over the left, ahead and
-# the right. For the whole data set write ``"train"`` and ``"valid"`` for ``[0]`` and ``[8]``: scans
-# are read one by one. In training the car turns at random, at times in a mirror.
+# Each row is a step of elevation, about one of 64 laser beams, each column a direction, from behind
+# over the left, ahead and the right. For the whole data set write ``"train"`` and
+# ``"valid"`` for ``[0]`` and ``[8]``: scans are read one by one. Training turns them at random.
 
 view = RangeView(width=width)
 train, test = SemanticKITTI([0], view, turned_scan), SemanticKITTI([8], view)
@@ -34,7 +34,7 @@ scan, (image, truth) = test.scan(0), test[0]
 figure, axes = plt.subplots(2, figsize=(8, 3.2), layout="constrained")
 axes[0].imshow(image[0].log2().numpy(), aspect="auto", cmap="cividis")
 axes[1].imshow(test.colours[truth].numpy(), aspect="auto", interpolation="nearest")
-for ax, title in zip(axes, ("Range: white is no echo", "Classes: black is none"), strict=True):
+for ax, title in zip(axes, ("Range: white is no point", "Classes: black is none"), strict=True):
     ax.set(title=title, xticks=[], yticks=[])
 
 # %%

@@ -48,8 +48,8 @@ wanted = {
 # %%
 # Training, watched
 # -----------------
-# After each epoch :class:`duda.TrainingDynamics` notes both losses of every picture. Each is a mean
-# over the default boxes that stand for a cell, so that many cells alone make no picture hard.
+# After each epoch :class:`duda.TrainingDynamics` notes both losses of every picture, for each
+# default box that stands for a cell; that of classification has the worst background in it, too.
 
 torch.manual_seed(0)
 network, dynamics = SSD(len(cells.classes)), duda.TrainingDynamics(len(x))

@@ -24,8 +24,8 @@ names = {"cat": 3, "dog": 5, "horse": 7, "ship": 8}
 
 
 # %%
-# The pictures of CIFAR-10's first training file: 2,000 cats and dogs to learn from, those of the
-# test file to be asked about. Ships and horses are foreign, and never trained on.
+# The pictures of CIFAR-10's first training file: its 1,953 cats and dogs to learn from, those of
+# the test file to be asked about. Ships and horses are foreign, and never trained on.
 data = duda.datasets.cifar_10(batches=(1,))
 
 

@@ -98,11 +98,14 @@ for name, values in precision.items():
     print(f"{name:28} precision at {count}: {values[count - 1]:.3f}   AUROC {auroc[name]:.3f}")
 
 # %%
+# The honest way has a price: each network has seen half of the digits. Here, where the one that saw
+# all of them has not yet learned the wrong labels by heart, it gains nothing.
+#
 # The list, by AUM
 # ----------------
-# The sixteen most suspicious digits with the label that they came with. In full mode nearly all are
-# plainly wrong. Where the list errs (a cross), look at the digit: it may be one that people would
-# not agree on, and some labels of MNIST itself are doubtful.
+# The sixteen most suspicious digits with the label that they came with. In full mode all are wrong.
+# A cross marks an error of the list: there look at the digit, which may be one that people
+# would not agree on; some labels of MNIST itself are doubtful.
 first = suspicion["area under the margin (AUM)"].argsort(descending=True, stable=True)[:16]
 captions = [f"“{y[i]}”" if wrong[i] else f"“{y[i]}” ×" for i in first]
 pictures(x[first], captions, columns=8)

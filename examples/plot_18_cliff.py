@@ -76,10 +76,10 @@ for number in range(3 if quick else 25):
     value = reward + 0.95 * torch.where(over, 0.0, draws(after).mean(0).amax(1))
 
 # %%
-# The gate: of what is like its journeys the walker is to act on 99 %. That is all it takes; nothing
-# says where the cliff is.
-known, done, _ = journeys(400, random)
-gate = duda.Gate.keep(0.99).fit(draws(known).std(0, correction=0)[torch.arange(400), done])
+# The gate: in 99 % of places like those of its journeys the walker is to act on what it believes.
+# That is all it takes; nothing says where the cliff is.
+known, _, _ = journeys(400, random)
+gate = duda.Gate.keep(0.99).fit(duda.decisions.action_uncertainty(draws(known)))
 print(gate.summary())
 
 
