@@ -99,8 +99,8 @@ for ax, ((name, kind), separation) in zip(axes.flat, found.items(), strict=True)
 _ = figure.supxlabel("doubt: blue are cats and dogs, orange is foreign, dashed keeps 95 %")
 
 # %%
-# The two distances notice some ships, the two spreads of probability hardly any, and horses pass
-# for dogs nearly everywhere: small networks know little, also of what they do not know.
+# The two distances notice some ships, the two spreads of probability hardly any; horses pass for
+# all but Mahalanobis' distance: small networks know little, also of what they do not know.
 #
 # A gate that refuses
 # -------------------
