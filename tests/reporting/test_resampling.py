@@ -7,7 +7,9 @@ import math
 import pytest
 import torch
 
-from duda import ClassPrediction, GaussianPrediction
+from duda import ClassPrediction, GaussianPrediction, QuantilePrediction
+from duda.evaluation.rows import LabelledRows
+from duda.predictions import Prediction
 from duda.reporting import intervals, measure
 
 
@@ -77,3 +79,83 @@ def test_numbers_and_inputs_from_elsewhere() -> None:
     figures, ends = measure(answer, y, other), intervals(answer, y, other)
     assert ends.keys() == figures.keys() >= {"rmse", "nll", "coverage", "auroc_ood"}
     assert all(low <= figures[name] <= high for name, (low, high) in ends.items())
+
+
+def slowly(
+    prediction: Prediction, y: torch.Tensor, ood: Prediction, seed: int
+) -> dict[str, tuple[float, float]]:
+    """Return the intervals from measuring each draw of examples anew."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = []
+    for _ in range(200):
+        rows, others = (
+            torch.randint(len(each), (len(each),), generator=generator)
+            for each in (prediction, ood)
+        )
+        drawn.append(measure(prediction[rows], y[rows], ood[others]))
+    ends = {}
+    for name in drawn[0]:
+        values = torch.tensor([each[name] for each in drawn], dtype=torch.float64)
+        low, high = torch.quantile(values, torch.tensor([0.025, 0.975]).double()).tolist()
+        ratio = measure(prediction, y)["ece"] / float(values.mean()) if name == "ece" else 1.0
+        ends[name] = (ratio * low, ratio * high)
+    return ends
+
+
+def test_they_are_those_of_measuring_each_draw() -> None:
+    (answer, y), (other, _) = calibrated(80, seed=6), calibrated(30, seed=7)
+    found = intervals(answer, y, other, seed=2)
+    assert found.keys() == measure(answer, y, other).keys()
+    for name, pair in slowly(answer, y, other, seed=2).items():
+        assert found[name] == pytest.approx(pair, rel=1e-9)
+
+
+def test_classes_are_not_gone_through_in_each_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer, y = calibrated(50, seed=1)
+    passes = []
+    blocks = LabelledRows.__iter__
+    monkeypatch.setattr(LabelledRows, "__iter__", lambda self: passes.append(self) or blocks(self))
+    monkeypatch.setattr(Prediction, "__getitem__", lambda *_: pytest.fail("a draw was copied"))
+    intervals(answer, y, answer)
+    assert len(passes) == 5  # four metrics of the table, and what each example adds to them
+
+
+@pytest.mark.parametrize(
+    ("answers", "others", "there"), [(20, 10, True), (10, 20, True), (20, 9, False), (9, 20, False)]
+)
+def test_a_handful_from_elsewhere_is_not_resampled(answers: int, others: int, there: bool) -> None:
+    (answer, y), (other, _) = calibrated(answers, seed=0), calibrated(others, seed=1)
+    ends = intervals(answer, y, other)
+    assert ("auroc_ood" in ends) == there
+    assert "nll" in ends
+
+
+@pytest.mark.parametrize(
+    ("errors", "right", "there"), [(10, 10, True), (9, 30, False), (30, 9, False)]
+)
+def test_a_handful_of_errors_is_not_resampled(errors: int, right: int, there: bool) -> None:
+    answer, _ = calibrated(errors + right, seed=2)
+    y = (torch.arange(errors + right) < errors).long()  # the first class is the most probable one
+    ends = intervals(answer, y)
+    assert ("auroc_errors" in ends) == there
+    assert "accuracy" in ends
+
+
+def test_errors_at_many_positions_of_few_examples_are_few() -> None:
+    probs = calibrated(9 * 50, seed=4)[0].probs.view(9, 50, 2).transpose(1, 2)
+    answer = ClassPrediction.from_probs(probs)
+    ends = intervals(answer, torch.arange(50).expand(9, 50) % 2, answer)
+    assert ends.keys() == {"nll", "brier", "ece"}  # every draw has half of its positions right
+
+
+def test_what_is_the_same_for_all_examples_has_no_interval() -> None:
+    answer = QuantilePrediction(torch.tensor([[[-0.1], [0.2]]]).repeat(70, 1, 1), [0.025, 0.975])
+    assert "width" not in intervals(answer, torch.randn(70, 1))
+    same = ClassPrediction.from_probs([[0.7, 0.2, 0.1]] * 70)
+    assert not intervals(same, [0] * 70)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int32])
+def test_labels_may_be_short_integers(dtype: torch.dtype) -> None:
+    answer, y = calibrated(50, seed=1)
+    assert intervals(answer, y.to(dtype)) == intervals(answer, y)

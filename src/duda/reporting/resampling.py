@@ -10,6 +10,7 @@ from torch import Tensor
 from duda.checks import ArrayLike, as_tensor
 from duda.predictions import Prediction
 from duda.progress import progress
+from duda.reporting.contributions import Contributions
 from duda.reporting.metrics import LEVEL, measure
 
 __all__ = ["Intervals", "intervals"]
@@ -17,6 +18,7 @@ __all__ = ["Intervals", "intervals"]
 Intervals = dict[str, tuple[float, float]]
 
 _RESAMPLES = 200
+_FEWEST = 10  # a handful of values cannot be resampled: draws hardly differ from one another
 
 
 def intervals(
@@ -30,9 +32,10 @@ def intervals(
 
     They are percentiles over 200 draws of as many examples with replacement, of test examples and
     of those from elsewhere apart. The ECE of such a draw is larger than that of the examples
-    themselves, so that its ends are scaled by the ratio. There is no interval for an AUROC that
-    some draw does not have, and for what no draw changes, such as an accuracy of 100 %: that says
-    nothing of how far off it is. Source: Efron & Tibshirani 1993, chapter 13.
+    themselves, so that its ends are scaled by the ratio. There is no interval for an AUROC with
+    fewer than 10 examples of a kind, errors, right answers, from elsewhere or not: so few cannot be
+    resampled. Nor for what no draw changes, such as an accuracy of 100 %: that says nothing of how
+    far off it is. Source: Efron & Tibshirani 1993, chapter 13.
 
     Args:
         prediction: for the test examples.
@@ -50,17 +53,20 @@ def intervals(
     prediction, targets = prediction.to("cpu"), as_tensor(y, "y").cpu()
     ood = None if ood is None else ood.to("cpu")
     values = measure(prediction, targets, ood)
+    # What the classes, levels and draws of a prediction tell is found once, not in each draw.
+    each = Contributions.of(prediction, targets, ood)
     found: dict[str, list[float]] = {name: [] for name in values}
     for _ in progress(range(_RESAMPLES), "resample", _RESAMPLES):
         rows = _rows(prediction, generator)
-        other = None if ood is None else ood[_rows(ood, generator)]
-        for name, value in measure(prediction[rows], targets[rows], other).items():
+        foreign = None if ood is None else _rows(ood, generator)
+        for name, value in each.measure(rows, foreign).items():
             found[name].append(value)
-    ends = {name: _ends(torch.tensor(each, dtype=torch.float64)) for name, each in found.items()}
+    ends = {name: _ends(torch.tensor(drawn, dtype=torch.float64)) for name, drawn in found.items()}
     if "ece" in ends:
         ratio = values["ece"] / (sum(found["ece"]) / _RESAMPLES or 1.0)
         ends["ece"] = (ratio * ends["ece"][0], ratio * ends["ece"][1])
-    return {name: pair for name, pair in ends.items() if _tells(*pair)}
+    scarce = {name for name, ranked in each.rankings.items() if ranked.fewest < _FEWEST}
+    return {name: pair for name, pair in ends.items() if name not in scarce and _tells(*pair)}
 
 
 def _tells(low: float, high: float) -> bool:
