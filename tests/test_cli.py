@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,6 +81,22 @@ def test_tables_of_all_methods_are_whole_in_80_columns(
         assert words == cells.split()
 
 
+def test_a_comma_too_many_names_no_method(tmp_path):
+    result = run(*QUICK, "--methods", "deterministic,,", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert list(json.loads((tmp_path / "results.json").read_text())["methods"]) == ["deterministic"]
+
+
+def test_names_are_printed_as_they_are(capsys):
+    figures = {"nll": 0.5, "seconds_train": 1.0}
+    answer = ClassPrediction.from_probs([[0.5, 0.5]])
+    runs = [Run(name, 0, answer, None, None, figures) for name in ("a[v1]", "[/b]", "a:cat:")]
+    split = replace(load("two-moons", 0), name="moons[2]")
+    _show(Comparison(split, None, recipe(split), "any", runs))
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("moons[2]", "a[v1]", "[/b]", "a:cat:"))
+
+
 def test_a_likelihood_can_be_asked_for(tmp_path):
     result = run(*QUICK, "--likelihood", "dirichlet", "--out", tmp_path)
     assert result.exit_code == 0, result.output
@@ -91,6 +108,7 @@ def test_a_likelihood_can_be_asked_for(tmp_path):
     [
         (("--data", "digit"), "did you mean 'digits'"),
         (("--data", "uci:concret"), "did you mean 'uci:concrete'"),
+        (("--methods", " ,"), "`methods` is empty, expected some of deterministic"),
         (("--methods", "deep-ensembl"), "did you mean 'deep-ensemble'"),
         (("--likelihood", "dirichlt"), "did you mean 'dirichlet'"),
         (("--likelihood", "laplacian"), "`likelihood` is 'laplacian', expected for two-moons"),
@@ -172,6 +190,25 @@ def test_evaluate_prints_a_table_and_writes_the_report(tmp_path):
     assert result.exit_code == 0, result.output
     assert "AUROC OOD" in result.stdout
     assert {path.name for path in (tmp_path / "new").iterdir()} == {"report.html", "results.json"}
+
+
+@pytest.mark.parametrize("name", ["run[v1]", "run[bold]", "run:cat:"])
+def test_evaluate_prints_the_name_of_the_file_as_it_is(tmp_path, name):
+    np.savez(tmp_path / f"{name}.npz", mean=[0.0], std=[1.0], y=[0.5])
+    result = run("evaluate", tmp_path / f"{name}.npz")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"{name}: 1 example\n")
+
+
+@pytest.mark.parametrize("kind", ["names", "floats"])
+def test_evaluate_says_which_labels_it_takes(tmp_path, kind):
+    labels = np.array(["cat", "dog"]) if kind == "names" else np.array([0.0, 1.0])
+    np.savez(tmp_path / "net.npz", probs=[[0.9, 0.1], [0.3, 0.7]], labels=labels)
+    result = run("evaluate", tmp_path / "net.npz")
+    assert result.exit_code == 2
+    assert "`labels` has dtype" in result.stderr
+    assert "expected class numbers 0 to 1" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
 
 
 def test_evaluate_says_in_a_sentence_what_is_wrong(tmp_path):

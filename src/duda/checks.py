@@ -20,6 +20,7 @@ __all__ = [
     "check_not_empty",
     "check_probs",
     "check_same_shape",
+    "counted",
     "log_probs_from",
     "nearest",
 ]
@@ -30,7 +31,7 @@ _SUM_TOLERANCE = 1e-3  # probabilities stored as float16 sum to one only this we
 
 
 def as_tensor(value: ArrayLike, name: str) -> Tensor:
-    """Return `value` as a detached tensor; numpy's floats keep their precision.
+    """Return `value` as a detached tensor; numpy's floats keep their precision up to float64.
 
     Raises:
         TypeError: if `value` is nothing that holds numbers.
@@ -41,12 +42,19 @@ def as_tensor(value: ArrayLike, name: str) -> Tensor:
     if isinstance(value, Tensor):
         return value.detach()
     try:
-        return torch.from_numpy(np.array(value))
+        return torch.from_numpy(_known_to_torch(np.array(value)))
     except (TypeError, ValueError) as error:
         why = str(error).rstrip(".")
         raise TypeError(
             f"`{name}` is a {type(value).__name__}, expected a tensor or array of numbers: {why}."
         ) from None
+
+
+def _known_to_torch(array: np.ndarray) -> np.ndarray:
+    """Return `array` in the machine's byte order, float64 in place of longdouble: torch has one."""
+    if array.dtype.type is np.longdouble:
+        return array.astype(np.float64)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def at_least_float32(value: Tensor) -> Tensor:
@@ -176,6 +184,15 @@ def log_probs_from(probs: ArrayLike | None, logits: ArrayLike | None) -> Tensor:
             "replace them."
         )
     return log_probs
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number and its noun, in the plural unless there is just one.
+
+    >>> counted(1, "example"), counted(2000, "example")
+    ('1 example', '2,000 examples')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def nearest(word: str, known: Iterable[str], what: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import duda
+from duda.checks import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,7 +88,7 @@ def compare(
         from duda.comparison import compare as compare_methods
         from duda.comparison import writable
 
-        names = None if methods is None else [name.strip() for name in methods.split(",")]
+        names = None if methods is None else _names(methods)
         with writable(out) as folder:
             comparison = compare_methods(
                 data,
@@ -134,6 +135,11 @@ def evaluate(
         typer.echo(f"report: {path}")
 
 
+def _names(listed: str) -> list[str]:
+    """Return the names between commas; a comma at the end names nothing."""
+    return [name.strip() for name in listed.split(",") if name.strip()]
+
+
 @contextmanager
 def _sentences() -> Iterator[None]:
     """End with one sentence on stderr and code 2 where the user can mend what is wrong."""
@@ -150,11 +156,16 @@ def _tell(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _show(comparison: Comparison) -> None:
-    """Print a row for each method, a column for each metric, the best in bold."""
+def _console() -> Console:
+    """Return a console that prints names as they are, also those with brackets or colons."""
     from rich.console import Console
 
-    console = Console(file=sys.stdout)
+    return Console(file=sys.stdout, markup=False, emoji=False)
+
+
+def _show(comparison: Comparison) -> None:
+    """Print a row for each method, a column for each metric, the best in bold."""
+    console = _console()
     console.print(comparison.split.name, style="bold")
     for price in (False, True):
         columns = [row for row in comparison.table if row.metric.price == price]
@@ -166,7 +177,6 @@ def _show(comparison: Comparison) -> None:
 def _show_one(evaluation: Evaluation) -> None:
     """Print a row for each metric, with its interval and which way is better."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
@@ -177,8 +187,9 @@ def _show_one(evaluation: Evaluation) -> None:
     for row in evaluation.table:
         [cell] = row.cells
         table.add_row(row.metric.label, cell.mean, cell.interval, row.metric.direction)
-    console = Console(file=sys.stdout)
-    console.print(f"{evaluation.name}: {len(evaluation.prediction):,} examples", style="bold")
+    console = _console()
+    examples = counted(len(evaluation.prediction), "example")
+    console.print(f"{evaluation.name}: {examples}", style="bold")
     console.print()
     console.print(table)
     if evaluation.note:
@@ -208,6 +219,7 @@ def _head(metric: Metric) -> str:
 def _table(methods: Sequence[str], columns: Sequence[Row]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column("")
@@ -215,5 +227,6 @@ def _table(methods: Sequence[str], columns: Sequence[Row]) -> Table:
         table.add_column(_head(column.metric), justify="right", no_wrap=True)
     for place, method in enumerate(methods):
         cells = [column.cells[place] for column in columns]
-        table.add_row(method, *(f"[bold green]{c}[/]" if c.best else str(c) for c in cells))
+        shown = (Text(str(cell), style="bold green" if cell.best else "") for cell in cells)
+        table.add_row(method, *shown)
     return table

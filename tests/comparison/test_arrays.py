@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from duda import ClassPrediction, GaussianPrediction, QuantilePrediction
-from duda.comparison.arrays import read_arrays
+from duda.comparison.arrays import read_arrays, read_prediction
 
 RANDOM = np.random.default_rng(0)
 LOGITS = RANDOM.normal(size=(6, 3)).astype(np.float32)
@@ -34,7 +34,7 @@ def test_probabilities_and_logits_say_the_same(stored, arrays, name) -> None:
     prediction, y = read_arrays(stored(**arrays, **{name: LABELS}, notes=np.arange(3)))
     assert isinstance(prediction, ClassPrediction)
     np.testing.assert_allclose(prediction.probs, PROBS, atol=1e-6)
-    assert torch.equal(y, torch.from_numpy(LABELS))
+    assert torch.equal(y, torch.from_numpy(LABELS).long())
 
 
 @pytest.mark.parametrize("columns", [False, True])
@@ -55,7 +55,23 @@ def test_quantiles(stored, columns) -> None:
     assert isinstance(prediction, QuantilePrediction)
     np.testing.assert_allclose(prediction.quantiles[:, :, 0], QUANTILES)
     np.testing.assert_allclose(prediction.levels, LEVELS)
-    assert y.shape == ((6,) if columns else (6, 1))
+    assert y.shape == (6, 1)
+
+
+@pytest.mark.parametrize("dtype", [">f8", np.longdouble, np.float16])
+def test_numbers_of_any_length_and_byte_order(stored, dtype) -> None:
+    std = 300 * np.ones(6)  # whose square is beyond float16
+    path = stored(mean=MEAN.astype(dtype), std=std.astype(dtype), y=Y.astype(dtype))
+    prediction, y = read_arrays(path)
+    np.testing.assert_allclose(prediction.mean[:, 0], MEAN, atol=1e-3)
+    np.testing.assert_allclose(prediction.std[:, 0], std)
+    np.testing.assert_allclose(y[:, 0], Y, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [">i4", np.uint16, np.uint64])
+def test_labels_of_any_integers(stored, dtype) -> None:
+    _, y = read_arrays(stored(probs=PROBS, labels=LABELS.astype(dtype)))
+    assert torch.equal(y, torch.from_numpy(LABELS).long())
 
 
 def test_targets_may_be_missing(stored) -> None:
@@ -69,10 +85,57 @@ BAD = {
     "two targets": ({"probs": PROBS, "y": LABELS, "labels": LABELS}, "one of `labels` and `y`"),
     "no distributions": ({"probs": LOGITS}, "`probs` lies in .*under the name `logits`"),
     "negative": ({"mean": MEAN, "std": -STD}, "`std` holds -1.*expected standard deviations"),
+    "other length": (
+        {"mean": MEAN, "std": STD[:4]},
+        r"`std` has shape \(4,\), expected \(6,\): reshape it to match `mean`",
+    ),
+    "infinite": ({"mean": MEAN, "std": STD * np.inf}, "`std` has 0 NaN and 6 infinite values"),
+    "complex": ({"mean": MEAN + 1j, "std": STD}, "`mean` has dtype complex128, expected real num"),
     "NaN": ({"mean": MEAN * np.nan, "std": STD}, "`mean` has 6 NaN"),
     "crossing": ({"quantiles": QUANTILES[:, ::-1].copy(), "levels": LEVELS}, "`quantiles` cross"),
     "objects": ({"probs": np.array([{}, {}])}, "is no .npz file of numbers"),
 }
+
+
+ONE_HOT = np.eye(3, dtype=int)[LABELS]
+BAD_LABELS = {
+    "names": (np.array(["cat", "dog"] * 3), "has dtype <U3, expected class numbers 0 to 2: store"),
+    "floats": (LABELS.astype(float), r"has dtype float64, .* integers: store `NAME.astype\(int\)`"),
+    "halves": (LABELS / 2, "holds 0.5, expected class numbers 0 to 2"),
+    "NaN": (LABELS * np.nan, "holds nan, expected class numbers 0 to 2"),
+    "unknown": (LABELS + 1, "holds 3, expected class numbers 0 to 2"),
+    "none": (LABELS.astype(int) - 1, "holds -1, expected class numbers 0 to 2: leave out what has"),
+    "votes": (PROBS, r"has shape \(6, 3\), .*store `NAME.argmax\(1\)`"),
+    "one hot": (ONE_HOT, r"has shape \(6, 3\), .*store `NAME.argmax\(1\)`"),
+    "column": (LABELS[:, None], r"has shape \(6, 1\), expected \(6,\): call `NAME.squeeze\(1\)`"),
+    "fewer": (LABELS[:4], r"has shape \(4,\), expected \(6,\)"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_LABELS)
+@pytest.mark.parametrize("name", ["labels", "y"])
+def test_labels_that_do_not_fit_are_told_by_their_name(stored, case, name) -> None:
+    labels, message = BAD_LABELS[case]
+    path = stored(probs=PROBS, **{name: labels})
+    with pytest.raises(ValueError, match=f"npz`: `{name}` {message.replace('NAME', name)}"):
+        read_arrays(path)
+    assert len(read_prediction(path)) == 6
+
+
+@pytest.mark.parametrize("name", ["labels", "y"])
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (Y[:4], r"has shape \(4,\), expected \(6,\)"),
+        (Y * np.nan, "has 6 NaN"),
+        (Y.astype(str), r"has dtype <U\d+, expected real numbers: store `NAME.astype\(float\)`"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_told_by_their_name(stored, name, targets, message) -> None:
+    for arrays in ({"mean": MEAN, "std": STD}, {"quantiles": QUANTILES, "levels": LEVELS}):
+        path = stored(**arrays, **{name: targets})
+        with pytest.raises(ValueError, match=f"npz`: `{name}` {message.replace('NAME', name)}"):
+            read_arrays(path)
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -87,11 +87,33 @@ def test_targets_are_needed(classes) -> None:
 
 def test_targets_that_do_not_fit_are_told_with_their_file(tmp_path) -> None:
     np.savez(tmp_path / "net.npz", probs=[[0.9, 0.1], [0.3, 0.7]], labels=[0, 5])
-    with pytest.raises(ValueError, match=r"net\.npz`: `y` holds the label 5, expected 0 to 1"):
+    with pytest.raises(
+        ValueError, match=r"net\.npz`: `labels` holds 5, expected class numbers 0 to 1"
+    ):
         evaluate(tmp_path / "net.npz")
 
 
 def test_both_are_of_one_kind(classes) -> None:
     np.savez(classes / "numbers.npz", mean=np.zeros(5), std=np.ones(5))
-    with pytest.raises(ValueError, match="holds a GaussianPrediction, expected a ClassPrediction"):
+    with pytest.raises(ValueError, match=r"holds a GaussianPrediction .* expected a ClassP"):
         evaluate(classes / "net.npz", classes / "numbers.npz")
+
+
+def test_both_are_of_the_same_classes(classes) -> None:
+    np.savez(classes / "more.npz", logits=np.zeros((9, 4)))
+    message = r"more\.npz` holds .* 4 classes, expected .* 3 classes, as for `.*net\.npz`"
+    with pytest.raises(ValueError, match=message):
+        evaluate(classes / "net.npz", classes / "more.npz")
+
+
+def test_targets_of_inputs_from_elsewhere_do_not_matter(classes) -> None:
+    logits = np.load(classes / "other.npz")["logits"]
+    np.savez(classes / "named.npz", logits=logits, labels=["a street"] * 90)
+    found = evaluate(classes / "net.npz", classes / "named.npz")
+    assert found.figures == evaluate(classes / "net.npz", classes / "other.npz").figures
+
+
+def test_one_of_a_kind_is_told_in_the_singular(tmp_path) -> None:
+    np.savez(tmp_path / "net.npz", mean=[0.0], std=[1.0], y=[0.5])
+    found = evaluate(tmp_path / "net.npz", tmp_path / "net.npz")
+    assert "1 test example; 1 input from net." in found.report().html()

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import torch
+from jaxtyping import Int
 from torch import Tensor
 
-from duda.checks import as_tensor, check_probs, log_probs_from
+from duda.checks import (
+    as_tensor,
+    at_least_float32,
+    check_finite,
+    check_probs,
+    check_same_shape,
+    log_probs_from,
+)
 from duda.likelihoods import Categorical
-from duda.predictions import ClassPrediction, GaussianPrediction, Prediction, QuantilePrediction
+from duda.predictions import (
+    ClassPrediction,
+    GaussianPrediction,
+    Prediction,
+    QuantilePrediction,
+)
 
-__all__ = ["read_arrays"]
+__all__ = ["read_arrays", "read_prediction"]
 
 _KINDS = (("probs",), ("logits",), ("mean", "std"), ("quantiles", "levels"))
 _TARGETS = ("labels", "y")
+_NUMBERS = "biuf"  # numpy's kinds of real numbers
 _LAYOUT = (
     "`probs` or `logits` (N, C), or `mean` and `std` (N,) or (N, D), or `quantiles` (N, Q) or "
     "(N, Q, D) with `levels` (Q,)"
@@ -37,6 +52,31 @@ def read_arrays(path: str | os.PathLike[str]) -> tuple[Prediction, Tensor | None
         FileNotFoundError: if there is no such file.
         ValueError: if it holds none of these, or more than one, or what they hold is wrong.
     """
+    arrays = _stored(path)
+    with _named(path):
+        prediction = _prediction(arrays)
+        name = next((name for name in _TARGETS if name in arrays), None)
+        return prediction, None if name is None else _targets(arrays[name], name, prediction)
+
+
+def read_prediction(path: str | os.PathLike[str]) -> Prediction:
+    """Return the prediction in an `.npz` file as `read_arrays` does, whatever its targets are."""
+    arrays = _stored(path)
+    with _named(path):
+        return _prediction(arrays)
+
+
+@contextmanager
+def _named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Say which file is wrong."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"`{path}`: {error}") from error
+
+
+def _stored(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Return the arrays of the one kind of prediction in a file, and of its targets, if any."""
     try:
         with _opened(path) as file, np.load(file, allow_pickle=False) as stored:
             known = [name for kind in _KINDS for name in kind] + list(_TARGETS)
@@ -53,11 +93,7 @@ def read_arrays(path: str | os.PathLike[str]) -> tuple[Prediction, Tensor | None
             f"`{path}` holds {', '.join(names) or 'nothing'}, expected one of {_LAYOUT}, and "
             "targets as one of `labels` and `y`."
         )
-    y = as_tensor(arrays[targets[0]], targets[0]) if targets else None
-    try:
-        return _read(found[0], {name: as_tensor(arrays[name], name) for name in found[0]}, y)
-    except ValueError as error:
-        raise ValueError(f"`{path}`: {error}") from error
+    return {name: arrays[name] for name in (*found[0], *targets)}
 
 
 def _opened(path: str | os.PathLike[str]) -> BinaryIO:
@@ -66,25 +102,88 @@ def _opened(path: str | os.PathLike[str]) -> BinaryIO:
     return Path(path).open("rb")
 
 
-def _read(
-    kind: tuple[str, ...], arrays: dict[str, Tensor], y: Tensor | None
-) -> tuple[Prediction, Tensor | None]:
-    if kind == ("probs",):
-        check_probs(arrays["probs"], remedy="store raw outputs under the name `logits`")
-        return ClassPrediction.from_probs(arrays["probs"]), y
-    if kind == ("logits",):
-        return Categorical().reduce(log_probs_from(None, arrays["logits"])[None]), y
-    # One output may come without its dimension.
-    dimensions = 1 if kind == ("mean", "std") else 2
-    alone = arrays[kind[0]].ndim == dimensions
-    if alone:
-        arrays[kind[0]] = arrays[kind[0]].unsqueeze(dimensions)
-        y = y.unsqueeze(1) if y is not None and y.ndim == 1 else y
-    if kind == ("quantiles", "levels"):
-        return QuantilePrediction(arrays["quantiles"], arrays["levels"]), y
-    std = arrays["std"].unsqueeze(1) if alone and arrays["std"].ndim == 1 else arrays["std"]
+def _prediction(
+    arrays: dict[str, np.ndarray],
+) -> ClassPrediction | GaussianPrediction | QuantilePrediction:
+    values = {name: _numbers(array, name) for name, array in arrays.items() if name not in _TARGETS}
+    match values:
+        case {"probs": probs}:
+            check_probs(probs, remedy="store raw outputs under the name `logits`")
+            return ClassPrediction.from_probs(probs)
+        case {"logits": logits}:
+            log_probs = log_probs_from(None, logits)
+            return Categorical().reduce(log_probs[None])  # type: ignore[return-value]
+        case {"quantiles": quantiles, "levels": levels}:
+            return QuantilePrediction(_with_outputs(quantiles, 2), levels)
+    mean = _with_outputs(values["mean"], 1)
+    std = _in_shape(values["std"], "std", mean, "`mean`")
     if bool((std < 0).any()):
         raise ValueError(
             f"`std` holds {float(std.min()):.4g}, expected standard deviations of at least 0."
         )
-    return GaussianPrediction(arrays["mean"], torch.square(std.double()).to(std.dtype)), y
+    variance = std.double().square().to(at_least_float32(std).dtype)
+    return GaussianPrediction(mean, variance)
+
+
+def _targets(
+    array: np.ndarray,
+    name: str,
+    prediction: ClassPrediction | GaussianPrediction | QuantilePrediction,
+) -> Tensor:
+    """Return the targets, if they fit the prediction."""
+    if isinstance(prediction, ClassPrediction):
+        return _labels(array, name, tuple(prediction.log_probs.shape))
+    return _in_shape(_numbers(array, name), name, prediction.centre, "the predicted numbers")
+
+
+def _numbers(array: np.ndarray, name: str) -> Tensor:
+    if array.dtype.kind not in _NUMBERS:
+        raise ValueError(
+            f"`{name}` has dtype {array.dtype}, expected real numbers: store "
+            f"`{name}.astype(float)`."
+        )
+    return as_tensor(array, name)
+
+
+def _with_outputs(value: Tensor, place: int) -> Tensor:
+    """Return numbers with outputs on dimension `place`, without which those of one may come."""
+    return value.unsqueeze(place) if value.ndim == place else value
+
+
+def _in_shape(value: Tensor, name: str, like: Tensor, of: str) -> Tensor:
+    """Return finite numbers in the shape `(N, D, *positions)` of `like`, or `(N,)` for one."""
+    check_finite(value, name)
+    shape = tuple(like.shape)
+    alone = shape[1:] == (1,) and value.shape != shape
+    check_same_shape(value, name, shape[:1] if alone else shape, of)
+    return _with_outputs(value, 1)
+
+
+def _labels(array: np.ndarray, name: str, shape: tuple[int, ...]) -> Int[Tensor, "N *positions"]:
+    """Return labels that fit predictions of `shape` `(N, C, *positions)`."""
+    expected = f"class numbers 0 to {shape[1] - 1}"
+    if array.dtype.kind not in _NUMBERS:
+        raise ValueError(
+            f"`{name}` has dtype {array.dtype}, expected {expected}: store for each name the "
+            "column of its probabilities."
+        )
+    if array.shape == shape:
+        raise ValueError(
+            f"`{name}` has shape {shape}, a number for each class, expected {expected}: store "
+            f"`{name}.argmax(1)`."
+        )
+    labels = as_tensor(array, name)
+    check_same_shape(labels, name, (shape[0], *shape[2:]), "the predictions without their classes")
+    numbers = labels.double()
+    wrong = (numbers < 0) | (numbers >= shape[1]) | (numbers.frac() != 0)  # true of NaN too
+    if bool(wrong.any()):
+        raise ValueError(
+            f"`{name}` holds {numbers[wrong][0].item():.4g}, expected {expected}: leave out what "
+            "has no label."
+        )
+    if labels.is_floating_point():
+        raise ValueError(
+            f"`{name}` has dtype {array.dtype}, expected {expected} as integers: store "
+            f"`{name}.astype(int)`."
+        )
+    return labels.long()

@@ -11,11 +11,13 @@ from typing import Any
 from torch import Tensor
 
 import duda
-from duda.comparison.arrays import read_arrays
+from duda.checks import counted
+from duda.comparison.arrays import read_arrays, read_prediction
 from duda.evaluation import reliability
 from duda.files import json_number, write_atomically
 from duda.predictions import ClassPrediction, Prediction
 from duda.reporting import Intervals, Report, Row, intervals, measure, report, rows
+from duda.reporting.building import check_alike
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -77,8 +79,8 @@ class Evaluation:
 
     def report(self) -> Report:
         """Return the page."""
-        counts = [f"{len(self.prediction):,} test examples"]
-        counts += [f"{len(foreign):,} inputs from {name}" for name, foreign in self.ood.items()]
+        counts = [counted(len(self.prediction), "test example")]
+        counts += [f"{counted(len(each), 'input')} from {name}" for name, each in self.ood.items()]
         return report(
             {self.name: self.prediction},
             self.y,
@@ -114,12 +116,9 @@ def evaluate(path: str | os.PathLike[str], ood: str | os.PathLike[str] | None = 
             f"`{path}` holds no `labels` and no `y`, expected what the predictions are to be "
             "compared with."
         )
-    foreign = None if ood is None else read_arrays(ood)[0]
-    if foreign is not None and type(foreign) is not type(prediction):
-        raise ValueError(
-            f"`{ood}` holds a {type(foreign).__name__}, expected a {type(prediction).__name__} as "
-            f"`{path}` does."
-        )
+    foreign = None if ood is None else read_prediction(ood)
+    if foreign is not None:
+        check_alike(foreign, str(ood), prediction, f"`{path}`")
     try:
         figures = measure(prediction, y, foreign)
     except ValueError as error:

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from duda.checks import counted
 from duda.decisions.outcomes import Decision, Decisions
-from duda.decisions.promise import Promise, known_bad
+from duda.decisions.promise import Promise, known_bad, were_bad
 
 __all__ = ["Cost"]
 
@@ -101,7 +102,7 @@ class Cost(Promise):
                 else f"those up to {self.ask_threshold:.6g}, refuses the rest"
             )
         return (
-            f"Rests on {self.examples:,} held-out examples, of which {self.bad:,} were bad. "
+            f"Rests on {counted(self.examples, 'held-out example')}, {were_bad(self.bad)}. "
             f"Accepts scores up to {self.threshold:.6g}, {then}. On these examples that costs "
             f"{self.mean_cost:.4g} each, the least of all thresholds; accepting everything costs "
             f"{self.error * self.bad / self.examples:.4g}. This is an estimate: no bound is "

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from duda.checks import counted
 from duda.decisions.outcomes import Decision, Decisions
 from duda.decisions.p_values import benjamini_hochberg, conformal_p_values
 from duda.decisions.promise import Promise, check_share, percent
@@ -63,7 +64,8 @@ class FalseAlarm(Promise):
     def summary(self) -> str:
         """Return in plain sentences what is promised, and what it rests on."""
         least = 1 / (self.examples + 1)
-        text = f"Rests on {self.examples:,} held-out examples, which give p-values from {least:.4g}"
+        examples = counted(self.examples, "held-out example")
+        text = f"Rests on {examples}, with p-values from {least:.4g}"
         if self.batch:
             return text + (
                 f" up. Promise: of the examples refused in a call at most {percent(self.level)} "

@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from duda.checks import counted
 from duda.decisions.outcomes import Decisions
 from duda.decisions.promise import Promise, accept_up_to, check_share, percent
 
@@ -66,7 +67,7 @@ class Keep(Promise):
 
     def summary(self) -> str:
         """Return in plain sentences what is promised, and what it rests on."""
-        text = f"Rests on {self.examples:,} held-out examples. "
+        text = f"Rests on {counted(self.examples, 'held-out example')}. "
         if self._rank(self.examples) > self.examples:
             return text + (
                 f"Accepts everything: to refuse anything and still keep {percent(self.share)} "

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from duda.decisions.outcomes import Decision, Decisions
 
-__all__ = ["Promise", "accept_up_to", "check_share", "known_bad", "percent"]
+__all__ = ["Promise", "accept_up_to", "check_share", "known_bad", "percent", "were_bad"]
 
 
 class Promise(ABC):
@@ -69,3 +69,12 @@ def percent(share: float) -> str:
     '95.43 %'
     """
     return f"{100 * share:.4g} %"
+
+
+def were_bad(count: int) -> str:
+    """Return how many of those named before were bad, in words.
+
+    >>> were_bad(1), were_bad(2000)
+    ('of which 1 was bad', 'of which 2,000 were bad')
+    """
+    return f"of which {count:,} {'was' if count == 1 else 'were'} bad"

@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from duda.checks import counted
 from duda.decisions.binomial import fewest_without_event, upper_rate
 from duda.decisions.outcomes import Decisions
-from duda.decisions.promise import Promise, accept_up_to, check_share, known_bad, percent
+from duda.decisions.promise import Promise, accept_up_to, check_share, known_bad, percent, were_bad
 
 __all__ = ["Risk"]
 
@@ -95,10 +96,10 @@ class Risk(Promise):
     def summary(self) -> str:
         """Return in plain sentences what is promised, and what it rests on."""
         return (
-            f"Rests on {self.examples:,} held-out examples, of which {self.bad:,} were bad. "
+            f"Rests on {counted(self.examples, 'held-out example')}, {were_bad(self.bad)}. "
             f"Accepts scores up to {self.threshold:.6g}: of these examples {self.accepted:,}, "
-            f"of which {self.accepted_bad:,} were bad. Promise: of new examples like these that "
-            f"are accepted, at most {percent(self.level)} are bad, with {percent(self.confidence)} "
+            f"{were_bad(self.accepted_bad)}. Promise: of new examples like these that are "
+            f"accepted, at most {percent(self.level)} are bad, with {percent(self.confidence)} "
             f"confidence (exact binomial bound {percent(self.bound)}, which allows for the "
             f"{self.tried} thresholds tried)."
         )
@@ -108,9 +109,9 @@ class Risk(Promise):
         fewest = self._fewest(1)
         if examples < fewest:
             raise ValueError(
-                f"no threshold can promise {self._words()}, from {examples:,} examples, expected "
-                f"at least {fewest:,}, as many as it takes without a single bad one: give more, or "
-                "promise less."
+                f"no threshold can promise {self._words()}, from {counted(examples, 'example')}, "
+                f"expected at least {fewest:,}, as many as it takes without a single bad one: give "
+                "more, or promise less."
             )
         # With three or more, the first is to accept half of the examples or fewer.
         parts = [
@@ -130,9 +131,9 @@ class Risk(Promise):
     def _impossible(self, bad: int, accepted: int, bounds: Tensor) -> str:
         return (
             f"no threshold can promise {self._words()}: of {len(bounds)} tried, the best accepts "
-            f"{accepted:,} held-out examples with {bad:,} bad ones, which bounds the rate by "
-            f"{percent(float(bounds.min()))} only; give more examples or a better score, or "
-            "promise less."
+            f"{counted(accepted, 'held-out example')} with {counted(bad, 'bad one')}, which "
+            f"bounds the rate by {percent(float(bounds.min()))} only; give more examples or a "
+            "better score, or promise less."
         )
 
     def _words(self) -> str:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from duda.checks import as_tensor
 from duda.predictions import LocationScalePrediction, QuantilePrediction
 from duda.reporting.theme import INK, NEUTRAL, Style, axis, blank, thinned, translucent
 
@@ -36,6 +37,13 @@ class OneInput:
     predictions: Mapping[str, LocationScalePrediction | QuantilePrediction]
     train: tuple[Float[Tensor, "N 1"], Float[Tensor, "N 1"]]
     truth: Float[Tensor, "K 1"] | None = None
+
+    def __post_init__(self) -> None:
+        inputs, outputs = self.train
+        object.__setattr__(self, "x", as_tensor(self.x, "x"))
+        object.__setattr__(self, "train", (as_tensor(inputs, "train"), as_tensor(outputs, "train")))
+        if self.truth is not None:
+            object.__setattr__(self, "truth", as_tensor(self.truth, "truth"))
 
 
 def band_range(problem: OneInput) -> tuple[float, float]:

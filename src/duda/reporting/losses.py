@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor
+from duda.inputs import hard_labels
 from duda.predictions import (
     ClassPrediction,
     LocationScalePrediction,
@@ -22,9 +23,10 @@ def loss_of(prediction: Prediction, y: ArrayLike) -> Float[Tensor, "N *"]:
     >>> loss_of(ClassPrediction.from_probs([[0.9, 0.1], [0.2, 0.8]]), [0, 0])
     tensor([0., 1.], dtype=torch.float64)
     """
-    target = as_tensor(y, "y").cpu()
     if isinstance(prediction, ClassPrediction):
-        return (prediction.labels.cpu() != target).double()
+        labels = hard_labels(y, tuple(prediction.log_probs.shape))
+        return (prediction.labels.cpu() != labels).double()
     if isinstance(prediction, LocationScalePrediction | QuantilePrediction):
-        return (prediction.centre.cpu().double() - target.double()).square()
+        target = as_tensor(y, "y").cpu().double()
+        return (prediction.centre.cpu().double() - target).square()
     raise TypeError(f"a {type(prediction).__name__} has no loss to select by.")

@@ -215,7 +215,7 @@ def _of_quantiles(prediction: QuantilePrediction, y: ArrayLike) -> dict[str, flo
 def _auroc_errors(prediction: ClassPrediction, y: Tensor) -> float:
     labels = prediction.labels.cpu()
     check_same_shape(y, "y", tuple(labels.shape), "the predicted labels")
-    wrong = labels != y
+    wrong = labels != y.long()
     if not bool(wrong.any()) or bool(wrong.all()):
         return math.nan
     return evaluation.rank(prediction.score, wrong).auroc
