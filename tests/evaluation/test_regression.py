@@ -211,3 +211,19 @@ def test_a_laplacian_covers_and_has_a_density():
 def test_bad_targets_of_quantiles(y, message):
     with pytest.raises(ValueError, match=message):
         coverage(quantiles([0.1, 0.9]), y)
+
+
+@pytest.mark.parametrize("levels", [[0.9], [0.2, 0.5, 0.9], [0.0, 0.3, 1.0]])
+def test_p_values_of_calibrated_models_are_spread_evenly(levels):
+    random = torch.Generator().manual_seed(0)
+    levels = torch.tensor(levels, dtype=torch.float64)
+    values = torch.rand(300, 2000, 1, generator=random, dtype=torch.float64)
+    found = torch.tensor([Coverage(levels, (v < levels).sum(0), 2000).p_value() for v in values])
+    for share in (0.05, 0.5):  # ties make large ones more frequent
+        assert float((found <= share).double().mean()) <= share + 3 * (share / 300) ** 0.5
+    assert float((found <= 0.5).double().mean()) > 0.3
+
+
+def test_a_miscalibrated_model_has_a_small_p_value():
+    levels = torch.tensor([0.9, 0.5], dtype=torch.float64)
+    assert Coverage(levels, torch.tensor([60, 60]), 100).p_value() < 0.01

@@ -51,9 +51,14 @@ const seen = { start: read(), label: part("slider").labels.length };
 seen.none = slide(0);
 seen.all = slide(part("slider").max);
 seen.middle = slide(20);
+part("method").value = "1";
+part("method").dispatchEvent(new Event("change"));
+seen.kept = read();
+part("method").value = "0";
+part("method").dispatchEvent(new Event("change"));
 document.querySelector('[data-preset="1 % false alarms"]').click();
 seen.preset = read();
-part("method").value = "two";
+part("method").value = "1";
 part("method").dispatchEvent(new Event("change"));
 seen.other = read();
 const all = (which) => [...document.querySelectorAll(which)];
@@ -93,7 +98,7 @@ INK_ON_WHITE, INK_ON_DARK = "rgb(27, 35, 48)", "rgb(232, 236, 241)"
 
 @pytest.fixture(scope="module")
 def predictions():
-    return {"one": class_prediction(0), "two": class_prediction(1)}
+    return {"one": class_prediction(0), "2": class_prediction(1)}
 
 
 @pytest.fixture(scope="module", params=["desktop", "phone"])
@@ -101,9 +106,9 @@ def seen(request, predictions, tmp_path_factory):
     page = report(
         predictions,
         torch.arange(60) % 4,
-        ood={"noise": {"one": class_prediction(2, 20), "two": class_prediction(3, 20)}},
+        ood={"noise": {"one": class_prediction(2, 20), "2": class_prediction(3, 20)}},
         inputs=torch.rand(60, 1, 8, 8),
-        classes=("a rather long name of a class", "b", "c", "d"),
+        classes=("a_rather_long_name_of_a_class_without_a_space", "b", "c", "d"),
     ).html()
     folder = tmp_path_factory.mktemp("browser")
     acted = page.replace("<head>", f"<head>{LISTEN}", 1).replace("</body>", ACT)
@@ -185,9 +190,16 @@ def test_a_gate_that_was_copied_runs_and_accepts_what_the_page_says(seen, predic
         assert int(names["accepted"].sum()) == json.loads(seen[state]["json"])["accepted"]
 
 
+def test_a_threshold_of_ones_own_accepts_as_many_of_another_method(seen):
+    one, other = (json.loads(seen[state]["json"]) for state in ("middle", "kept"))
+    assert (one["method"], other["method"]) == ("one", "2")
+    assert abs(one["accepted"] - other["accepted"]) <= 1
+    assert other["gate"] is None
+
+
 def test_presets_are_the_gates_and_stay_when_the_method_changes(seen):
     assert json.loads(seen["start"]["json"])["gate"] == "duda.Gate.keep(0.95)"
     assert "duda.Gate.false_alarm(0.01).fit(" in seen["preset"]["python"]
-    assert json.loads(seen["other"]["json"])["method"] == "two"
+    assert json.loads(seen["other"]["json"])["method"] == "2"
     assert seen["pressed"] == ["1 % false alarms"]
     assert all(reason.endswith(".") for reason in seen["disabled"])

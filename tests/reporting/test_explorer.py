@@ -56,6 +56,23 @@ def test_presets_stand_at_the_step_that_accepts_what_the_gate_does():
         assert preset["summary"] == gate.summary()
 
 
+def test_a_gate_that_refuses_nothing_has_no_finite_threshold():
+    known, far = (number_prediction(seed) for seed in (0, 1))
+    far = type(far)(far.mean, far.aleatoric + 100, None)
+    found = explorer({"one": known}, known.mean, {"one": far}, "far", None, ())
+    one = found.methods["one"]
+    preset = one["presets"]["1 % false alarms"]  # of 60 examples it can refuse none
+    assert Gate.false_alarm(0.01).fit(known)(far).accepted.all()
+    at = one["thresholds"].index(preset["threshold"])
+    assert (preset["threshold"], one["foreign"][at]) == ("inf", len(far))
+
+
+def test_methods_keep_their_order_and_names_in_json():
+    names = ["net", "2", "1", "a  b "]
+    found = explorer(dict.fromkeys(names, class_prediction(0)), [0] * 60, {}, "", None, ())
+    assert [each["name"] for each in json.loads(found.json)["methods"]] == names
+
+
 def test_a_promise_that_cannot_be_made_says_why():
     _, _, found = made()  # three in four answers are wrong
     refused = found.methods["one"]["presets"]["1 % errors"]
@@ -109,4 +126,4 @@ def test_infinite_scores_stay_json(labels):
     scored = ScoredClassPrediction.from_prediction(prediction, score)
     page = report({"one": scored}, labels)
     content = json.loads(page.explorer.json)
-    assert content["methods"]["one"]["thresholds"][-1] == "inf"
+    assert content["methods"][0]["thresholds"][-1] == "inf"

@@ -108,6 +108,29 @@ def test_scores_that_are_all_zero_have_a_histogram():
     assert shares(torch.zeros(5), edges)[0] == 1
 
 
+def test_one_score_far_off_does_not_hide_the_others():
+    random = torch.Generator().manual_seed(0)
+    own, other = torch.randn(2000, generator=random), 4 + torch.randn(500, generator=random)
+    other[0] = 1e6
+    edges = score_edges([own, other])
+    overlap = torch.minimum(shares(own, edges), shares(other, edges)).sum()
+    assert overlap < 0.1
+    assert float(shares(other, edges).sum()) == pytest.approx(1)
+
+
+def test_scores_far_from_zero_fill_the_axis():
+    random = torch.Generator().manual_seed(0)
+    scores = [1000 + 2 * torch.randn(2000, generator=random), torch.full((30,), 1010.0)]
+    edges = score_edges(scores)
+    assert 990 < edges[0] < edges[-1] < 1015
+    assert (shares(scores[0], edges) > 0).sum() > 10
+
+
+def test_scores_that_are_all_infinite_have_a_histogram():
+    score = torch.tensor([torch.inf] * 3)
+    assert shares(score, score_edges([score]))[-1] == 1
+
+
 def test_infinite_scores_lie_in_the_last_bin():
     score = torch.tensor([0.0, 1.0, torch.inf])
     edges = score_edges([score])

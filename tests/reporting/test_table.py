@@ -29,6 +29,10 @@ def one(metric, *values):
         ("auroc_errors", (math.nan, 0.6, 0.5), [False, True, False]),
         ("auroc_errors", (math.nan, math.nan, math.nan), [False, False, False]),
         ("nll", (math.inf, 0.6, 0.5), [False, False, True]),
+        ("nll", (0.3,), [False]),
+        ("nll", (0.3, math.nan), [False, False]),
+        ("coverage_surplus", (-1e-6, 0.0), [True, True]),
+        ("rmse", (2e-6, 9e-6), [True, False]),
     ],
 )
 def test_the_best_is_marked(metric, values, expected):
@@ -45,11 +49,20 @@ def test_the_best_is_marked(metric, values, expected):
         ("nll", (math.inf, 0.6), ["∞", "0.600"]),
         ("auroc_errors", (math.nan, 0.6), ["–", "0.600"]),
         ("seconds_predict", (0.0, 0.0), ["0.00", "0.00"]),
+        ("rmse", (2e-6, 9.1e-6), ["2.00e−06", "9.10e−06"]),
+        ("seconds_train", (12345.6, 0.0123), ["12346", "0.0123"]),
+        ("rmse", (0.0, 2e-6), ["0.00", "2.00e−06"]),
+        ("nll", (-0.0, 0.5), ["0.000", "0.500"]),
     ],
 )
 def test_numbers_are_rounded_alike_within_a_row(metric, values, expected):
     [row] = rows(one(metric, *values))
     assert [str(cell) for cell in row.cells] == expected
+
+
+def test_what_means_another_thing_for_each_has_no_best():
+    [row] = rows(one("width", 3.4, 4.1), unranked=("width",))
+    assert [cell.best for cell in row.cells] == [False, False]
 
 
 def test_seeds_give_mean_and_sample_deviation():

@@ -32,6 +32,29 @@ def test_confidence_is_set_against_accuracy_and_chance(confidence, right, headli
     assert found.good == (headline == "as sure as it should be")
 
 
+def test_a_difference_that_is_told_can_be_seen():
+    prediction, y = answers(0.95, 1_899_000, 2_000_000)
+    found = verdicts({"net": prediction}, y, {})["net"]
+    assert found.sentences[0] == "Says 95.00 %, is right 94.95 % of the time."
+
+
+def test_intervals_of_one_level_alone_are_not_enough():
+    random = torch.Generator().manual_seed(0)
+    wide = torch.rand(2000, 1, generator=random) < 0.1
+    y = torch.randn(2000, 1, generator=random) * torch.where(wide, 2.2, 0.3)
+    prediction = GaussianPrediction(torch.zeros(2000, 1), torch.full((2000, 1), 0.81))
+    found = verdicts({"net": prediction}, y, {})["net"]
+    assert found.headline == "right at 95 % only"
+    assert not found.good
+    assert found.sentences[0].endswith("but those that should hold 35 % hold 77.9 %.")
+
+
+@pytest.mark.parametrize(("confidence", "of"), [(0.9, 1), (0.99, 10), (0.9995, 200)])
+def test_one_error_where_few_are_expected_is_no_verdict(confidence, of):
+    prediction, y = answers(confidence, of - 1, of)
+    assert verdicts({"net": prediction}, y, {})["net"].good
+
+
 def test_being_right_on_average_alone_is_not_enough():
     sure, wrong = answers(0.95, 170, 200)
     unsure, right = answers(0.65, 150, 200)

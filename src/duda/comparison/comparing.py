@@ -125,7 +125,7 @@ class Comparison:
         parts.append(f"likelihood: {self.likelihood}")
         seeds = len({each.seed for each in self.runs})
         if seeds > 1:
-            parts.append("charts and pictures show the first seed")
+            parts.append("all but the table shows the first seed")
         return f"{'; '.join(parts)}."
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -91,6 +92,19 @@ class Coverage:
         level, count = self.levels.numpy(), self.total
         likeliest = binom.pmf((count * level).astype(int), count - 1, level)
         return float((2 * level * (1 - level) * likeliest).mean())
+
+    def p_value(self, repeats: int = 1000, seed: int = 0) -> float:
+        """Return how often `mean_error` is as large for a calibrated model and independent targets.
+
+        Such a model's targets fall between the levels as often as these are apart, so that their
+        numbers are multinomial; `repeats` are drawn, and this one counts as one of them.
+        """
+        levels = self.levels.sort().values.numpy()
+        gaps = np.diff(levels, prepend=0.0, append=1.0)
+        drawn = np.random.default_rng(seed).multinomial(self.total, gaps, size=repeats)
+        errors = np.abs(drawn.cumsum(1)[:, :-1] / self.total - levels).mean(1)
+        as_large = int((errors >= self.mean_error - 1e-12).sum())
+        return (1 + as_large) / (1 + repeats)
 
     def null_band(self, level: float = 0.95) -> tuple[Float[Tensor, "L"], Float[Tensor, "L"]]:
         """Return between which shares a calibrated model lies, with probability `level` at each.

@@ -5,25 +5,27 @@
   const data = JSON.parse(document.querySelector("#explorer-data").textContent);
   const find = (name) => place.querySelector(`[data-part="${name}"]`);
   const slider = find("slider"), choice = find("method"), buttons = [...place.querySelectorAll("[data-preset]")];
-  let preset = null;
+  let preset = null, accepted = 0;
 
   const number = (value) => (value === "inf" ? Infinity : value === "-inf" ? -Infinity : value);
   const percent = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(1)} %` : "–");
   const count = (value) => value.toLocaleString("en");
-  const method = () => (choice ? choice.value : Object.keys(data.methods)[0]);
-  const short = (value) => (Number.isFinite(value) ? String(Number(value.toPrecision(4))) : value > 0 ? "∞" : "none accepted");
+  const method = () => data.methods[choice ? Number(choice.value) : 0];
+  const short = (value) => (Number.isFinite(value) ? String(Number(value.toPrecision(4))) : value > 0 ? "∞" : "−∞");
 
   function state() {
-    const name = method(), of = data.methods[name], step = Number(slider.value);
+    const of = method(), name = of.name, step = Number(slider.value);
     const threshold = number(of.thresholds[step]), accepted = of.accepted[step], lost = of.lost[step];
     const risk = !accepted ? null : data.classes ? lost / accepted : Math.sqrt(lost / accepted);
     const foreign = of.foreign ? data.foreign - of.foreign[step] : null;
     return { name, of, threshold, accepted, lost, risk, foreign, refused: data.examples - accepted };
   }
 
+  const infinite = (value) => (value > 0 ? "inf" : "-inf");
+
   function python(now) {
     const chosen = preset && now.of.presets[preset];
-    const limit = Number.isFinite(now.threshold) ? String(now.threshold) : 'float("-inf")';
+    const limit = Number.isFinite(now.threshold) ? String(now.threshold) : `float("${infinite(now.threshold)}")`;
     const lines = chosen
       ? ["import duda", "", `# ${chosen.summary}`, `gate = ${chosen.code}.fit(held_out, y_held_out)`, "accepted = gate(answer).accepted", "", `# or with the threshold found here, of ${now.name}:`]
       : [`# of ${now.name}: ${now.of.unit}, higher is less sure`];
@@ -34,7 +36,7 @@
     const content = {
       method: now.name,
       score: now.of.unit,
-      threshold: Number.isFinite(now.threshold) ? now.threshold : "-inf",
+      threshold: Number.isFinite(now.threshold) ? now.threshold : infinite(now.threshold),
       gate: preset ? now.of.presets[preset].code : null,
       examples: data.examples,
       accepted: now.accepted,
@@ -59,17 +61,21 @@
         return item;
       }),
     );
-    find("none").hidden = waiting.length > 0;
+    const kept = `this page keeps ${now.of.looks.length} of the less sure half`;
+    find("kept").textContent = waiting.length
+      ? `${list.children.length} of the ${count(now.refused)} refused; ${kept}.`
+      : now.refused ? `None of the refused are at hand; ${kept}.` : "Nothing is refused.";
   }
 
   function show() {
     const now = state();
-    find("threshold").textContent = short(now.threshold);
+    accepted = now.accepted;
+    find("threshold").textContent = now.accepted ? short(now.threshold) : "none accepted";
     find("unit").textContent = now.of.unit;
-    slider.setAttribute("aria-valuetext", `accepts ${percent(now.accepted, data.examples)}, threshold ${short(now.threshold)}`);
+    slider.setAttribute("aria-valuetext", `accepts ${percent(now.accepted, data.examples)}, threshold ${find("threshold").textContent}`);
     find("coverage").textContent = percent(now.accepted, data.examples);
     find("accepted").textContent = `${count(now.accepted)} of ${count(data.examples)} test examples`;
-    find("risk").textContent = now.risk === null ? "–" : data.classes ? percent(now.lost, now.accepted) : now.risk.toPrecision(3);
+    find("risk").textContent = now.risk === null ? "–" : data.classes ? percent(now.lost, now.accepted) : short(now.risk);
     find("lost").textContent = data.classes ? `${count(now.lost)} of ${count(now.accepted)} accepted` : "root mean squared error";
     if (data.foreign) {
       find("foreign").textContent = percent(now.foreign, data.foreign);
@@ -90,15 +96,19 @@
   }
 
   function take(name) {
-    const of = data.methods[method()], found = of.presets[name];
+    const of = method(), found = of.presets[name];
     preset = found && "threshold" in found ? name : null;
     if (preset) slider.value = of.thresholds.findIndex((value) => number(value) === number(found.threshold));
     show();
   }
 
+  // Another method has another scale: what stays is the gate, or how many are accepted.
   function changed() {
-    slider.max = data.methods[method()].thresholds.length - 1;
-    take(preset || buttons[0].dataset.preset);
+    const of = method();
+    slider.max = of.thresholds.length - 1;
+    const last = of.accepted.findLastIndex((value) => value <= accepted);
+    slider.value = Math.max(last, 0);
+    take(preset);
   }
 
   async function copy(button) {
@@ -120,5 +130,6 @@
   if (choice) choice.addEventListener("change", changed);
   for (const button of buttons) button.addEventListener("click", () => take(button.dataset.preset));
   for (const button of place.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button));
-  changed();
+  slider.max = method().thresholds.length - 1;
+  take(buttons[0].dataset.preset);
 })();

@@ -80,7 +80,8 @@ class Explorer:
     def json(self) -> str:
         """All of it as JSON that cannot end the script it stands in."""
         content = {
-            "methods": self.methods,
+            # In a list, since a browser would put names that look like numbers first.
+            "methods": [{"name": name, **of} for name, of in self.methods.items()],
             "pictures": self.pictures,
             "examples": self.examples,
             "foreign": self.foreign,
@@ -149,7 +150,7 @@ def explorer(
         score = prediction.score.flatten().cpu()
         loss = loss_of(prediction, y).flatten()
         other = foreign[method].score.flatten().cpu() if foreign else None
-        presets = _presets(prediction, score, loss)
+        presets = _presets(prediction, score, loss, other)
         wanted = [float(each["threshold"]) for each in presets.values() if "threshold" in each]
         found = steps(score, loss, other, wanted)
         looks = []
@@ -175,8 +176,15 @@ def explorer(
     )
 
 
-def _presets(prediction: Prediction, score: Tensor, loss: Tensor) -> dict[str, dict[str, Any]]:
-    """Return each gate that can be fitted, and of the others why they cannot."""
+def _presets(
+    prediction: Prediction, score: Tensor, loss: Tensor, foreign: Tensor | None
+) -> dict[str, dict[str, Any]]:
+    """Return each gate that can be fitted, and of the others why they cannot.
+
+    The threshold of a gate is the highest score that it accepts, of all there are and infinity.
+    """
+    known = torch.cat([score.double(), *([] if foreign is None else [foreign.double()])])
+    asked = torch.cat([known, known.new_tensor([math.inf])])
     classes = isinstance(prediction, ClassPrediction)
     found: dict[str, dict[str, Any]] = {}
     for name, (code, gate) in _PRESETS.items():
@@ -187,7 +195,7 @@ def _presets(prediction: Prediction, score: Tensor, loss: Tensor) -> dict[str, d
         except ValueError as error:
             found[name] = {"refused": str(error)}
             continue
-        accepted = score[fitted(score).accepted]
+        accepted = asked[fitted(asked).accepted]
         found[name] = {
             "threshold": _number(float(accepted.max()) if len(accepted) else -math.inf),
             "code": f"duda.{code}",
@@ -199,9 +207,16 @@ def _presets(prediction: Prediction, score: Tensor, loss: Tensor) -> dict[str, d
 def _to_look_at(
     prediction: ClassPrediction, score: Tensor, loss: Tensor, classes: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Return what is shown of the examples that thresholds refuse, spread over the upper half."""
+    """Return what is shown of the examples that thresholds refuse: of the less sure half.
+
+    Most are of those that are refused first, since few thresholds refuse the others.
+    """
     order = score.argsort(stable=True)[len(score) // 2 :]
-    many = torch.linspace(0, len(order) - 1, min(len(order), _MOST_PICTURES)).round().long()
+    from_the_top = torch.linspace(0, 1, _MOST_PICTURES, dtype=torch.float64) ** 3
+    places = (from_the_top * (len(order) - 1)).round().long()
+    many = len(order) - 1 - torch.unique(places).flip(0)
+    if len(order) <= _MOST_PICTURES:
+        many = torch.arange(len(order))
     names = class_names(prediction, classes)
     labels, confidence = prediction.labels.cpu(), prediction.confidence.cpu()
     return [

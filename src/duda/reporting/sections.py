@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from duda import evaluation
-from duda.checks import ArrayLike, as_tensor, check_finite
+from duda.checks import ArrayLike
 from duda.predictions import (
     ClassPrediction,
     LocationScalePrediction,
@@ -22,7 +22,7 @@ from duda.reporting.losses import loss_of
 from duda.reporting.page import Chart, ClassTable, Section, Strip
 from duda.reporting.parts import parts_chart, parts_of
 from duda.reporting.per_class import class_names, class_rows
-from duda.reporting.pictures import extremes, is_pictures, pictures
+from duda.reporting.pictures import extremes, pictures
 from duda.reporting.refusal import risk_chart
 from duda.reporting.scores import score_unit
 from duda.reporting.separation import score_edges, score_histogram
@@ -115,8 +115,8 @@ def separation_section(
     return Section(
         "Is the unfamiliar noticed?",
         f"Coloured is the uncertainty of test examples, grey that of inputs from elsewhere ({name})"
-        "; the less they overlap, the better. The vertical axis is stretched near zero, to show "
-        "what is rare.",
+        "; the less they overlap, the better. The bins at both ends hold the few beyond. The "
+        "vertical axis is stretched near zero, to show what is rare.",
         [
             Chart(
                 score_histogram(
@@ -202,19 +202,14 @@ def _selection(prediction: Prediction, y: ArrayLike) -> evaluation.Selection:
 def galleries(
     predictions: Mapping[str, ClassPrediction],
     y: Tensor | None,
-    x: ArrayLike | None,
+    x: Tensor | None,
     name: str,
     classes: Sequence[str],
 ) -> list[Section]:
     """Return the sections of most and least uncertain pictures, if there are any."""
-    if x is None or not predictions:
+    if x is None:
         return []
-    x = as_tensor(x, "inputs")
-    if not is_pictures(x):
-        return []
-    first = next(iter(predictions.values()))
-    names = class_names(first, classes)
-    _check_pictures(first, x)
+    names = class_names(next(iter(predictions.values())), classes)
     doubted, trusted = [], []
     for method, prediction in predictions.items():
         unsure, sure = extremes(prediction.score, _PICTURES)
@@ -273,22 +268,3 @@ def _failures(
         )
         sections.insert(0, mistakes)
     return sections
-
-
-def _check_pictures(prediction: ClassPrediction, x: Tensor) -> None:
-    if prediction.log_probs.ndim > 2:
-        raise ValueError(
-            f"the pictures' predictions have shape {tuple(prediction.log_probs.shape)}, expected "
-            "(N, C): leave the pictures out where each position has a class."
-        )
-    if len(x) != len(prediction):
-        raise ValueError(
-            f"there are {len(x)} pictures for a prediction of {len(prediction)} examples, expected "
-            "one for each."
-        )
-    check_finite(x, "the pictures")
-    low, high = float(x.min()), float(x.max())
-    if low < 0 or high > 1:
-        raise ValueError(
-            f"the pictures lie in [{low:.4g}, {high:.4g}], expected [0, 1]: scale them."
-        )

@@ -18,21 +18,39 @@ if TYPE_CHECKING:
 __all__ = ["score_edges", "score_histogram", "shares"]
 
 _BINS = 30
+_BEYOND = 200  # one in so many scores may lie beyond an end
+_HANDFUL = 20
+_NEAR = 0.5  # of the range, from zero to where it begins
 
 
 def score_edges(scores: Sequence[Tensor]) -> Float[Tensor, "B+1"]:
-    """Return the edges of bins of equal width that hold zero and all finite scores.
+    """Return the edges of bins of equal width that hold nearly all finite scores of each set.
+
+    One in 200 may lie beyond either end, so that a single score far off does not push all others
+    into one bin. They begin at zero where scores come near it.
 
     >>> score_edges([torch.tensor([0.0, 3.0])])[:3]
     tensor([0.0000, 0.1000, 0.2000], dtype=torch.float64)
     """
-    finite = torch.cat([score[score.isfinite()].double().cpu() for score in scores])
-    low, high = float(finite.clamp(max=0).min()), float(finite.clamp(min=0).max())
-    return torch.linspace(low, high if high > low else 1.0, _BINS + 1, dtype=torch.float64)
+    finite = [score[score.isfinite()].flatten().double().cpu() for score in scores]
+    ends = torch.cat([_ends(each) for each in finite if len(each)] or [torch.zeros(1)])
+    low, high = (float(end) for end in ends.aminmax())
+    if 0 < low < _NEAR * (high - low):
+        low = 0.0
+    if not low < high:
+        low, high = min(low, 0.0), max(high, low + 1.0)
+    return torch.linspace(low, high, _BINS + 1, dtype=torch.float64)
+
+
+def _ends(scores: Float[Tensor, "N"]) -> Float[Tensor, "2"]:
+    """Return the lowest and the highest of the scores but the few beyond; of a handful, of all."""
+    beyond = math.ceil(len(scores) / _BEYOND) if len(scores) >= _HANDFUL else 0
+    ascending = scores.sort().values
+    return ascending[[beyond, len(scores) - 1 - beyond]]
 
 
 def shares(score: Tensor, edges: Float[Tensor, "B+1"]) -> Float[Tensor, "B"]:
-    """Return the share of scores in each bin, which sum to one.
+    """Return the share of scores in each bin, which sum to one; those at the ends hold the rest.
 
     >>> shares(torch.tensor([0.0, 0.1, 1.0]), torch.tensor([0.0, 0.5, 1.0]).double())
     tensor([0.6667, 0.3333], dtype=torch.float64)

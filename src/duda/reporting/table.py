@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from duda.reporting.metrics import METRICS, Metric
@@ -15,6 +15,8 @@ __all__ = ["Cell", "Measured", "Row", "rows", "spread"]
 Measured = Mapping[str, Mapping[str, Sequence[float]]]
 
 _MOST_DECIMALS = 4
+_SMALL = 1e-3  # below which numbers are written with a power of ten
+_ALIKE = 1e4  # between the largest and the smallest number of a column that get as many decimals
 _NOTHING = "–"
 
 
@@ -26,7 +28,7 @@ class Cell:
         mean: or a dash where there is no number.
         deviation: the standard deviation over seeds; empty for one seed.
         interval: the ends of a confidence interval; empty where it was not asked for.
-        best: whether no other method looks better.
+        best: whether there are others, and none looks better.
     """
 
     mean: str
@@ -59,11 +61,16 @@ def spread(values: Sequence[float]) -> tuple[float, float | None]:
     return mean, statistics.stdev(values) if _finite(values) else math.nan
 
 
-def rows(measured: Measured, ends: Mapping[str, Intervals] | None = None) -> list[Row]:
+def rows(
+    measured: Measured,
+    ends: Mapping[str, Intervals] | None = None,
+    unranked: Collection[str] = (),
+) -> list[Row]:
     """Return the table of `measured[method][metric]`, one number for each seed.
 
-    Methods whose means look the same, to the digits shown, are all best. With `ends`, intervals by
-    method and metric, each number has its own beside it.
+    Methods whose means look the same, to the digits shown, are all best, except for metrics that
+    are `unranked`, because they mean another thing for each. With `ends`, intervals by method and
+    metric, each number has its own beside it.
 
     >>> [row] = rows({"a": {"nll": [0.51]}, "b": {"nll": [0.25]}})
     >>> [str(cell) for cell in row.cells], [cell.best for cell in row.cells]
@@ -76,6 +83,7 @@ def rows(measured: Measured, ends: Mapping[str, Intervals] | None = None) -> lis
             metric,
             [measured[method].get(name, ()) for method in measured],
             [ends.get(method, {}).get(name) for method in measured],
+            ranked=name not in unranked,
         )
         for name, metric in named.items()
     ]
@@ -86,7 +94,10 @@ def _anyone_has(name: str, measured: Measured) -> bool:
 
 
 def _row(
-    metric: Metric, values: list[Sequence[float]], ends: list[tuple[float, float] | None]
+    metric: Metric,
+    values: list[Sequence[float]],
+    ends: list[tuple[float, float] | None],
+    ranked: bool,
 ) -> Row:
     spreads = [spread(each) if each else (math.nan, None) for each in values]
     scale = 100.0 if metric.percent else 1.0
@@ -94,8 +105,8 @@ def _row(
     decimals = 2 if metric.percent else _decimals(shown)
     unit = " %" if metric.percent else ""
     means = [_text(value, decimals) + (unit if not math.isnan(value) else "") for value in shown]
-    ranked = [index for index, (mean, _) in enumerate(spreads) if not math.isnan(mean)]
-    best = min(ranked, key=lambda index: metric.badness(spreads[index][0]), default=None)
+    known = [index for index, (mean, _) in enumerate(spreads) if not math.isnan(mean)]
+    best = min(known, key=lambda index: metric.badness(spreads[index][0]), default=0)
     cells = tuple(
         Cell(
             mean=text,
@@ -103,27 +114,41 @@ def _row(
             interval=""
             if pair is None
             else ", ".join(_text(end * scale, decimals) for end in pair),
-            best=best is not None and text == means[best],
+            best=ranked and len(known) > 1 and text == means[best],
         )
         for text, (_, deviation), pair in zip(means, spreads, ends, strict=True)
     )
     return Row(metric, cells)
 
 
-def _decimals(values: Sequence[float]) -> int:
-    """Return how many decimals show three digits of the smallest value, within reason."""
+def _decimals(values: Sequence[float]) -> int | None:
+    """Return how many decimals show three digits of the smallest value, within reason.
+
+    None where no number of decimals does for all: each then shows three digits of its own.
+    """
     sizes = [abs(value) for value in values if math.isfinite(value) and value != 0]
     if not sizes:
         return 2
-    return max(0, min(_MOST_DECIMALS, 2 - math.floor(math.log10(min(sizes)))))
+    if max(sizes) < _SMALL or max(sizes) > _ALIKE * min(sizes):
+        return None
+    return max(0, min(_MOST_DECIMALS, _three_digits(min(sizes))))
 
 
-def _text(value: float, decimals: int) -> str:
+def _three_digits(value: float) -> int:
+    return 2 - math.floor(math.log10(abs(value)))
+
+
+def _text(value: float, decimals: int | None) -> str:
     if math.isnan(value):
         return _NOTHING
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    return f"{value:.{decimals}f}".replace("-", "−")
+    if decimals is None and value and abs(value) < _SMALL:
+        text = f"{value:.2e}"
+    else:
+        digits = (max(0, _three_digits(value)) if value else 2) if decimals is None else decimals
+        text = f"{value:.{digits}f}"
+    return (text if float(text) else text.lstrip("-")).replace("-", "−")
 
 
 def _finite(values: Sequence[float]) -> bool:

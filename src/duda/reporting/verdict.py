@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,13 +10,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda import evaluation
-from duda.checks import ArrayLike, as_tensor
+from duda.checks import ArrayLike
 from duda.predictions import (
     ClassPrediction,
     LocationScalePrediction,
     Prediction,
     QuantilePrediction,
 )
+from duda.reporting.chance import p_value_of_count
 from duda.reporting.losses import loss_of
 
 __all__ = ["Verdict", "removed_by_refusing", "verdicts"]
@@ -104,11 +104,11 @@ def _confidence(prediction: ClassPrediction, y: ArrayLike) -> tuple[str, bool, s
     count = int(bins.counts.sum())
     right = float(bins.hits.sum()) / count
     surplus = float((bins.confidence_sums - bins.hits).sum())
-    says = _says(right + surplus / count, right)
-    # Were every confidence true, the sum of hits would vary by this much.
-    deviation = math.sqrt(float(bins.null_variances.sum()))
-    if abs(surplus) > 2 * deviation:
+    chance = p_value_of_count(prediction.confidence.flatten().cpu(), int(bins.hits.sum()))
+    if chance < _SURE:
+        says = _says(right + surplus / count, right, most_digits=6)
         return ("over-confident" if surplus > 0 else "under-confident"), False, f"{says}."
+    says = _says(right + surplus / count, right, most_digits=1)
     band = bins.null_band()
     if band.p_value < _SURE:
         told = (
@@ -124,14 +124,18 @@ def _intervals(
     level = _PROMISED
     if isinstance(prediction, QuantilePrediction):
         level = prediction.widest_level
-    low, high = prediction.interval(level)
-    target = as_tensor(y, "y").cpu()
-    held = evaluation.interval_coverage(low, high, target)
+    wide = evaluation.coverage(prediction, y, [level])
+    held = float(wide.observed)
     says = f"Its {100 * level:.3g} % intervals hold {100 * held:.1f} % of the values"
-    deviation = math.sqrt(level * (1 - level) / target.numel())
-    if abs(held - level) <= 2 * deviation:
-        return "as sure as it should be", True, f"{says}; chance explains the difference."
-    return ("over-confident" if held < level else "under-confident"), False, f"{says}."
+    if p_value_of_count(torch.full((wide.total,), level), int(wide.inside)) < _SURE:
+        return ("over-confident" if held < level else "under-confident"), False, f"{says}."
+    others = evaluation.coverage(prediction, y)
+    if others.p_value() < _SURE:
+        worst = int((others.observed - others.levels).abs().argmax())
+        promised, found = (100 * float(each[worst]) for each in (others.levels, others.observed))
+        told = f"{says}, but those that should hold {promised:.3g} % hold {found:.1f} %."
+        return f"right at {100 * level:.3g} % only", False, told
+    return "as sure as it should be", True, f"{says}; chance explains the difference."
 
 
 def _refusal(prediction: Prediction, y: ArrayLike) -> str:
@@ -153,9 +157,10 @@ def _noticed(prediction: Prediction, foreign: Prediction) -> str:
     return f"At 5 % false alarms it notices {100 * noticed:.0f} % of the inputs from elsewhere."
 
 
-def _says(confidence: float, accuracy: float) -> str:
-    """Return both as shares of 100, with a decimal where whole numbers would hide what differs."""
-    digits = 1 if round(100 * confidence) == round(100 * accuracy) else 0
-    return (
-        f"Says {100 * confidence:.{digits}f} %, is right {100 * accuracy:.{digits}f} % of the time"
-    )
+def _says(confidence: float, accuracy: float, most_digits: int) -> str:
+    """Return both as shares of 100, with as few decimals as tell them apart."""
+    for digits in range(most_digits + 1):
+        says, is_right = (f"{100 * share:.{digits}f} %" for share in (confidence, accuracy))
+        if says != is_right:
+            break
+    return f"Says {says}, is right {is_right} of the time"
