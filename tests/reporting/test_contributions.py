@@ -102,7 +102,7 @@ CASES = {
 }
 
 
-def same(found: dict[str, float], wanted: dict[str, float]) -> None:
+def assert_same(found: dict[str, float], wanted: dict[str, float]) -> None:
     assert list(found) == list(wanted)
     assert found == pytest.approx(wanted, rel=1e-11, abs=1e-13, nan_ok=True)
 
@@ -115,15 +115,17 @@ def test_a_draw_has_the_figures_that_measuring_it_gives(name: str) -> None:
     for _ in range(20):
         rows = torch.randint(len(prediction), (len(prediction),), generator=generator)
         others = torch.randint(len(ood), (len(ood),), generator=generator)
-        same(alone.measure(rows), measure(prediction[rows], y[rows]))
-        same(both.measure(rows, others), measure(prediction[rows], y[rows], ood[others]))
+        assert_same(alone.measure(rows), measure(prediction[rows], y[rows]))
+        assert_same(both.measure(rows, others), measure(prediction[rows], y[rows], ood[others]))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_all_examples_once_have_the_figures_of_the_table(name: str) -> None:
     prediction, y, ood = CASES[name]
     everyone, others = torch.arange(len(prediction)), torch.arange(len(ood))
-    same(Contributions.of(prediction, y, ood).measure(everyone, others), measure(*CASES[name]))
+    assert_same(
+        Contributions.of(prediction, y, ood).measure(everyone, others), measure(*CASES[name])
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_all_examples_once_have_the_figures_of_the_table(name: str) -> None:
 def test_blocks_of_examples_are_put_together(case: Case) -> None:
     prediction, y, _ = case
     rows = torch.tensor([2, 0, 2])
-    same(Contributions.of(prediction, y).measure(rows), measure(prediction[rows], y[rows]))
+    assert_same(Contributions.of(prediction, y).measure(rows), measure(prediction[rows], y[rows]))
 
 
 @given(st.data())
@@ -158,4 +160,4 @@ def test_any_draw_of_any_classes(data: st.DataObject) -> None:
         for many in (examples, foreign)
     )
     found = Contributions.of(answer, y, other).measure(rows, others)
-    same(found, measure(answer[rows], y[rows], other[others]))
+    assert_same(found, measure(answer[rows], y[rows], other[others]))

@@ -16,7 +16,7 @@ from duda.reporting.intervals import coverage_chart
 from duda.reporting.pictures import data_uri, extremes, is_pictures, pictures
 from duda.reporting.refusal import risk_chart
 from duda.reporting.separation import score_edges, score_histogram, shares
-from duda.reporting.theme import Style, palette, thinned
+from duda.reporting.theme import Style, palette
 from tests.reporting.conftest import class_prediction, number_prediction, quantile_prediction
 
 BLUE = Style("#0072B2")
@@ -84,13 +84,6 @@ def test_the_risk_chart_shows_the_selection(labels):
     curve = evaluation.selective(answer.score, answer.labels != labels)
     [line] = risk_chart({"a": curve}, {"a": BLUE}, "share wrong", percent=True).data
     assert (list(line.x), list(line.y)) == (curve.coverages.tolist(), curve.risks.tolist())
-
-
-def test_long_curves_are_thinned_but_keep_their_ends():
-    points = thinned(10_000)
-    assert len(points) == 500
-    assert (int(points[0]), int(points[-1])) == (0, 9_999)
-    assert thinned(7).tolist() == list(range(7))
 
 
 def test_the_histogram_holds_every_score():

@@ -48,26 +48,8 @@ def plane(
     >>> plane(grid, torch.ones(2, 3), grid[0], torch.tensor([0, 1, 1]), title="flat").get_title()
     'flat'
     """
-    if grid.shape != (*values.shape, 2):
-        raise ValueError(
-            f"`values` has shape {tuple(values.shape)}, expected {tuple(grid.shape[:-1])}, one "
-            "for each place of `grid`: call `values.reshape(grid.shape[:-1])`."
-        )
-    check_finite(values, "values")
-    if not bool((values >= 0).all()):
-        raise ValueError(
-            f"`values` are from {float(values.min()):.4g}, expected numbers of at least 0."
-        )
-    if not bool((grid[..., 0].diff(dim=1) > 0).all() and (grid[..., 1].diff(dim=0) > 0).all()):
-        raise ValueError(
-            "`grid` does not ascend to the right by its first numbers and upwards by its second "
-            'ones: make it by `torch.meshgrid(x, y, indexing="xy")` of ascending numbers.'
-        )
-    if not bool(((labels == 0) | (labels == 1)).all()):
-        raise ValueError(
-            f"`labels` lies in [{labels.min()}, {labels.max()}], expected 0 or 1: there are two "
-            "colours of points."
-        )
+    _check_map(grid, values)
+    _check_labels(labels)
     ax = canvas(ax, title, "", "")
     ax.pcolormesh(
         grid[..., 0].numpy(),
@@ -88,3 +70,29 @@ def plane(
     low, high = grid[0, 0, 1], grid[-1, 0, 1]
     ax.set(xlim=(float(left), float(right)), ylim=(float(low), float(high)))
     return ax
+
+
+def _check_map(grid: Float[Tensor, "H W 2"], values: Float[Tensor, "H W"]) -> None:
+    if grid.shape != (*values.shape, 2):
+        raise ValueError(
+            f"`values` has shape {tuple(values.shape)}, expected {tuple(grid.shape[:-1])}, one "
+            "for each place of `grid`: call `values.reshape(grid.shape[:-1])`."
+        )
+    check_finite(values, "values")
+    if not bool((values >= 0).all()):
+        raise ValueError(
+            f"`values` are from {float(values.min()):.4g}, expected numbers of at least 0."
+        )
+    if not bool((grid[..., 0].diff(dim=1) > 0).all() and (grid[..., 1].diff(dim=0) > 0).all()):
+        raise ValueError(
+            "`grid` does not ascend to the right by its first numbers and upwards by its second "
+            'ones: make it by `torch.meshgrid(x, y, indexing="xy")` of ascending numbers.'
+        )
+
+
+def _check_labels(labels: Int[Tensor, "N"]) -> None:
+    if not bool(((labels == 0) | (labels == 1)).all()):
+        raise ValueError(
+            f"`labels` lies in [{labels.min()}, {labels.max()}], expected 0 or 1: there are two "
+            "colours of points."
+        )

@@ -7,10 +7,11 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from duda.plots.canvas import BAD, GOOD, INK, MUTED, canvas
+from duda.thinning import thinned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +29,6 @@ _SHADES = ((3, 0.12), (2, 0.24), (1, 0.42))  # standard deviations and opacity, 
 # Distinct for the colour-blind (Okabe & Ito 2008), and by their markers.
 _STYLES = ((BAD, "o"), (GOOD, "s"), ("#009E73", "D"), ("#CC79A7", "^"), ("#E69F00", "v"))
 _FEW = 20  # points that can be told apart
-_ENOUGH = 500  # points after which a curve looks the same
 
 
 def bands(
@@ -64,7 +64,7 @@ def bands(
     if train is not None:
         seen, targets = (value.flatten() for value in train)
         known.append(targets)
-        shown = _thinned(len(seen))
+        shown = thinned(len(seen))
         points = (seen[shown].numpy(), targets[shown].numpy())
         size = 7 if len(seen) <= _FEW else 3
         ax.plot(*points, ".", ms=size, color=INK, alpha=0.5, mew=0, label="training data")
@@ -81,12 +81,6 @@ def bands(
         margin = (high - low) / 4 or 1.0
         ax.set(ylim=(low - margin, high + margin))
     return ax
-
-
-def _thinned(count: int) -> Int[Tensor, "K"]:
-    """Return which of so many points to draw, from the first to the last."""
-    # In double precision, since in single the last of 50 million would be beyond them.
-    return torch.linspace(0, count - 1, min(count, _ENOUGH), dtype=torch.float64).round().long()
 
 
 def coverage_curve(
@@ -211,7 +205,7 @@ def sparsification_curve(
     """
     ax = canvas(ax, "Sparsification", "share of examples removed", "mean error of the rest")
     count = len(by_score)
-    places = _thinned(count)
+    places = thinned(count)
     removed = (places / count).numpy()
     score, oracle = by_score[places].numpy(), by_error[places].numpy()
     ax.fill_between(removed, oracle, score, color=MUTED, alpha=0.35, lw=0)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from duda.checks import as_tensor
 from duda.predictions import LocationScalePrediction, QuantilePrediction
-from duda.reporting.theme import INK, NEUTRAL, Style, axis, blank, thinned, translucent
+from duda.reporting.theme import INK, NEUTRAL, Style, axis, blank, translucent
+from duda.thinning import thinned
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -19,6 +19,7 @@ from duda.reporting.losses import loss_of
 from duda.reporting.per_class import class_names
 from duda.reporting.pictures import data_uri, is_pictures
 from duda.reporting.scores import score_unit
+from duda.thinning import thinned
 
 __all__ = ["Explorer", "Steps", "explorer", "steps"]
 
@@ -111,9 +112,8 @@ def steps(
     """
     score, loss = score.double(), loss.double()
     distinct = torch.unique(score)
-    many = torch.linspace(0, len(distinct) - 1, min(len(distinct), _MOST_STEPS)).round().long()
     always = torch.tensor([-math.inf, *wanted], dtype=torch.float64)
-    chosen = torch.unique(torch.cat([always, distinct[many]]))
+    chosen = torch.unique(torch.cat([always, distinct[thinned(len(distinct), _MOST_STEPS)]]))
     ascending, order = score.sort()
     accepted = torch.searchsorted(ascending, chosen, right=True)
     lost = torch.cat([loss.new_zeros(1), loss[order].cumsum(0)])

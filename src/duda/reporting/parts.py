@@ -10,6 +10,7 @@ from torch import Tensor
 
 from duda.predictions import ClassPrediction, LocationScalePrediction, Prediction
 from duda.reporting.theme import NEUTRAL, Style, axis, blank, translucent
+from duda.thinning import thinned
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -71,7 +72,7 @@ def parts_chart(
         groups.append(("wrong", parts, bad, _BAD, "x", 0.9))
     for name, (x, y), chosen, colour, symbol, opacity in groups:
         at = chosen.nonzero().flatten()
-        at = at[torch.linspace(0, len(at) - 1, min(len(at), _MOST_POINTS)).round().long()]
+        at = at[thinned(len(at), _MOST_POINTS)]
         figure.add_trace(
             Scatter(
                 x=_rounded(x[at]),

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from duda.evaluation import Selection
-from duda.reporting.theme import Style, axis, blank, thinned
+from duda.reporting.theme import Style, axis, blank
+from duda.thinning import thinned
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from itertools import cycle, product
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ["INK", "NEUTRAL", "Style", "axis", "blank", "palette", "thinned", "translucent"]
+__all__ = ["INK", "NEUTRAL", "Style", "axis", "blank", "palette", "translucent"]
 
 # Told apart with any colour vision, on white and on black. Source: Okabe & Ito 2008; the last two
 # take the place of their yellow and black, each of which one of the grounds would hide.
@@ -32,8 +29,6 @@ _HATCHES = {"solid": "", "dash": "/", "dot": "x"}
 _BORDERS = {"solid": "solid", "dash": "dashed", "dot": "dotted"}
 NEUTRAL = "#808080"
 INK = "ink"  # as the `meta` of a line, makes the page draw it in the colour of its text
-
-_MOST_POINTS = 500
 
 
 @dataclass(frozen=True)
@@ -83,11 +78,6 @@ def translucent(colour: str, opacity: float) -> str:
     """
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity})"
-
-
-def thinned(count: int) -> Tensor:
-    """Return the numbers of evenly spaced points among `count`, the first and last among them."""
-    return torch.linspace(0, count - 1, min(count, _MOST_POINTS)).round().long()
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
