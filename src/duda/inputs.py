@@ -49,38 +49,41 @@ def class_probs(
 
 
 def hard_labels(
-    y: ArrayLike | None, shape: tuple[int, ...], ignore_index: int | None = None
+    y: ArrayLike | None,
+    shape: tuple[int, ...],
+    ignore_index: int | None = None,
+    name: str = "y",
 ) -> Int[Tensor, "N *positions"]:
     """Return integer labels that fit predictions of `shape` `(N, C, *positions)`.
 
-    Labels equal to `ignore_index` need not be classes.
+    Labels equal to `ignore_index` need not be classes. Errors call them by their `name`.
 
     >>> hard_labels([0, 1], (2, 2))
     tensor([0, 1])
     """
-    labels = _labels(y)
+    labels = _labels(y, name)
     if labels.is_floating_point():
         raise ValueError(
-            f"`y` has dtype {labels.dtype}, expected integer labels: call `y.long()`, or "
-            "`y.argmax(1)` on shares of votes."
+            f"`{name}` has dtype {labels.dtype}, expected integer labels: call `{name}.long()`, or "
+            f"`{name}.argmax(1)` on shares of votes."
         )
     expected = (shape[0], *shape[2:])
-    check_same_shape(labels, "y", expected, "the predictions without their classes")
+    check_same_shape(labels, name, expected, "the predictions without their classes")
     labels = labels.long()
     wrong = (labels < 0) | (labels >= shape[1])
     if ignore_index is not None:
         wrong &= labels != ignore_index
     if bool(wrong.any()):
         raise ValueError(
-            f"`y` holds the label {int(labels[wrong][0])}, expected 0 to {shape[1] - 1}: leave out "
-            "what has no label."
+            f"`{name}` holds the label {int(labels[wrong][0])}, expected 0 to {shape[1] - 1}: "
+            "leave out what has no label."
         )
     return labels
 
 
 def label_shares(y: ArrayLike | None, shape: tuple[int, ...]) -> Float[Tensor, "N C *positions"]:
     """Return each class's share of the votes: `y` itself where it is soft, else zeros and a one."""
-    values = _labels(y)
+    values = _labels(y, "y")
     same = tuple(values.shape) == tuple(shape)
     if not values.is_floating_point() and not same:
         labels = hard_labels(values, shape)
@@ -158,7 +161,7 @@ def _widened(value: ArrayLike, name: str) -> Tensor:
     return values.double() if values.is_floating_point() else values
 
 
-def _labels(y: ArrayLike | None) -> Tensor:
+def _labels(y: ArrayLike | None, name: str) -> Tensor:
     if y is None:
-        raise TypeError("`y` is missing: give the labels to compare with.")
-    return as_tensor(y, "y").cpu()
+        raise TypeError(f"`{name}` is missing: give the labels to compare with.")
+    return as_tensor(y, name).cpu()

@@ -87,9 +87,7 @@ def test_targets_are_needed(classes) -> None:
 
 def test_targets_that_do_not_fit_are_told_with_their_file(tmp_path) -> None:
     np.savez(tmp_path / "net.npz", probs=[[0.9, 0.1], [0.3, 0.7]], labels=[0, 5])
-    with pytest.raises(
-        ValueError, match=r"net\.npz`: `labels` holds 5, expected class numbers 0 to 1"
-    ):
+    with pytest.raises(ValueError, match=r"net\.npz`: `labels` holds the label 5, expected 0 to 1"):
         evaluate(tmp_path / "net.npz")
 
 

@@ -21,6 +21,7 @@ from duda.checks import (
     check_same_shape,
     log_probs_from,
 )
+from duda.inputs import hard_labels
 from duda.likelihoods import Categorical
 from duda.predictions import (
     ClassPrediction,
@@ -173,17 +174,15 @@ def _labels(array: np.ndarray, name: str, shape: tuple[int, ...]) -> Int[Tensor,
             f"`{name}.argmax(1)`."
         )
     labels = as_tensor(array, name)
-    check_same_shape(labels, name, (shape[0], *shape[2:]), "the predictions without their classes")
-    numbers = labels.double()
-    wrong = (numbers < 0) | (numbers >= shape[1]) | (numbers.frac() != 0)  # true of NaN too
-    if bool(wrong.any()):
-        raise ValueError(
-            f"`{name}` holds {numbers[wrong][0].item():.4g}, expected {expected}: leave out what "
-            "has no label."
-        )
     if labels.is_floating_point():
+        broken = labels[labels.frac() != 0]  # true of NaN too
+        if len(broken):
+            raise ValueError(
+                f"`{name}` holds {float(broken[0]):.4g}, expected {expected}: leave out what has "
+                "no label."
+            )
         raise ValueError(
             f"`{name}` has dtype {array.dtype}, expected {expected} as integers: store "
             f"`{name}.astype(int)`."
         )
-    return labels.long()
+    return hard_labels(labels, shape, name=name)
