@@ -181,6 +181,13 @@ def test_a_threshold_that_was_copied_does_what_the_page_says(seen, predictions):
         assert int((wrong & names["accepted"]).sum()) == told["wrong_among_accepted"]
 
 
+def test_thresholds_that_are_infinite_are_copied_by_their_sign(seen):
+    assert json.loads(seen["none"]["json"])["threshold"] == "-inf"
+    assert seen["none"]["python"].endswith('<= float("-inf")')
+    assert json.loads(seen["preset"]["json"])["threshold"] == "inf"  # 60 examples refuse nothing
+    assert seen["preset"]["python"].endswith('<= float("inf")')
+
+
 def test_a_gate_that_was_copied_runs_and_accepts_what_the_page_says(seen, predictions):
     for state in ("start", "preset"):
         one, labels = predictions["one"], torch.arange(60) % 4

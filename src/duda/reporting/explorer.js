@@ -15,17 +15,15 @@
 
   function state() {
     const of = method(), name = of.name, step = Number(slider.value);
-    const threshold = number(of.thresholds[step]), accepted = of.accepted[step], lost = of.lost[step];
+    const written = of.thresholds[step], threshold = number(written), accepted = of.accepted[step], lost = of.lost[step];
     const risk = !accepted ? null : data.classes ? lost / accepted : Math.sqrt(lost / accepted);
     const foreign = of.foreign ? data.foreign - of.foreign[step] : null;
-    return { name, of, threshold, accepted, lost, risk, foreign, refused: data.examples - accepted };
+    return { name, of, written, threshold, accepted, lost, risk, foreign, refused: data.examples - accepted };
   }
-
-  const infinite = (value) => (value > 0 ? "inf" : "-inf");
 
   function python(now) {
     const chosen = preset && now.of.presets[preset];
-    const limit = Number.isFinite(now.threshold) ? String(now.threshold) : `float("${infinite(now.threshold)}")`;
+    const limit = Number.isFinite(now.threshold) ? String(now.threshold) : `float("${now.written}")`;
     const lines = chosen
       ? ["import duda", "", `# ${chosen.summary}`, `gate = ${chosen.code}.fit(held_out, y_held_out)`, "accepted = gate(answer).accepted", "", `# or with the threshold found here, of ${now.name}:`]
       : [`# of ${now.name}: ${now.of.unit}, higher is less sure`];
@@ -36,7 +34,7 @@
     const content = {
       method: now.name,
       score: now.of.unit,
-      threshold: Number.isFinite(now.threshold) ? now.threshold : infinite(now.threshold),
+      threshold: now.written,
       gate: preset ? now.of.presets[preset].code : null,
       examples: data.examples,
       accepted: now.accepted,
