@@ -9,12 +9,11 @@ from duda.methods.gradient_confidence import GradientConfidence
 from duda.methods.laplace import Laplace
 from duda.methods.mc_dropconnect import MCDropConnect
 from duda.methods.mc_dropout import MCDropout
-from duda.methods.priors import GaussianPrior, ScaleMixturePrior
 from duda.methods.sde_net import SDENet
 from duda.methods.sub_ensemble import SubEnsemble
 from duda.methods.swag import SWAG
 from duda.methods.test_time_augmentation import TestTimeAugmentation
-from duda.methods.variational import Variational
+from duda.methods.variational import GaussianPrior, ScaleMixturePrior, Variational
 
 __all__ = [
     "DUQ",

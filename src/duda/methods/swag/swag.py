@@ -14,8 +14,8 @@ from duda.checks import at_least_float32
 from duda.layers import swapped_weights
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
-from duda.methods.batch_norm import batch_norms, refreshed_statistics, sampled_rows
 from duda.methods.buffers import KeepsDtype
+from duda.methods.swag.batch_norm import batch_norms, refreshed_statistics, sampled_rows
 from duda.sampling import raw_outputs
 
 __all__ = ["SWAG"]

@@ -17,14 +17,14 @@ from duda.likelihoods import Categorical, FixedGaussian, Gaussian, Likelihood
 from duda.likelihoods.class_draws import ClassReduction
 from duda.methods.base import UncertainModel, check_network
 from duda.methods.buffers import KeepsDtype
-from duda.methods.curvature import (
+from duda.methods.laplace.curvature import (
     Curvature,
     FullCurvature,
     KroneckerCurvature,
     best_precision,
     output_information,
 )
-from duda.methods.gaussian_outputs import exact_moments, gaussian_draws, probit_prediction
+from duda.methods.laplace.gaussian_outputs import exact_moments, gaussian_draws, probit_prediction
 from duda.predictions import Prediction
 from duda.sampling import preserved, raw_outputs
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from torch import Tensor, distributions
 
-from duda.methods.priors import GaussianPrior, Prior, ScaleMixturePrior
+from duda.methods.variational.priors import GaussianPrior, Prior, ScaleMixturePrior
 
 stds = st.floats(1e-3, 1e2)
 

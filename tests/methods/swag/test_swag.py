@@ -15,7 +15,7 @@ from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader, TensorDataset
 
 import duda
-from duda.methods.batch_norm import refreshed_statistics, sampled_rows
+from duda.methods.swag.batch_norm import refreshed_statistics, sampled_rows
 from duda.sampling import preserved
 from tests.training.models import noisy, regression, same, seeded_model, values
 from tests.training.test_checkpoint import cut_off_each_epoch

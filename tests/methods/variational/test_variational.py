@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import duda
-from duda.methods.priors import Prior
+from duda.methods.variational.priors import Prior
 from tests.methods.foreign import CLASSES, NETWORKS
 from tests.sampling.networks import Counter
 

@@ -15,7 +15,7 @@ from duda.batches import Batch
 from duda.layers import LayerChoice, weight_layers, weights_of
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
-from duda.methods.priors import GaussianPrior, Prior
+from duda.methods.variational.priors import GaussianPrior, Prior
 from duda.sampling import DrawnWeights, random_draws
 from duda.sampling.normal_weights import Flipout, LocalNoise, NormalWeight, WholeWeights
 

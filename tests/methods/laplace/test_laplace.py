@@ -20,8 +20,8 @@ from torch.func import functional_call, jacrev
 from torch.utils.data import DataLoader, TensorDataset
 
 import duda
-from duda.methods.curvature import best_precision, output_information
-from duda.methods.gaussian_outputs import probit_prediction
+from duda.methods.laplace.curvature import best_precision, output_information
+from duda.methods.laplace.gaussian_outputs import probit_prediction
 
 LIKELIHOODS = {
     "categorical": duda.Categorical(),
