@@ -21,7 +21,7 @@ from benchmarks.clock import machine
 from duda.comparison.networks import network_factory
 from duda.datasets import Split, load
 from duda.decisions import acquire
-from duda.sampling.generators import seeded
+from duda.sampling import seeded
 
 GOAL = 0.95
 FIRST, MORE, MOST = 20, 10, 1000

@@ -20,7 +20,7 @@ from duda.datasets.cubic import heteroscedastic_cubic
 from duda.datasets.two_moons import two_moons
 from duda.likelihoods import LIKELIHOODS
 from duda.methods import METHODS, UncertainModel
-from duda.sampling.generators import seeded
+from duda.sampling import seeded
 
 FEW, MANY = 100, 10_000
 CLAIMS_ONLY_NOISE = ("deterministic", "gradient-confidence", "duq", "test-time-augmentation")

@@ -21,7 +21,7 @@ from torch.nn.functional import one_hot
 import duda
 from benchmarks.clock import machine
 from duda.decisions import Gate, action_uncertainty, cautious, greedy, thompson
-from duda.sampling.generators import seeded
+from duda.sampling import seeded
 
 Chooser = Callable[[Tensor, int], Tensor]  # draws (M, N, A) and a seed to actions (N)
 

@@ -18,7 +18,7 @@ from benchmarks.clock import machine
 from duda.comparison.networks import network_factory
 from duda.datasets import load
 from duda.decisions import Gate
-from duda.sampling.generators import seeded
+from duda.sampling import seeded
 
 SPLITS, HELD_OUT, OUTLIERS = 200, 5000, 1000
 

@@ -15,7 +15,7 @@ import duda
 from duda.datasets import Split
 from duda.methods import UncertainModel
 from duda.predictions import GaussianPrediction, QuantilePrediction
-from duda.sampling.generators import seeded
+from duda.sampling import seeded
 
 HIDDEN, BATCH, LR = 50, 128, 1e-2
 PHASES = ((0.6, 1.0), (0.25, 0.3), (0.15, 0.1))  # shares of the steps, and of the learning rate

@@ -17,7 +17,7 @@ from duda.methods import METHODS
 from duda.methods.base import UncertainModel
 from duda.predictions import LocationScalePrediction, Prediction, QuantilePrediction
 from duda.reporting import measure
-from duda.sampling.generators import seeded
+from duda.sampling import seeded
 from duda.training import fit
 
 __all__ = ["Run", "in_units", "run", "targets"]

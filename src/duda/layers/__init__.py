@@ -1,21 +1,33 @@
-"""Layers to build networks with, and what methods ask of the layers that a network has."""
+"""Layers to build networks with: RBF kernels, and blocks that are differential equations."""
 
-from duda.layers.last import last_linear, with_last_linear
+import importlib
+import warnings
+from typing import Any
+
 from duda.layers.ode import ODEBlock
 from duda.layers.rbf import RBF
 from duda.layers.sde import SDEBlock
-from duda.layers.watched import watched_inputs
-from duda.layers.weights import LayerChoice, swapped_weights, weight_layers, weights_of
 
-__all__ = [
-    "RBF",
+__all__ = ["RBF", "ODEBlock", "SDEBlock"]
+
+_MOVED = (
     "LayerChoice",
-    "ODEBlock",
-    "SDEBlock",
     "last_linear",
     "swapped_weights",
     "watched_inputs",
     "weight_layers",
     "weights_of",
     "with_last_linear",
-]
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Find what is in `duda.sampling` by now, for one version more."""
+    if name not in _MOVED:
+        raise AttributeError(f"module 'duda.layers' has no attribute {name!r}")
+    warnings.warn(
+        f"`duda.layers.{name}` is `duda.sampling.{name}` by now: import it from there.",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return getattr(importlib.import_module("duda.sampling"), name)

@@ -10,12 +10,10 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from duda.batches import Batch, each_input
-from duda.layers import LayerChoice, weight_layers
 from duda.likelihoods import Likelihood
 from duda.methods.base import check_count, check_network
 from duda.methods.ensemble import Ensemble
-from duda.sampling import random_draws
-from duda.sampling.rank_one import MemberVectors, RankOneWeights
+from duda.sampling import LayerChoice, MemberVectors, RankOneWeights, random_draws, weight_layers
 
 __all__ = ["BatchEnsemble"]
 
@@ -31,7 +29,7 @@ class BatchEnsemble(Ensemble):
         network: any module with linear or convolutional layers.
         likelihood: what its raw outputs mean.
         members: how many.
-        layers: which layers have vectors, as in `duda.layers.weight_layers`; by default all that
+        layers: which layers have vectors, as in `duda.sampling.weight_layers`; by default all that
             are linear or convolutional. What comes before the first of them runs once.
 
     >>> import duda, torch

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from duda.batches import Batch
-from duda.layers import RBF, watched_inputs, with_last_linear
+from duda.layers import RBF
 from duda.likelihoods import Categorical, Likelihood
 from duda.methods.base import UncertainModel, check_network, check_one_draw
 from duda.predictions import ClassPrediction, Prediction, ScoredClassPrediction
-from duda.sampling import raw_outputs
+from duda.sampling import raw_outputs, watched_inputs, with_last_linear
 
 __all__ = ["DUQ"]
 

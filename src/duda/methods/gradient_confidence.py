@@ -15,13 +15,10 @@ from torch.func import grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from duda.batches import Batch, each_input, rows_of
-from duda.layers import swapped_weights
-from duda.layers.weights import matches
 from duda.likelihoods import Categorical, Likelihood
 from duda.methods.base import UncertainModel, check_network, check_one_draw
 from duda.predictions import ClassPrediction, Prediction, ScoredClassPrediction
-from duda.sampling import raw_outputs
-from duda.sampling.executors import without_slow_rules
+from duda.sampling import matches, raw_outputs, swapped_weights, without_slow_rules
 
 __all__ = ["GradientConfidence"]
 

@@ -8,11 +8,20 @@ from torch import Tensor, nn
 from torch.overrides import BaseTorchFunctionMode
 
 from duda.batches import Batch, each_input
-from duda.layers import LayerChoice, swapped_weights, weight_layers, weights_of
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_network
-from duda.sampling import DrawnWeights, fast_in_vmap, preserved, random_draws, raw_outputs
-from duda.sampling.masks import dropped
+from duda.sampling import (
+    DrawnWeights,
+    LayerChoice,
+    dropped,
+    fast_in_vmap,
+    preserved,
+    random_draws,
+    raw_outputs,
+    swapped_weights,
+    weight_layers,
+    weights_of,
+)
 
 __all__ = ["MCDropConnect"]
 
@@ -31,7 +40,7 @@ class MCDropConnect(UncertainModel):
         deterministic_layers: how many layers, in the order of the forward pass, keep their weights;
             they run once for all draws.
         samples: number of draws.
-        layers: which layers to mask, as in `duda.layers.weight_layers`; all by default.
+        layers: which layers to mask, as in `duda.sampling.weight_layers`; all by default.
         bias: whether to mask biases too.
 
     >>> import duda, torch

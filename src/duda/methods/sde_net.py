@@ -11,10 +11,18 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from duda.batches import Batch, each_input
-from duda.layers import SDEBlock, swapped_weights, watched_inputs, with_last_linear
+from duda.layers import SDEBlock
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_network
-from duda.sampling import Randomness, preserved, random_draws, raw_outputs
+from duda.sampling import (
+    Randomness,
+    preserved,
+    random_draws,
+    raw_outputs,
+    swapped_weights,
+    watched_inputs,
+    with_last_linear,
+)
 
 __all__ = ["SDENet"]
 

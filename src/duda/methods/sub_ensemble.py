@@ -11,14 +11,11 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from duda.batches import Batch
-from duda.layers import weight_layers
-from duda.layers.weights import matches
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
 from duda.methods.deterministic import Deterministic
 from duda.methods.ensemble import Ensemble, check_distinct, new_networks
-from duda.sampling import random_draws, raw_outputs
-from duda.sampling.members import EachMember
+from duda.sampling import EachMember, matches, random_draws, raw_outputs, weight_layers
 
 __all__ = ["SubEnsemble"]
 

@@ -14,7 +14,7 @@ from duda.checks import check_finite
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel
 from duda.methods.deterministic import Deterministic
-from duda.sampling.nested import tensors
+from duda.sampling import tensors
 
 __all__ = ["TestTimeAugmentation"]
 

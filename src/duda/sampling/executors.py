@@ -18,11 +18,11 @@ from torch._C._functorch import (  # type: ignore[attr-defined]
 from torch.func import vmap
 
 from duda.batches import Batch, each_input, rows_of
+from duda.sampling.calls import tensors
 from duda.sampling.dropout import HiddenDropout, NeedsLoop
-from duda.sampling.generators import random_state, set_random_state
-from duda.sampling.nested import tensors
+from duda.sampling.memory import Memory, Restart
 from duda.sampling.randomness import Randomness
-from duda.sampling.sharing import Memory, Restart
+from duda.sampling.streams import random_state, set_random_state
 
 __all__ = ["random_draws", "without_slow_rules"]
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from duda.eval_mode import in_eval_mode, restore
-from duda.sampling.generators import seeded
-from duda.sampling.writes import written
+from duda.sampling.calls import written
+from duda.sampling.streams import seeded
 
 __all__ = ["preserved"]
 

@@ -7,14 +7,15 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch._C._functorch import is_batchedtensor
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
 from duda.batches import Batch, rows_of
-from duda.layers import swapped_weights
-from duda.sampling.calling import raw_outputs
+from duda.sampling.calls import raw_outputs
+from duda.sampling.layers import swapped_weights
 
-__all__ = ["DrawnWeights", "Randomness", "fast_in_vmap"]
+__all__ = ["DrawnWeights", "EachMember", "Randomness", "fast_in_vmap"]
 
 _FEW_ROWS = 8
 
@@ -78,6 +79,36 @@ class DrawnWeights(Randomness):
         self.found += len(drawn)
         with swapped_weights(self.network, drawn):
             return raw_outputs(self.network, x)
+
+
+class EachMember(Randomness):
+    """Calls another network in each draw, one draw at a time.
+
+    Args:
+        networks: what is called, and the root of the draws.
+        shared: the weights and buffers that all of them have.
+    """
+
+    same_weights = False
+
+    def __init__(self, networks: nn.ModuleList, shared: Collection[Tensor]) -> None:
+        super().__init__()
+        self.networks = networks
+        self.shared = shared
+
+    def known(self, network: nn.Module) -> list[Tensor]:
+        """Return what is shared, but for the counters that BatchNorm writes to in training."""
+        counters = {
+            id(module.num_batches_tracked)
+            for module in network.modules()
+            if isinstance(module, _NormBase)
+        }
+        return [tensor for tensor in self.shared if id(tensor) not in counters]
+
+    def call(self, network: nn.Module, x: Batch) -> Tensor:
+        """Return the raw outputs of the network whose number the draw has."""
+        self.found += 1
+        return raw_outputs(self.networks[int(self.draw)], x)  # type: ignore[arg-type]
 
 
 def fast_in_vmap(network: nn.Module, names: Collection[str], x: Batch) -> bool:

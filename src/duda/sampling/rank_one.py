@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from duda.sampling.layer_calls import layer_call
-from duda.sampling.nested import tensors
+from duda.sampling.calls import layer_call, tensors
 from duda.sampling.randomness import DrawnWeights
 
 __all__ = ["MemberVectors", "RankOneWeights"]

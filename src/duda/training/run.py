@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from duda.progress import Bar
-from duda.sampling.generators import seeded
+from duda.sampling import seeded
 from duda.training.callbacks import Audience
 from duda.training.checkpoint import Checkpoint
 from duda.training.data import LoaderData, TensorData

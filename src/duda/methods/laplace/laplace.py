@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from duda.batches import Batch, Labelled, labelled_batches, suited
 from duda.checks import check_count
-from duda.layers import last_linear
 from duda.likelihoods import Categorical, FixedGaussian, Gaussian, Likelihood
 from duda.likelihoods.class_draws import ClassReduction
 from duda.methods.base import UncertainModel, check_network
@@ -26,7 +25,7 @@ from duda.methods.laplace.curvature import (
 )
 from duda.methods.laplace.gaussian_outputs import exact_moments, gaussian_draws, probit_prediction
 from duda.predictions import Prediction
-from duda.sampling import preserved, raw_outputs
+from duda.sampling import last_linear, preserved, raw_outputs
 
 __all__ = ["Laplace"]
 

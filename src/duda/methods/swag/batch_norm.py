@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from duda.batches import Batch, each_input, rows_of
-from duda.layers import swapped_weights
-from duda.sampling import raw_outputs
+from duda.sampling import raw_outputs, swapped_weights
 
 __all__ = ["batch_norms", "refreshed_statistics", "sampled_rows"]
 

@@ -11,12 +11,11 @@ from torch import Tensor, nn
 
 from duda.batches import Batch, suited
 from duda.checks import at_least_float32
-from duda.layers import swapped_weights
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
 from duda.methods.buffers import KeepsDtype
 from duda.methods.swag.batch_norm import batch_norms, refreshed_statistics, sampled_rows
-from duda.sampling import raw_outputs
+from duda.sampling import raw_outputs, swapped_weights
 
 __all__ = ["SWAG"]
 

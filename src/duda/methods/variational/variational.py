@@ -12,12 +12,20 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from duda.batches import Batch
-from duda.layers import LayerChoice, weight_layers, weights_of
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
 from duda.methods.variational.priors import GaussianPrior, Prior
-from duda.sampling import DrawnWeights, random_draws
-from duda.sampling.normal_weights import Flipout, LocalNoise, NormalWeight, WholeWeights
+from duda.sampling import (
+    DrawnWeights,
+    Flipout,
+    LayerChoice,
+    LocalNoise,
+    NormalWeight,
+    WholeWeights,
+    random_draws,
+    weight_layers,
+    weights_of,
+)
 
 __all__ = ["Variational"]
 
@@ -52,7 +60,7 @@ class Variational(UncertainModel):
         likelihood: what its raw outputs mean.
         prior: `GaussianPrior()`, or another, of each weight.
         estimator: "weight", "local" or "flipout".
-        layers: which layers are random, as in `duda.layers.weight_layers`; all by default.
+        layers: which layers are random, as in `duda.sampling.weight_layers`; all by default.
         samples: number of draws.
         examples: the size of the training data; `fit` tells it by itself.
         annealing_epochs: epochs over which the weight of the KL divergence grows linearly to 1.

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from duda.layers import last_linear, watched_inputs, with_last_linear
+from duda.sampling import last_linear, watched_inputs, with_last_linear
 
 
 class Wrapped(nn.Module):

@@ -20,10 +20,9 @@ from torch._C._functorch import is_batchedtensor
 from torch.overrides import TorchFunctionMode
 
 from duda.batches import Batch, each_input
-from duda.sampling.generators import random_state
-from duda.sampling.nested import leaves, rebuilt, tensors
+from duda.sampling.calls import leaves, rebuilt, tensors, written
+from duda.sampling.streams import random_state
 from duda.sampling.values import Storage, Value, storage_of
-from duda.sampling.writes import written
 
 __all__ = ["Memory", "Restart"]
 

@@ -1,17 +1,29 @@
-"""The layers of a network that have weights, chosen by name, and other weights in their place."""
+"""The layers of a network: chosen by name, watched while it runs, and with other weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrize import is_parametrized
 
-__all__ = ["LayerChoice", "matches", "swapped_weights", "weight_layers", "weights_of"]
+__all__ = [
+    "LayerChoice",
+    "last_linear",
+    "matches",
+    "swapped_weights",
+    "watched_inputs",
+    "weight_layers",
+    "weights_of",
+    "with_last_linear",
+]
 
+Layer = TypeVar("Layer", bound=nn.Module)
 LayerChoice = str | Sequence[str] | Callable[[str, nn.Module], bool] | None
 
 _KINDS = (
@@ -152,3 +164,65 @@ def _candidates(network: nn.Module) -> dict[str, nn.Module]:
 
 def _is_matrix(name: str, weight: Tensor) -> bool:
     return weight.ndim > 1 and "bias" not in name
+
+
+def last_linear(network: nn.Module) -> tuple[str, nn.Linear]:
+    """Return the name and the module of the linear layer that was registered last.
+
+    Raises:
+        ValueError: if there is none.
+
+    >>> last_linear(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)))
+    ('2', Linear(in_features=8, out_features=3, bias=True))
+    """
+    found = [
+        (name, module) for name, module in network.named_modules() if type(module) is nn.Linear
+    ]
+    if not found:
+        raise ValueError(
+            f"the network, a {type(network).__name__}, has no `nn.Linear`, expected one as its "
+            "last layer."
+        )
+    return found[-1]
+
+
+def with_last_linear(network: nn.Module, make: Callable[[nn.Linear], nn.Module]) -> nn.Module:
+    """Return a copy of the network with what `make` makes of the last linear layer in its place.
+
+    Raises:
+        ValueError: if there is no linear layer.
+
+    >>> with_last_linear(nn.Sequential(nn.ReLU(), nn.Linear(8, 3)), lambda linear: nn.Identity())
+    Sequential(
+      (0): ReLU()
+      (1): Identity()
+    )
+    """
+    copy = deepcopy(network)
+    name, linear = last_linear(copy)
+    made = make(linear).to(linear.weight.device, linear.weight.dtype)
+    if not name:
+        return made
+    copy.set_submodule(name, made)
+    return copy
+
+
+@contextmanager
+def watched_inputs(layers: Iterable[Layer]) -> Iterator[list[tuple[Layer, Tensor]]]:
+    """Collect the layers' calls and their first inputs, in order, for as long as it lasts.
+
+    >>> relu = nn.ReLU()
+    >>> with watched_inputs([relu]) as calls:
+    ...     _ = nn.Sequential(nn.Linear(2, 3), relu)(Tensor([[1.0, 2.0]]))
+    >>> [(layer, h.shape) for layer, h in calls]
+    [(ReLU(), torch.Size([1, 3]))]
+    """
+    calls: list[tuple[Layer, Tensor]] = []
+
+    def note(layer: Layer, inputs: tuple[Tensor, ...]) -> None:
+        calls.append((layer, inputs[0]))
+
+    with ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(layer.register_forward_pre_hook(note))
+        yield calls

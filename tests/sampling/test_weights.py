@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from duda.layers import swapped_weights, weight_layers, weights_of
+import duda
+from duda.sampling import swapped_weights, weight_layers, weights_of
 
 
 class Network(nn.Module):
@@ -94,3 +95,11 @@ def test_they_leave_also_after_an_exception_and_under_all_names() -> None:
         fail()
     assert network[0].weight is network[1].weight is weight
     assert network[2].running_mean is mean
+
+
+@pytest.mark.parametrize("name", sorted(duda.layers._MOVED))
+def test_old_names_are_one_more_version_in_layers(name: str) -> None:
+    with pytest.warns(DeprecationWarning, match=rf"`duda\.sampling\.{name}` by now"):
+        assert getattr(duda.layers, name) is getattr(duda.sampling, name)
+    with pytest.raises(AttributeError, match="no attribute 'last_lines'"):
+        duda.layers.last_lines  # noqa: B018
