@@ -14,18 +14,14 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from duda.batches import Batch
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
-from duda.methods.variational.priors import GaussianPrior, Prior
-from duda.sampling import (
-    DrawnWeights,
+from duda.methods.variational.normal_weights import (
     Flipout,
-    LayerChoice,
     LocalNoise,
     NormalWeight,
     WholeWeights,
-    random_draws,
-    weight_layers,
-    weights_of,
 )
+from duda.methods.variational.priors import GaussianPrior, Prior
+from duda.sampling import DrawnWeights, LayerChoice, random_draws, weight_layers, weights_of
 
 __all__ = ["Variational"]
 

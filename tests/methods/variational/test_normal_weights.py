@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
+from duda.methods.variational.normal_weights import Flipout, LocalNoise, NormalWeight, WholeWeights
 from duda.sampling import random_draws
-from duda.sampling.normal_weights import Flipout, LocalNoise, NormalWeight, WholeWeights
 from tests.sampling.networks import Counter
 
 ESTIMATORS = {"weight": WholeWeights, "local": LocalNoise, "flipout": Flipout}

@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from duda.sampling.calls import layer_call, tensors
-from duda.sampling.randomness import DrawnWeights
+from duda.sampling import DrawnWeights, layer_call, tensors
 
 __all__ = ["Flipout", "LocalNoise", "NormalWeight", "WholeWeights"]
 
