@@ -11,12 +11,16 @@ import torch
 from duda.checks import (
     as_tensor,
     at_least_float32,
+    check_count,
     check_finite,
     check_not_empty,
     check_probs,
     check_same_shape,
+    check_share,
+    check_whole,
     log_probs_from,
     nearest,
+    plain_number,
 )
 
 
@@ -186,3 +190,31 @@ def test_a_softmax_in_bfloat16_counts_as_probabilities() -> None:
     probs = torch.randn(500, 10, generator=generator).bfloat16().softmax(1)
     assert float((probs.double().sum(1) - 1).abs().max()) > 1e-3
     check_probs(probs)
+
+
+@pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3), np.array([1, 3]).max()])
+def test_whole_numbers_of_numpy_count(value: Any) -> None:
+    for found in (check_count(value, "k"), check_whole(value, "seed"), plain_number(value)):
+        assert type(found) is int
+        assert found == 3
+
+
+@pytest.mark.parametrize("value", [0.1, np.float64(0.1), np.float32(0.1)])
+def test_floats_of_numpy_are_shares_as_they_are_written(value: Any) -> None:
+    share = check_share(value, "alpha")
+    assert type(share) is float
+    assert share == 0.1
+
+
+@pytest.mark.parametrize("value", [True, np.bool_(True), 1.0, "1", None, np.nan, torch.tensor(1)])
+def test_what_is_no_whole_number_is_told(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"`k` is .*, expected a whole number of at least 0\."):
+        check_count(value, "k", least=0)
+    with pytest.raises(ValueError, match=r"`seed` is .*, expected a whole number\."):
+        check_whole(value, "seed")
+
+
+@pytest.mark.parametrize("value", [True, 0, 1, 1.0, "0.1", None, np.float32(np.nan), -0.1])
+def test_what_is_no_share_is_told(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"`alpha` is .*, expected a share between 0 and 1, such"):
+        check_share(value, "alpha")

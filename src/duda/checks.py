@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import numbers
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,9 +21,12 @@ __all__ = [
     "check_not_empty",
     "check_probs",
     "check_same_shape",
+    "check_share",
+    "check_whole",
     "counted",
     "log_probs_from",
     "nearest",
+    "plain_number",
 ]
 
 ArrayLike = Tensor | np.ndarray | list[Any] | tuple[Any, ...] | float
@@ -74,11 +78,53 @@ def check_not_empty(value: Tensor, name: str) -> None:
         )
 
 
-def check_count(value: int, name: str) -> int:
-    """Return `value` if it is a whole number of at least 1, else raise a `ValueError`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"`{name}` is {value!r}, expected a whole number of at least 1.")
-    return value
+def plain_number(value: Any) -> float | None:
+    """Return a number of Python or numpy as one of Python, None for anything else and for bools.
+
+    A short float becomes the decimal number that it is written as.
+
+    >>> [plain_number(value) for value in (np.float32(0.1), np.int64(3), True, "1")]
+    [0.1, 3, None, None]
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return None
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    return float(str(value)) if isinstance(value, np.floating) else float(value)
+
+
+def check_whole(value: Any, name: str) -> int:
+    """Return `value` as an int if it is a whole number, else raise a `ValueError`."""
+    whole = plain_number(value)
+    if not isinstance(whole, int):
+        raise ValueError(f"`{name}` is {value!r}, expected a whole number.")
+    return whole
+
+
+def check_count(value: Any, name: str, least: int = 1) -> int:
+    """Return `value` as an int if it is a whole number of at least `least`.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    whole = plain_number(value)
+    if not isinstance(whole, int) or whole < least:
+        raise ValueError(f"`{name}` is {value!r}, expected a whole number of at least {least}.")
+    return whole
+
+
+def check_share(value: Any, name: str) -> float:
+    """Return `value` as a float if it is a number between 0 and 1, both excluded.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    share = plain_number(value)
+    if share is None or not 0 < share < 1:
+        raise ValueError(
+            f"`{name}` is {value!r}, expected a share between 0 and 1, such as 0.05 for 5 %."
+        )
+    return share
 
 
 def check_finite(value: Tensor, name: str, remedy: str = "remove or replace them") -> None:

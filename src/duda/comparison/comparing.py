@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 import duda
-from duda.checks import nearest
+from duda.checks import check_count, nearest
 from duda.comparison.experiment import Run, in_units, run, targets
 from duda.comparison.networks import Recipe, default_likelihood, likelihood_for, recipe
 from duda.datasets import Split, load, ood_inputs
 from duda.files import json_number, write_atomically
 from duda.methods import METHODS
-from duda.methods.base import check_count
 from duda.predictions import LocationScalePrediction, QuantilePrediction
 from duda.reporting import METRICS, OneInput, Report, Row, report, rows, spread
 
@@ -156,7 +155,7 @@ def compare(
     """
     if methods is not None:
         _check_known(methods)
-    check_count(seeds, "seeds")
+    seeds = check_count(seeds, "seeds")
     first = load(data, 0)
     meaning = default_likelihood(first) if likelihood is None else likelihood
     takers = _takers(first, meaning)

@@ -95,7 +95,7 @@ def ferplus(limit: int | None = None) -> FERPlus:
         ValueError: if a file is damaged, or no face is left.
     """
     if limit is not None:
-        check_count(limit, "limit")
+        limit = check_count(limit, "limit")
     root = data_folder("ferplus", [f"{folder}/label.csv" for folder in _FOLDERS], _SOURCE)
     train, validation, test = (_part(root / folder, limit) for folder in _FOLDERS)
     return FERPlus(train, validation, test)

@@ -85,8 +85,8 @@ class RangeView:
     down: float = -25.0
 
     def __post_init__(self) -> None:
-        check_count(self.height, "height")
-        check_count(self.width, "width")
+        for name in ("height", "width"):
+            object.__setattr__(self, name, check_count(getattr(self, name), name))
         if not -90 <= self.down < self.up <= 90:
             raise ValueError(
                 f"`up` is {self.up} and `down` is {self.down}, expected degrees from -90 to 90, "

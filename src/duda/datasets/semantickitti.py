@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from duda.checks import check_finite, nearest
+from duda.checks import check_finite, nearest, plain_number
 from duda.datasets.base import data_folder
 from duda.datasets.label_map import LabelMap, read_label_map
 from duda.datasets.range_image import RangeImage, RangeView
@@ -130,7 +130,9 @@ def _sequences(part: str | Sequence[int], label_map: LabelMap) -> Sequence[int]:
 
 def _are_different(numbers: Sequence[int], known: Sequence[int]) -> bool:
     """Say whether these are one or more of the known numbers, none of them twice."""
-    if not isinstance(numbers, Sequence) or not all(isinstance(each, int) for each in numbers):
+    if not isinstance(numbers, Sequence) or not all(
+        isinstance(plain_number(each), int) for each in numbers
+    ):
         return False
     return 0 < len(numbers) == len(set(numbers) & set(known))
 

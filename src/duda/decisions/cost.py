@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from duda.checks import counted
+from duda.checks import counted, plain_number
 from duda.decisions.outcomes import Decision, Decisions
 from duda.decisions.promise import Promise, known_bad, were_bad
 
@@ -53,10 +53,9 @@ class Cost(Promise):
     needs_bad: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _check_price(self.error, "error")
-        for name in ("refusal", "asking", "refused_error"):
-            if getattr(self, name) is not None:
-                _check_price(getattr(self, name), name)
+        for name in ("error", "refusal", "asking", "refused_error"):
+            if name == "error" or getattr(self, name) is not None:
+                object.__setattr__(self, name, _check_price(getattr(self, name), name))
         if self.refusal is None and self.asking is None:
             raise ValueError(
                 "`refusal` and `asking` are both None, expected a price for at least one: with "
@@ -137,7 +136,8 @@ def _summed(counts: Tensor) -> Tensor:
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
 
-def _check_price(value: float, name: str) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value < math.inf:
+def _check_price(value: float, name: str) -> float:
+    price = plain_number(value)
+    if price is None or not 0 <= price < math.inf:
         raise ValueError(f"`{name}` is {value!r}, expected a finite cost of at least 0.")
+    return price

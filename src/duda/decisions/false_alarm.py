@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from duda.checks import counted
+from duda.checks import check_share, counted
 from duda.decisions.outcomes import Decision, Decisions
 from duda.decisions.p_values import benjamini_hochberg, conformal_p_values
-from duda.decisions.promise import Promise, check_share, percent
+from duda.decisions.promise import Promise, percent
 
 __all__ = ["FalseAlarm"]
 
@@ -42,7 +42,7 @@ class FalseAlarm(Promise):
     needs_bad: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_share(self.level, "level")
+        object.__setattr__(self, "level", check_share(self.level, "level"))
         if not isinstance(self.batch, bool):
             raise ValueError(f"`batch` is {self.batch!r}, expected True or False.")
 

@@ -10,9 +10,9 @@ from typing import ClassVar, Self
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from duda.checks import counted
+from duda.checks import check_share, counted
 from duda.decisions.outcomes import Decisions
-from duda.decisions.promise import Promise, accept_up_to, check_share, percent
+from duda.decisions.promise import Promise, accept_up_to, percent
 
 __all__ = ["Keep"]
 
@@ -42,7 +42,7 @@ class Keep(Promise):
     needs_bad: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_share(self.share, "share")
+        object.__setattr__(self, "share", check_share(self.share, "share"))
 
     def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"] | None) -> Self:
         """Return the promise with its threshold; which examples were bad does not matter."""

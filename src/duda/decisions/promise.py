@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from typing import ClassVar, Self
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from duda.decisions.outcomes import Decision, Decisions
 
-__all__ = ["Promise", "accept_up_to", "check_share", "known_bad", "percent", "were_bad"]
+__all__ = ["Promise", "accept_up_to", "known_bad", "percent", "were_bad"]
 
 
 class Promise(ABC):
@@ -51,15 +50,6 @@ def known_bad(bad: Bool[Tensor, "N"] | None) -> Bool[Tensor, "N"]:
     if bad is None:
         raise TypeError("`bad` is missing, expected which of the held-out answers were bad.")
     return bad
-
-
-def check_share(value: float, name: str) -> None:
-    """Raise a `ValueError` unless `value` is a number between 0 and 1, both excluded."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 < value < 1 or math.isnan(value):
-        raise ValueError(
-            f"`{name}` is {value!r}, expected a share between 0 and 1, such as 0.05 for 5 %."
-        )
 
 
 def percent(share: float) -> str:

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from duda.checks import counted
+from duda.checks import check_share, counted
 from duda.decisions.binomial import fewest_without_event, upper_rate
 from duda.decisions.outcomes import Decisions
-from duda.decisions.promise import Promise, accept_up_to, check_share, known_bad, percent, were_bad
+from duda.decisions.promise import Promise, accept_up_to, known_bad, percent, were_bad
 
 __all__ = ["Risk"]
 
@@ -57,8 +57,8 @@ class Risk(Promise):
     needs_bad: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_share(self.level, "level")
-        check_share(self.confidence, "confidence")
+        for name in ("level", "confidence"):
+            object.__setattr__(self, name, check_share(getattr(self, name), name))
 
     def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"] | None) -> Self:
         """Return the promise with the largest threshold that can make it.

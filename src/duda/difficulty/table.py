@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from duda.checks import check_count
+
 __all__ = ["Table"]
 
 _DTYPES = {"count": torch.int64, "seen": torch.bool, "forgotten": torch.int64}
@@ -39,8 +41,7 @@ class Table:
 
     def check_unseen(self, member: int, rows: Tensor) -> None:
         """Raise a `ValueError` if examples are twice in a batch, or were in this epoch already."""
-        if isinstance(member, bool) or not isinstance(member, int) or member < 0:
-            raise ValueError(f"`member` is {member!r}, expected a whole number of at least 0.")
+        check_count(member, "member", least=0)
         _, group, times = torch.unique(rows, return_inverse=True, return_counts=True)
         twice = times[group] > 1
         if member < len(self.epochs):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from duda.checks import check_count
 from duda.evaluation.rows import Kind, Rows
 
 __all__ = ["Binning", "Bins", "Reduction", "Tally", "is_uniform", "reduced"]
@@ -63,14 +63,14 @@ class Bins:
     @classmethod
     def of_equal_width(cls, bins: int) -> Bins:
         """Return bins of equal width from 0 to 1."""
-        _check(bins)
+        bins = check_count(bins, "bins")
         # k / B is the float64 nearest to it, so a confidence of 0.6 lies on the edge 3 / 5.
         return cls(torch.arange(bins + 1, dtype=torch.float64) / bins, uniform=True)
 
     @classmethod
     def of_equal_counts(cls, confidence: Float[Tensor, "N *C"], bins: int) -> Bins:
         """Return bins between quantiles; ties leave some bins empty, and are never split."""
-        _check(bins)
+        bins = check_count(bins, "bins")
         inner = np.quantile(confidence.double().numpy(), np.arange(1, bins) / bins, axis=0)
         ends = np.zeros_like(inner[:1]) if len(inner) else np.zeros((1, *confidence.shape[1:]))
         return cls(torch.from_numpy(np.concatenate([ends, inner, ends + 1]).T), uniform=False)
@@ -128,8 +128,3 @@ class Bins:
 def _summed(index: Tensor, weights: Tensor | None, shape: tuple[int, ...]) -> Tensor:
     flat = None if weights is None else weights.flatten()
     return torch.bincount(index.flatten(), flat, math.prod(shape)).view(shape)
-
-
-def _check(bins: int) -> None:
-    if not isinstance(bins, Integral) or bins < 1:
-        raise ValueError(f"`bins` is {bins!r}, expected a whole number from 1 up.")

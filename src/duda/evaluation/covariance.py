@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from duda.checks import plain_number
 
 __all__ = ["Scatter", "Shrinkage", "check_shrinkage"]
 
@@ -85,6 +86,6 @@ def check_shrinkage(shrinkage: Shrinkage) -> None:
     """Raise a `ValueError` unless `shrinkage` is a share or the name of a rule."""
     if shrinkage == "ledoit-wolf":
         return
-    number = isinstance(shrinkage, (int, float)) and not isinstance(shrinkage, bool)
-    if not number or not math.isfinite(shrinkage) or not 0 <= shrinkage <= 1:
+    share = plain_number(shrinkage)
+    if share is None or not 0 <= share <= 1:
         raise ValueError(f"`shrinkage` is {shrinkage!r}, expected a share or 'ledoit-wolf'.")

@@ -47,7 +47,7 @@ def features_of(
     >>> features_of(network, "1", torch.randn(5, 4)).shape
     torch.Size([5, 3])
     """
-    check_count(batch_size, "batch_size")
+    batch_size = check_count(batch_size, "batch_size")
     if not callable(positions) and positions not in (None, "mean", "flatten"):
         raise ValueError(
             f"`positions` is {positions!r}, expected 'mean', 'flatten' or a function of the output."

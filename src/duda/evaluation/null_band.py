@@ -73,7 +73,7 @@ def null_band(
     """
     if not 0 < level < 1:
         raise ValueError(f"`level` is {level!r}, expected a probability between 0 and 1.")
-    check_count(repeats, "repeats")
+    repeats = check_count(repeats, "repeats")
     confidence = (confidence_sums / counts).nan_to_num(0).clamp(0, 1)  # float16 may exceed one
     widest = counts * confidence * (1 - confidence)
     scale = torch.where(widest > 0, null_variances / widest, 0.0).clamp(0, 1).sqrt()

@@ -78,8 +78,7 @@ class Pit:
 
         One that lies on an edge between two bars counts half for each of them.
         """
-        check_count(bars, "bars")
-        bars = min(bars, self.bins)
+        bars = min(check_count(bars, "bars"), self.bins)
         places = (torch.arange(bars + 1) * self.bins / bars).round().long()
         up_to, below = self._cumulated()
         halved = (up_to + below).double() / 2

@@ -110,7 +110,7 @@ class Separation:
         """
         if not 0 < level < 1:
             raise ValueError(f"`level` is {level}, expected a probability between 0 and 1.")
-        check_count(resamples, "resamples")
+        resamples = check_count(resamples, "resamples")
         generator = np.random.default_rng(seed)
         counts = self._counts()
         at_once = max(1, _ENTRIES // (self.n_in + self.n_out))

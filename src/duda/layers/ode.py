@@ -53,11 +53,10 @@ class ODEBlock(nn.Module):
         for name, value in (("rtol", rtol), ("atol", atol), ("t1", t1)):
             if not 0 < value < math.inf:
                 raise ValueError(f"`{name}` is {value}, expected a number above 0.")
-        check_count(steps, "steps")
         self.takes_time = takes_time(dynamics, "dynamics")
         self.dynamics = dynamics
         self.solver, self.rtol, self.atol = solver, rtol, atol
-        self.t1, self.steps, self.adjoint = t1, steps, adjoint
+        self.t1, self.steps, self.adjoint = t1, check_count(steps, "steps"), adjoint
 
     def forward(self, h: Float[Tensor, "*state"]) -> Float[Tensor, "*state"]:
         """Return the state at `t1`."""

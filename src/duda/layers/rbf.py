@@ -46,8 +46,7 @@ class RBF(nn.Module):
     ) -> None:
         super().__init__()
         sizes = {"features": features, "classes": classes, "centroid_size": centroid_size}
-        for name, size in sizes.items():
-            check_count(size, name)
+        features, classes, centroid_size = (check_count(sizes[name], name) for name in sizes)
         if not 0 < length_scale < math.inf:
             raise ValueError(f"`length_scale` is {length_scale}, expected a number above 0.")
         if not 0 < momentum < 1:  # with 0, a class that a batch lacks would have no centroid

@@ -42,7 +42,6 @@ class SDEBlock(nn.Module):
         sigma_max: float = 1.0,
     ) -> None:
         super().__init__()
-        check_count(steps, "steps")
         for name, value in (("t1", t1), ("sigma_max", sigma_max)):
             if not 0 < value < math.inf:
                 raise ValueError(f"`{name}` is {value}, expected a number above 0.")
@@ -53,7 +52,8 @@ class SDEBlock(nn.Module):
                 "expected `forward(self, h)`: it sees only the start of the path."
             )
         self.drift, self.diffusion = drift, diffusion
-        self.steps, self.t1, self.sigma_max = steps, t1, sigma_max
+        self.steps = check_count(steps, "steps")
+        self.t1, self.sigma_max = t1, sigma_max
 
     def forward(self, h: Float[Tensor, "N *state"]) -> Float[Tensor, "N *state"]:
         """Return the state at `t1`."""

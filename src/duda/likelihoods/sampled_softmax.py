@@ -42,7 +42,7 @@ class SampledSoftmax(Likelihood):
     ignore_index: int | None = None
 
     def __post_init__(self) -> None:
-        check_count(self.samples, "samples")
+        object.__setattr__(self, "samples", check_count(self.samples, "samples"))
 
     def width(self, targets: int) -> int:
         """Return 2 C: a mean and a raw scale for each class."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.overrides import BaseTorchFunctionMode
 
 from duda.batches import Batch, each_input
+from duda.checks import plain_number
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_network
 from duda.sampling import (
@@ -135,9 +136,10 @@ def _forward_order(
 
 
 def _check_layers(count: int, layers: int) -> int:
-    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < layers:
+    whole = plain_number(count)
+    if not isinstance(whole, int) or not 0 <= whole < layers:
         raise ValueError(
             f"`deterministic_layers` is {count!r}, expected 0 to {layers - 1}: the network has "
             f"{layers} layers to choose from, and at least one must be masked."
         )
-    return count
+    return whole

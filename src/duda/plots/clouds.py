@@ -64,7 +64,7 @@ class Colouring:
         import matplotlib as mpl
 
         check_finite(values, "values")
-        check_count(count, "count")
+        count = check_count(count, "count")
         if not 0 < highest < math.inf or bool((values < 0).any()):
             raise ValueError(
                 f"`highest` is {highest!r} and the lowest of `values` {values.min():.4g}, expected "

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from duda.checks import check_whole
+
 __all__ = ["random_state", "seeded", "set_random_state"]
 
 
@@ -29,8 +31,7 @@ def seeded(seed: int, devices: Iterable[torch.device]) -> Iterator[None]:
     Raises:
         ValueError: if `seed` is no whole number.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise ValueError(f"`seed` is {seed!r}, expected a whole number.")
+    seed = check_whole(seed, "seed")
     before = [(device, random_state(device)) for device in (torch.device("cpu"), *devices)]
     try:
         for device, _ in before:

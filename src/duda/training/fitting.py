@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from duda.checks import check_count, plain_number
 from duda.methods import UncertainModel
-from duda.methods.base import check_count
 from duda.sampling import preserved
 from duda.training.callbacks import Audience, Callback
 from duda.training.checkpoint import Checkpoint
@@ -75,12 +75,12 @@ def fit(
             f"`model` is a {type(model).__name__}, expected one of duda's, such as "
             "`duda.Deterministic(network, duda.Categorical())`."
         )
-    check_count(epochs, "epochs")
-    check_count(batch_size, "batch_size")
+    epochs = check_count(epochs, "epochs")
+    batch_size = check_count(batch_size, "batch_size")
     if patience is not None and validation is None:
         raise ValueError(f"`patience` is {patience}, but there is no `validation` to wait for.")
     if patience is not None:
-        check_count(patience, "patience")
+        patience = check_count(patience, "patience")
     start = new_seed(seed)
     parts = model.independent()
     with _modes_kept(model):
@@ -100,10 +100,10 @@ def fit(
                 **_identity(model, train, valid),
                 "epochs": epochs,
                 "optimizer": described(optimizer),
-                "lr": lr,
+                "lr": plain_number(lr),
                 "batch_size": batch_size,
                 "patience": patience,
-                "seed": seed,
+                "seed": None if seed is None else start,
                 "vectorize": stacked,
                 "callbacks": [type(callback).__name__ for callback in callbacks],
             }

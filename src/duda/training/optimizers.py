@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from duda.checks import plain_number
+
 __all__ = ["ELEMENTWISE", "OptimizerFactory", "described", "make_optimizer"]
 
 OptimizerFactory = Callable[..., Optimizer]
@@ -44,10 +46,13 @@ def make_optimizer(
             f"`optimizer` is a {type(optimizer).__name__}, expected a function from parameters to "
             "an optimizer, such as `torch.optim.SGD` or `functools.partial(torch.optim.SGD, lr=1)`."
         )
-    if lr is not None and (isinstance(lr, bool) or not isinstance(lr, (int, float))):
-        raise TypeError(f"`lr` is a {type(lr).__name__}, expected a number.")
-    if lr is not None and not 0 < lr < math.inf:
-        raise ValueError(f"`lr` is {lr}, expected a number above 0.")
+    if lr is not None:
+        rate = plain_number(lr)
+        if rate is None:
+            raise TypeError(f"`lr` is a {type(lr).__name__}, expected a number.")
+        if not 0 < rate < math.inf:
+            raise ValueError(f"`lr` is {lr}, expected a number above 0.")
+        lr = rate
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not trained:
         raise ValueError("`model` has no parameter that requires a gradient: nothing to train.")

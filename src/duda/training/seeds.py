@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from duda.checks import check_whole
+
 __all__ = ["epoch_seed", "new_seed"]
 
 
@@ -26,6 +28,4 @@ def new_seed(seed: int | None) -> int:
     """
     if seed is None:
         return int(torch.randint(2**63 - 1, ()))
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise ValueError(f"`seed` is {seed!r}, expected a whole number.")
-    return seed
+    return check_whole(seed, "seed")

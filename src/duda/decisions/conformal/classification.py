@@ -11,13 +11,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from duda.checks import ArrayLike, nearest
+from duda.checks import ArrayLike, check_share, nearest
 from duda.decisions.claims import Claims, ClassClaims
 from duda.decisions.conformal.quantile import conformal_quantile
 from duda.decisions.conformal.scores import SCORES, ClassScore
 from duda.decisions.conformal.sets import PredictionSets
 from duda.decisions.fitted import Fitted
-from duda.decisions.promise import check_share
 
 __all__ = ["ConformalClassifier"]
 
@@ -59,7 +58,7 @@ class ConformalClassifier(Fitted):
     calibration: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_share(self.alpha, "alpha")
+        self.alpha = check_share(self.alpha, "alpha")
         if isinstance(self.score, str):
             if self.score not in SCORES:
                 raise ValueError(nearest(self.score, SCORES, "score"))

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from duda.checks import check_share
 from duda.decisions.conformal.quantile import conformal_rank
-from duda.decisions.promise import check_share
 
 __all__ = ["GroupCoverage", "PromisedCoverage", "covered_by_group"]
 
@@ -48,7 +48,7 @@ class GroupCoverage:
         """
         from scipy.special import betaincinv
 
-        check_share(level, "level")
+        level = check_share(level, "level")
         hits, misses = self.hits.numpy(), (self.counts - self.hits).numpy()
         low = np.where(hits > 0, betaincinv(np.maximum(hits, 1), misses + 1, (1 - level) / 2), 0)
         high = np.where(misses > 0, betaincinv(hits + 1, np.maximum(misses, 1), (1 + level) / 2), 1)
@@ -86,7 +86,7 @@ class PromisedCoverage(GroupCoverage):
         Raises:
             ValueError: unless 0 < `level` < 1.
         """
-        check_share(level, "level")
+        level = check_share(level, "level")
         rows = torch.stack([self._ranks(), self.calibration, self.counts], 1).tolist()
         ends = [_interval(rank, n + 1 - rank, count, level) for rank, n, count in rows]
         low, high = torch.tensor(ends, dtype=torch.float64).t()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from duda.checks import ArrayLike
-from duda.decisions.promise import check_share
+from duda.checks import ArrayLike, check_share
 from duda.inputs import scores as checked_scores
 
 __all__ = ["conformal_quantile", "conformal_rank"]
@@ -36,7 +35,7 @@ def conformal_quantile(scores: ArrayLike, alpha: float) -> float:
     >>> conformal_quantile([0.1, 0.2, 0.3], alpha=0.1)
     inf
     """
-    check_share(alpha, "alpha")
+    alpha = check_share(alpha, "alpha")
     values = checked_scores(scores, "scores").double().flatten()
     rank = conformal_rank(len(values), alpha)
     return float(values.kthvalue(rank).values) if rank <= len(values) else math.inf

@@ -8,13 +8,12 @@ from typing import Self, get_args
 import torch
 from torch import Tensor
 
-from duda.checks import ArrayLike, nearest
+from duda.checks import ArrayLike, check_share, nearest
 from duda.decisions.conformal.guess import Numbers, NumberScore, guessed
 from duda.decisions.conformal.intervals import PredictionIntervals
 from duda.decisions.conformal.quantile import conformal_quantile
 from duda.decisions.fitted import Fitted
 from duda.decisions.numbers import targets
-from duda.decisions.promise import check_share
 
 __all__ = ["ConformalRegressor"]
 
@@ -50,7 +49,7 @@ class ConformalRegressor(Fitted):
     calibration: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_share(self.alpha, "alpha")
+        self.alpha = check_share(self.alpha, "alpha")
         if self.score not in get_args(NumberScore):
             raise ValueError(nearest(str(self.score), get_args(NumberScore), "score"))
 

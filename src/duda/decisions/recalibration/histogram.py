@@ -45,7 +45,7 @@ class HistogramBinning(OneVsRest):
     frequencies: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_count(self.bins, "bins")
+        self.bins = check_count(self.bins, "bins")
         if self.binning not in ("uniform", "quantile"):
             raise ValueError(f"`binning` is {self.binning!r}, expected 'uniform' or 'quantile'.")
 

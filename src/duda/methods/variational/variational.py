@@ -89,7 +89,7 @@ class Variational(UncertainModel):
             )
         self.estimator = estimator
         self.examples = None if examples is None else check_count(examples, "examples")
-        self.annealing_epochs = _check_epochs(annealing_epochs)
+        self.annealing_epochs = check_count(annealing_epochs, "annealing_epochs", least=0)
         self._given = examples is not None
         self._kl_weight = 1.0
         starts = _starting_raw_stds(weight_layers(network, layers))
@@ -207,11 +207,3 @@ def _check_prior(prior: Prior) -> Prior:
         f"`prior` is a {type(prior).__name__}, expected one of duda's, such as "
         "`duda.GaussianPrior(std=1.0)`."
     )
-
-
-def _check_epochs(epochs: int) -> int:
-    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
-        raise ValueError(
-            f"`annealing_epochs` is {epochs!r}, expected a whole number of at least 0."
-        )
-    return epochs
