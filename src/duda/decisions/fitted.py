@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from duda import fitted
 from duda.files import json_number
 
 __all__ = ["Fitted"]
 
 
 @dataclass(eq=False)
-class Fitted:
+class Fitted(fitted.Fitted):
     """Options, and what `fit` learned: the latter are fields with `init=False`.
 
     >>> from duda.decisions import Temperature
@@ -54,14 +55,6 @@ class Fitted:
             if not each.init:
                 setattr(made, each.name, _restored(state[each.name]))
         return made
-
-    def check_fitted(self) -> None:
-        """Raise a `ValueError` if `fit` was not called yet."""
-        if not all(hasattr(self, each.name) for each in fields(self)):
-            raise ValueError(
-                f"this {type(self).__name__} is not fitted: call its `fit` with held-out data "
-                "first."
-            )
 
 
 def _plain(value: Any) -> Any:

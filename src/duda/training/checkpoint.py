@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from duda.files import write_atomically
-from duda.training.trees import checksum, flatten, unflatten
+from duda.trees import checksum, flatten, unflatten
 
 __all__ = ["Checkpoint"]
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from duda.batches import Batch, each_input
 from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty
 from duda.training.seeds import epoch_seed
-from duda.training.trees import checksum
+from duda.trees import checksum
 
 __all__ = ["Data", "LoaderData", "TensorData", "prepare"]
 

@@ -2,55 +2,71 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from duda.files import json_number
 
 __all__ = ["checksum", "flatten", "unflatten"]
 
 
-def flatten(tree: Any, tensors: dict[str, Tensor]) -> Any:
-    """Return `tree` as JSON, its tensors copied into `tensors` under new names.
+def flatten(tree: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
+    """Return `tree` as JSON, its tensors copied into `tensors`, named by where they stood.
 
-    Dicts keep the type of their keys, and tuples stay tuples.
+    Dicts keep the type of their keys, tuples stay tuples, and numpy's numbers become Python's.
 
     Raises:
         TypeError: if there is anything but dicts, lists, tuples, tensors, numbers, strings or None.
 
     >>> flatten({0: (1.5, None)}, {})
     {'dict': [[0, {'tuple': [1.5, None]}]]}
+    >>> tensors = {}
+    >>> flatten({"head": [torch.zeros(2)]}, tensors), list(tensors)
+    ({'dict': [['head', {'list': [{'tensor': 'head.0'}]}]]}, ['head.0'])
     """
     if isinstance(tree, Tensor):
-        name = str(len(tensors))
-        tensors[name] = tree.detach().cpu().clone().contiguous()
+        while name in tensors or not name:
+            name += "_"
+        # The format refuses gaps, and two names for the same memory.
+        tensors[name] = tree.detach().cpu().clone(memory_format=torch.contiguous_format)
         return {"tensor": name}
+    if isinstance(tree, np.generic):
+        tree = tree.item()
+    if isinstance(tree, float) and not math.isfinite(tree):
+        return {"float": json_number(tree)}
     if tree is None or isinstance(tree, (bool, int, float, str)):
         return tree
     if isinstance(tree, dict):
-        return {"dict": [[key, flatten(value, tensors)] for key, value in tree.items()]}
-    for kind, name in ((list, "list"), (tuple, "tuple")):
+        parts = [[key, flatten(value, tensors, _under(name, key))] for key, value in tree.items()]
+        return {"dict": parts}
+    for kind, noun in ((list, "list"), (tuple, "tuple")):
         if isinstance(tree, kind):
-            return {name: [flatten(value, tensors) for value in tree]}
+            return {noun: [flatten(each, tensors, _under(name, i)) for i, each in enumerate(tree)]}
     raise TypeError(
-        f"`checkpoint` cannot hold a {type(tree).__name__} of the optimizer's state, expected "
-        "tensors, numbers, strings, dicts and lists."
+        f"a file cannot hold the {type(tree).__name__} at {name!r}, expected tensors, numbers, "
+        "strings, dicts and lists."
     )
 
 
 def unflatten(node: Any, tensors: Mapping[str, Tensor]) -> Any:
     """Return the tree that `flatten` took apart.
 
-    >>> unflatten(flatten({0: (1.5, None)}, {}), {})
-    {0: (1.5, None)}
+    >>> unflatten(flatten({0: (1.5, float("inf"))}, {}), {})
+    {0: (1.5, inf)}
     """
     if not isinstance(node, dict):
         return node
     [(kind, content)] = node.items()
     if kind == "tensor":
         return tensors[content]
+    if kind == "float":
+        return float(content or "nan")
     if kind == "dict":
         return {key: unflatten(value, tensors) for key, value in content}
     build: Callable[[Any], Any] = {"list": list, "tuple": tuple}[kind]
@@ -65,3 +81,7 @@ def checksum(tensor: Tensor, start: int = 0) -> int:
     """
     flat = tensor.cpu().contiguous().reshape(-1).view(torch.uint8)
     return zlib.crc32(flat.numpy().data, start)
+
+
+def _under(name: str, key: object) -> str:
+    return f"{name}.{key}" if name else str(key)

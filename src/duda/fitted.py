@@ -1,0 +1,106 @@
+"""What is fitted and then kept: options, what `fit` learned, and files of both."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self, get_origin, get_type_hints
+
+from jaxtyping import jaxtyped
+from torch import Tensor
+
+from duda.params import Params
+from duda.storage import Format
+
+__all__ = ["Fitted"]
+
+
+@dataclass(eq=False)
+class Fitted(Params):
+    """Options, and what `fit` learned: the latter are fields with `init=False`.
+
+    Annotations of the learned fields tell shapes and dtypes, `Float[Tensor, "C D"]`, and a file is
+    read only if it has what they say, one size for each letter.
+
+    Attributes:
+        format: of its files.
+    """
+
+    format: ClassVar[Format]
+
+    def check_fitted(self) -> None:
+        """Raise a `ValueError` if `fit` was not called yet."""
+        if not all(hasattr(self, each.name) for each in fields(self)):
+            raise ValueError(f"this {type(self).__name__} is not fitted: call its `fit` first.")
+
+    def check_learned(self) -> None:
+        """Raise a `ValueError` if learned fields, each of its type and shape, do not fit."""
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write options and what was learned to `path` as safetensors, whole or not at all.
+
+        Raises:
+            ValueError: before `fit`.
+            OSError: if the file cannot be written.
+        """
+        self.check_fitted()
+        learned = {each.name: getattr(self, each.name) for each in fields(self) if not each.init}
+        state = {"options": self.get_params(deep=False), "learned": learned}
+        return self.format.write(path, type(self).__name__, state)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what `save` wrote, to the last bit.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if the file is damaged or holds something else.
+        """
+        name, state = cls.format.read(path)
+        kinds = cls._kinds()
+        if name not in kinds:
+            raise ValueError(
+                f"`{path}` holds a {cls.format.noun} of the kind {name!r}, expected "
+                f"{', '.join(kinds)}."
+            )
+        try:
+            return kinds[name]._of_state(state)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"`{path}` holds no valid {name}: {error}") from error
+
+    @classmethod
+    def _kinds(cls) -> dict[str, type[Self]]:
+        """Return what `load` may find, by the names of the classes."""
+        return {cls.__name__: cls}
+
+    @classmethod
+    def _of_state(cls, state: dict[str, Any]) -> Self:
+        learned = {each.name for each in fields(cls) if not each.init}
+        if state.keys() != {"options", "learned"} or state["learned"].keys() != learned:
+            raise ValueError(f"it lacks some of {sorted(learned)}, or has others; save it again.")
+        made = cls(**state["options"])
+        hints = get_type_hints(cls)
+        with jaxtyped("context"):  # where each letter has one size
+            for name, value in state["learned"].items():
+                if not _fits(value, hints[name]):
+                    raise ValueError(
+                        f"its `{name}` is {_described(value)}, expected "
+                        f"{getattr(hints[name], '__name__', hints[name])}; save it again."
+                    )
+                setattr(made, name, value)
+        made.check_learned()
+        return made
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    try:
+        return isinstance(value, hint)
+    except TypeError:  # such as `tuple[float, ...]`
+        return isinstance(value, get_origin(hint) or object)
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)} and {value.dtype}"
+    return repr(value)
