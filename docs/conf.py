@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib as mpl
 
 import duda
+from duda.registry import exported
 
 mpl.use("agg")
 
@@ -61,33 +62,38 @@ def mode_changed() -> bool:
     return before != mode
 
 
-def write_reference(page: str, title: str, about: str, names: list[str]) -> None:
-    """Write a page of the reference on these classes, so that a new one is there by itself."""
-    lines = [f"# {title}", "", about, "", "```{eval-rst}"]
-    for name in names:
-        lines += [f".. autoclass:: duda.{name}", "   :members:", ""]
+def write_reference(package: str, about: str, first: list[str], *options: str) -> None:
+    """Write the reference of a package all of whose names are duda's: a new one comes by itself."""
+    lines = [f"# {package.capitalize()}", "", about, "", "```{eval-rst}"]
+    for name in dict.fromkeys([*first, *exported(f"duda.{package}")]):
+        value = getattr(duda, name)
+        if isinstance(value, type):
+            lines += [f".. autoclass:: duda.{name}", "   :members:", *options, ""]
+        elif callable(value):
+            lines += [f".. autofunction:: duda.{name}", ""]
+        else:  # a registry
+            lines += [f".. py:data:: duda.{name}", "", "   Those above, by name.", ""]
     text = "\n".join([*lines, "```", ""])
-    path = HERE / "reference" / f"{page}.md"
+    path = HERE / "reference" / f"{package}.md"
     if not path.is_file() or path.read_text() != text:
         path.write_text(text)
 
 
 write_reference(
     "methods",
-    "Methods",
     "What is random: each is a network with `loss` and `predict`.",
-    [
-        "UncertainModel",
-        *(method.__name__ for method in duda.METHODS.values()),
-        "GaussianPrior",
-        "ScaleMixturePrior",
-    ],
+    ["UncertainModel", *(method.__name__ for method in duda.METHODS.values())],
 )
 write_reference(
     "likelihoods",
-    "Likelihoods",
     "What raw outputs mean: a loss, and how draws become a prediction.",
-    [likelihood.__name__ for likelihood in duda.LIKELIHOODS.values()],
+    ["Likelihood", *(likelihood.__name__ for likelihood in duda.LIKELIHOODS.values())],
+)
+write_reference(
+    "predictions",
+    "What `predict` returns: data, and what follows from it.",
+    ["Prediction", "ClassPrediction", "GaussianPrediction"],
+    "   :inherited-members:",
 )
 
 sphinx_gallery_conf = {

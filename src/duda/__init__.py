@@ -3,156 +3,62 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from duda import datasets, decisions, difficulty, evaluation, layers
-    from duda.comparison import compare
-    from duda.decisions import Gate
-    from duda.difficulty import TrainingDynamics
-    from duda.likelihoods import (
-        LIKELIHOODS,
-        BetaGaussian,
-        Categorical,
-        Dirichlet,
-        FixedGaussian,
-        Gaussian,
-        Laplacian,
-        NormalInverseGamma,
-        Quantiles,
-        SampledSoftmax,
-    )
-    from duda.methods import (
-        DUQ,
-        METHODS,
-        SWAG,
-        BatchEnsemble,
-        DeepEnsemble,
-        Deterministic,
-        GaussianPrior,
-        GradientConfidence,
-        Laplace,
-        MCDropConnect,
-        MCDropout,
-        ScaleMixturePrior,
-        SDENet,
-        SubEnsemble,
-        TestTimeAugmentation,
-        UncertainModel,
-        Variational,
-    )
-    from duda.predictions import (
-        ClassPrediction,
-        GaussianPrediction,
-        LaplacianPrediction,
-        QuantilePrediction,
-        ScoredClassPrediction,
-        load_prediction,
-    )
-    from duda.reporting import report
-    from duda.training import fit
-
-__all__ = [
-    "DUQ",
-    "LIKELIHOODS",
-    "METHODS",
-    "SWAG",
-    "BatchEnsemble",
-    "BetaGaussian",
-    "Categorical",
-    "ClassPrediction",
-    "DeepEnsemble",
-    "Deterministic",
-    "Dirichlet",
-    "FixedGaussian",
-    "Gate",
-    "Gaussian",
-    "GaussianPrediction",
-    "GaussianPrior",
-    "GradientConfidence",
-    "Laplace",
-    "Laplacian",
-    "LaplacianPrediction",
-    "MCDropConnect",
-    "MCDropout",
-    "NormalInverseGamma",
-    "QuantilePrediction",
-    "Quantiles",
-    "SDENet",
-    "SampledSoftmax",
-    "ScaleMixturePrior",
-    "ScoredClassPrediction",
-    "SubEnsemble",
-    "TestTimeAugmentation",
-    "TrainingDynamics",
-    "UncertainModel",
-    "Variational",
-    "compare",
-    "datasets",
-    "decisions",
-    "difficulty",
-    "evaluation",
-    "fit",
-    "layers",
-    "load_prediction",
-    "report",
-]
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
+# All public names of these packages are duda's, so that a new method is there by itself ...
+_WHOLE = ("predictions", "likelihoods", "methods")
+# ... these are packages, or come from others.
 _HOMES = {
-    "Categorical": "likelihoods",
-    "FixedGaussian": "likelihoods",
-    "Gaussian": "likelihoods",
-    "BetaGaussian": "likelihoods",
-    "Laplacian": "likelihoods",
-    "Quantiles": "likelihoods",
-    "SampledSoftmax": "likelihoods",
-    "Dirichlet": "likelihoods",
-    "NormalInverseGamma": "likelihoods",
-    "LIKELIHOODS": "likelihoods",
-    "METHODS": "methods",
-    "DUQ": "methods",
-    "GradientConfidence": "methods",
-    "SDENet": "methods",
-    "Laplace": "methods",
-    "SWAG": "methods",
-    "DeepEnsemble": "methods",
-    "TestTimeAugmentation": "methods",
-    "BatchEnsemble": "methods",
-    "SubEnsemble": "methods",
-    "Deterministic": "methods",
-    "MCDropConnect": "methods",
-    "MCDropout": "methods",
-    "UncertainModel": "methods",
-    "GaussianPrior": "methods",
-    "ScaleMixturePrior": "methods",
-    "Variational": "methods",
-    "ClassPrediction": "predictions",
-    "GaussianPrediction": "predictions",
-    "LaplacianPrediction": "predictions",
-    "QuantilePrediction": "predictions",
-    "ScoredClassPrediction": "predictions",
-    "load_prediction": "predictions",
     "Gate": "decisions",
     "TrainingDynamics": "difficulty",
-    "fit": "training",
-    "report": "reporting",
     "compare": "comparison",
+    "datasets": "datasets",
+    "decisions": "decisions",
+    "difficulty": "difficulty",
+    "evaluation": "evaluation",
+    "fit": "training",
+    "layers": "layers",
+    "report": "reporting",
 }
 
+if TYPE_CHECKING:  # the same once more, for those that only read
+    from duda import datasets as datasets
+    from duda import decisions as decisions
+    from duda import difficulty as difficulty
+    from duda import evaluation as evaluation
+    from duda import layers as layers
+    from duda.comparison import compare as compare
+    from duda.decisions import Gate as Gate
+    from duda.difficulty import TrainingDynamics as TrainingDynamics
+    from duda.likelihoods import *  # noqa: F403
+    from duda.methods import *  # noqa: F403
+    from duda.predictions import *  # noqa: F403
+    from duda.reporting import report as report
+    from duda.training import fit as fit
+else:  # a type checker that saw this function would take any misspelled name
 
-def __getattr__(name: str) -> Any:
-    """Import a name when it is first used, so that `import duda` costs little more than torch."""
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f"duda.{_HOMES[name]}"), name)
-    elif name in __all__:
-        value = importlib.import_module(f"duda.{name}")
-    else:
-        raise AttributeError(f"module 'duda' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> object:
+        """Import a name when it is first used, so that `import duda` costs little."""
+        if name == "__all__":
+            return sorted(_homes())
+        home = _HOMES.get(name)
+        if home is None and not name.startswith("_"):
+            home = _homes().get(name)
+        if home is None:
+            raise AttributeError(f"module 'duda' has no attribute {name!r}")
+        package = importlib.import_module(f"duda.{home}")
+        globals()[name] = package if home == name else getattr(package, name)
+        return globals()[name]
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *_homes()})
+
+
+def _homes() -> dict[str, str]:
+    """Return the package that each public name comes from, or is."""
+    from duda.registry import exported
+
+    return _HOMES | {name: home for home in _WHOLE for name in exported(f"duda.{home}")}

@@ -1,37 +1,19 @@
-"""What raw outputs mean: the loss to train them with, and the prediction that their draws make."""
+"""Likelihoods: what raw outputs mean: a loss, and the prediction that draws make; one a file."""
 
-from duda.likelihoods.base import Likelihood, Reduction
-from duda.likelihoods.categorical import Categorical
-from duda.likelihoods.dirichlet import Dirichlet
-from duda.likelihoods.gaussian import BetaGaussian, FixedGaussian, Gaussian
-from duda.likelihoods.laplacian import Laplacian
-from duda.likelihoods.normal_inverse_gamma import NormalInverseGamma
-from duda.likelihoods.quantiles import Quantiles
-from duda.likelihoods.sampled_softmax import SampledSoftmax
+from duda.likelihoods.base import Likelihood as Likelihood
+from duda.likelihoods.base import Reduction as Reduction
+from duda.likelihoods.categorical import Categorical as Categorical
+from duda.likelihoods.gaussian import Gaussian as Gaussian
 
-__all__ = [
-    "LIKELIHOODS",
-    "BetaGaussian",
-    "Categorical",
-    "Dirichlet",
-    "FixedGaussian",
-    "Gaussian",
-    "Laplacian",
-    "Likelihood",
-    "NormalInverseGamma",
-    "Quantiles",
-    "Reduction",
-    "SampledSoftmax",
-]
+# The defaults come first, wherever likelihoods are listed.
+# isort: split
+from duda.likelihoods.beta_gaussian import BetaGaussian as BetaGaussian
+from duda.likelihoods.dirichlet import Dirichlet as Dirichlet
+from duda.likelihoods.fixed_gaussian import FixedGaussian as FixedGaussian
+from duda.likelihoods.laplacian import Laplacian as Laplacian
+from duda.likelihoods.normal_inverse_gamma import NormalInverseGamma as NormalInverseGamma
+from duda.likelihoods.quantiles import Quantiles as Quantiles
+from duda.likelihoods.sampled_softmax import SampledSoftmax as SampledSoftmax
+from duda.registry import registered
 
-LIKELIHOODS: dict[str, type[Likelihood]] = {
-    "categorical": Categorical,
-    "gaussian": Gaussian,
-    "fixed-gaussian": FixedGaussian,
-    "beta-gaussian": BetaGaussian,
-    "laplacian": Laplacian,
-    "quantiles": Quantiles,
-    "sampled-softmax": SampledSoftmax,
-    "dirichlet": Dirichlet,
-    "normal-inverse-gamma": NormalInverseGamma,
-}
+LIKELIHOODS = registered(__name__, Likelihood)
