@@ -18,7 +18,7 @@ from duda.plots.canvas import BAD, GOOD, INK
 
 quick = os.environ.get("DUDA_QUICK") == "1"
 sizes, epochs, limit = ((1, 2, 3), 1, 150) if quick else ((1, 5, 10, 15), 8, None)
-faces = duda.datasets.ferplus(limit)
+faces = duda.datasets.gallery.ferplus(limit)
 mean, std = faces.train.pictures.mean(), faces.train.pictures.std()
 x_train, x = ((part.pictures - mean) / std for part in (faces.train, faces.test))
 votes, shares, majority = faces.test.votes, faces.test.shares, faces.test.votes.argmax(1)

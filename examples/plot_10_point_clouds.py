@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 import duda
-from duda.datasets import RangeView, SemanticKITTI, turned_scan
-from duda.plots.clouds import Colouring, TurnableCloud, from_above
+from duda.datasets.gallery import RangeView, SemanticKITTI, turned_scan
+from duda.plots.clouds import Coloring, TurnableCloud, from_above
 
 quick = os.environ.get("DUDA_QUICK") == "1"
 width, epochs, members, draws = (64, 6, 2, 2) if quick else (512, 240, 5, 20)
@@ -33,7 +33,7 @@ train, test = SemanticKITTI([0], view, turned_scan), SemanticKITTI([8], view)
 scan, (image, truth) = test.scan(0), test[0]
 figure, axes = plt.subplots(2, figsize=(8, 3.2), layout="constrained")
 axes[0].imshow(image[0].log2().numpy(), aspect="auto", cmap="cividis")
-axes[1].imshow(test.colours[truth].numpy(), aspect="auto", interpolation="nearest")
+axes[1].imshow(test.colors[truth].numpy(), aspect="auto", interpolation="nearest")
 for ax, title in zip(axes, ("Range: white is no point", "Classes: black is none"), strict=True):
     ax.set(title=title, xticks=[], yticks=[])
 
@@ -99,14 +99,14 @@ for name, model in models.items():
 
 guess, doubt = found["ensemble"]["guess"], found["ensemble"]["entropy"]
 sure, unsure = ((guess != scan.labels)[known & part] for part in (doubt < 0.3, doubt > 1.2))
-colourings = {
-    "entropy": Colouring.steps(doubt, highest=3.0),
-    "truth": Colouring(scan.labels, test.classes, test.colours),
-    "prediction": Colouring(guess, test.classes, test.colours),
+colorings = {
+    "entropy": Coloring.steps(doubt, highest=3.0),
+    "truth": Coloring(scan.labels, test.classes, test.colors),
+    "prediction": Coloring(guess, test.classes, test.colors),
 }
 figure, axes = plt.subplots(3, figsize=(8, 7), layout="constrained", sharex=True)
-for ax, (title, colouring) in zip(axes, colourings.items(), strict=True):
-    from_above(scan.points, colouring, reach=(36, 13), ax=ax).set(title=title)
+for ax, (title, coloring) in zip(axes, colorings.items(), strict=True):
+    from_above(scan.points, coloring, reach=(36, 13), ax=ax).set(title=title)
     ax.label_outer()
 shares = f"{sure.double().mean():.0%} wrong below 0.3 nats, {unsure.double().mean():.0%} above 1.2"
 title = axes[0].set_title(f"entropy: {shares}")
@@ -114,6 +114,6 @@ title = axes[0].set_title(f"entropy: {shares}")
 # %%
 # To turn and zoom
 # ----------------
-# The same points, every sixth. The buttons change the colours; a click on a name hides its points.
+# The same points, every sixth. The buttons change the colors; a click on a name hides its points.
 
-TurnableCloud(scan.points[::6, :3], {name: each[::6] for name, each in colourings.items()})
+TurnableCloud(scan.points[::6, :3], {name: each[::6] for name, each in colorings.items()})

@@ -32,7 +32,7 @@ limit, epochs = (12, 2) if quick else (None, 36)
 
 def read(part):
     """Return an image set, and its pictures at a quarter of their size, with boxes and labels."""
-    cells = duda.datasets.voc("bccd-voc", part)
+    cells = duda.datasets.gallery.voc("bccd-voc", part)
     small = [(F.avg_pool2d(p.image, 4), p.boxes / 4, p.labels) for p in islice(cells, limit)]
     x, boxes, labels = zip(*small, strict=True)
     return cells, torch.stack(x), boxes, labels

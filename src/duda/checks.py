@@ -1,4 +1,4 @@
-"""What every room asks of its input: arrays become tensors, bad input a sentence that teaches."""
+"""Input checks: arrays become tensors, bad input a sentence that teaches."""
 
 from __future__ import annotations
 

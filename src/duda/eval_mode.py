@@ -1,4 +1,4 @@
-"""Asking a network without changing it: modes and buffers end as they were."""
+"""Evaluation mode for a while: modes and buffers end as they were."""
 
 from __future__ import annotations
 

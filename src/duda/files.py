@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and what may stand in those of JSON."""
+"""Atomic writing of files, whole or not at all, and what may stand in those of JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every metric asks of its input, which comes out checked and on the CPU."""
+"""Metric inputs: what every metric asks of them; they come out checked and on the CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of many points to show: a curve of millions looks like one of hundreds."""
+"""Thinning of curves: one of millions of points looks like one of hundreds."""
 
 from __future__ import annotations
 

@@ -140,3 +140,12 @@ def test_mnist_and_fashion_mnist_are_out_of_distribution_for_each_other() -> Non
     assert (name, inputs.shape) == ("fashion-mnist", (10_000, 1, 28, 28))
     with pytest.raises(ValueError, match=r"'mnist' have shape \(1, 28, 28\).*'digits' \(1, 8, 8\)"):
         datasets.ood_inputs(datasets.load("digits"), "mnist")
+
+
+def test_data_sets_of_one_script_are_in_the_gallery_and_their_old_names_warn() -> None:
+    for name in datasets.gallery.__all__:
+        assert name not in datasets.__all__
+        with pytest.warns(DeprecationWarning, match=f"is now `duda.datasets.gallery.{name}`"):
+            assert getattr(datasets, name) is getattr(datasets.gallery, name)
+    with pytest.raises(AttributeError, match="has no attribute 'vocs'"):
+        datasets.vocs  # noqa: B018

@@ -47,9 +47,9 @@ def test_a_turned_scanner_sees_the_same(example):
 
 def test_three_panels_and_ten_steps(example):
     page = example("plot_10_point_clouds", needs_data=True)
-    colourings = page["colourings"]
-    assert list(colourings) == ["entropy", "truth", "prediction"]
-    assert len(colourings["entropy"].names) == 10
+    colorings = page["colorings"]
+    assert list(colorings) == ["entropy", "truth", "prediction"]
+    assert len(colorings["entropy"].names) == 10
     assert len(page["axes"]) == 3
-    for ax, name in zip(page["axes"], colourings, strict=True):
+    for ax, name in zip(page["axes"], colorings, strict=True):
         assert ax.get_title().startswith(name)

@@ -25,9 +25,9 @@ def test_a_picture_stays_as_it_is():
     left, right, bottom, top = grey.get_extent()
     assert (top - bottom) / (right - left) == pytest.approx(6 / 4)
 
-    colours = torch.rand(1, 3, 5, 5)
-    shown = torch.from_numpy(pictures(colours).images[0].get_array().data)
-    assert torch.equal(shown, colours[0].permute(1, 2, 0))
+    colors = torch.rand(1, 3, 5, 5)
+    shown = torch.from_numpy(pictures(colors).images[0].get_array().data)
+    assert torch.equal(shown, colors[0].permute(1, 2, 0))
 
 
 def test_captions_stand_below_their_pictures_and_above_the_next_row():

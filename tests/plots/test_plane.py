@@ -24,9 +24,9 @@ def test_the_map_shows_the_values_at_their_places():
 def test_examples_lie_above_it_by_class():
     ax = plane(GRID, torch.zeros(3, 5), POINTS, LABELS, highest=2.0)
     assert ax.collections[0].get_clim() == (0, 2)
-    for points, label, colour in zip(ax.collections[1:], (0, 1), (GOOD, BAD), strict=True):
+    for points, label, color in zip(ax.collections[1:], (0, 1), (GOOD, BAD), strict=True):
         assert torch.equal(torch.tensor(points.get_offsets()).float(), POINTS[label == LABELS])
-        assert plt.matplotlib.colors.to_hex(points.get_facecolor()[0]).upper() == colour
+        assert plt.matplotlib.colors.to_hex(points.get_facecolor()[0]).upper() == color
 
 
 def test_it_draws_where_it_is_told():

@@ -4,38 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from duda.checks import nearest
+from duda.datasets import gallery
 from duda.datasets.base import Curve, Split
 from duda.datasets.cifar import cifar_10, cifar_10h
 from duda.datasets.cubic import cubic, heteroscedastic_cubic
 from duda.datasets.digits import digits
 from duda.datasets.downloads import download
-from duda.datasets.ferplus import ferplus
 from duda.datasets.mnist import fashion_mnist, mnist
-from duda.datasets.range_image import RangeView, turned_scan
-from duda.datasets.semantickitti import SemanticKITTI
 from duda.datasets.sinusoid import sinusoid
 from duda.datasets.two_moons import two_moons
 from duda.datasets.uci import TABLES, uci
-from duda.datasets.voc import voc
+from duda.renamed import renamed
 
 __all__ = [
     "DATASETS",
     "Curve",
-    "RangeView",
-    "SemanticKITTI",
     "Split",
     "cifar_10",
     "cifar_10h",
     "download",
-    "ferplus",
+    "gallery",
     "load",
     "ood_inputs",
-    "turned_scan",
-    "voc",
 ]
 
 DATASETS: dict[str, Callable[[int], Split]] = {
@@ -49,6 +44,11 @@ DATASETS: dict[str, Callable[[int], Split]] = {
     "cifar-10": lambda seed: cifar_10(),
     **{f"uci:{table}": partial(uci, table) for table in TABLES},
 }
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed(
+        __name__, {name: f"duda.datasets.gallery.{name}" for name in gallery.__all__}
+    )
 
 
 def load(name: str, seed: int = 0) -> Split:

@@ -1,4 +1,4 @@
-"""What every data set gives: the same parts, whatever its format."""
+"""Splits: the same parts for every data set, whatever its format."""
 
 from __future__ import annotations
 

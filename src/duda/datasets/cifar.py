@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from duda.datasets.base import Split, check_published, data_folder
-from duda.datasets.fetching import fetch
+from duda.datasets.fetch import fetch
 from duda.files import write_atomically
 
 __all__ = ["cifar_10", "cifar_10h", "fetch_cifar_10", "fetch_cifar_10h"]

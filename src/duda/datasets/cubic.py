@@ -1,4 +1,4 @@
-"""The cubic of Hernández-Lobato & Adams 2015, with noise that is the same everywhere or grows."""
+"""Cubic regression of Hernández-Lobato & Adams 2015, with noise that is constant or grows."""
 
 from __future__ import annotations
 

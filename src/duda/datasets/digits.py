@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits, the set that needs no files; and pieces of its photographs."""
+"""Handwritten digits of scikit-learn, which need no files; and pieces of its photographs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be fetched from its official source by name."""
+"""Downloads of data sets by name, from their official sources."""
 
 from __future__ import annotations
 

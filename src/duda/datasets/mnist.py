@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from duda.datasets.base import Split, check_published, data_folder
-from duda.datasets.fetching import fetch
+from duda.datasets.fetch import fetch
 
 __all__ = ["fashion_mnist", "fetch_mnist", "mnist", "read_idx"]
 

@@ -1,4 +1,4 @@
-"""A sine wave with a little noise, asked far beyond where it was seen."""
+"""Sine wave with a little noise, asked far beyond where it was seen."""
 
 from __future__ import annotations
 

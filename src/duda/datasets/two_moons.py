@@ -1,4 +1,4 @@
-"""Two half circles that reach into each other."""
+"""Two moons: half circles that reach into each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The UCI regression tables with the splits that papers since 2015 report on."""
+"""UCI regression tables, with the splits that papers since 2015 report on."""
 
 from __future__ import annotations
 

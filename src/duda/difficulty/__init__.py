@@ -1,4 +1,4 @@
-"""Which examples are hard, and which are labelled wrongly: told by training, and by predictions.
+"""Training dynamics and label errors: which examples are hard, and which labelled wrongly.
 
 `TrainingDynamics` watches the training of any model, example by example; `label_errors` looks at
 probabilities and labels alone.

@@ -1,4 +1,4 @@
-"""What training tells of each example: a recorder whose memory does not grow with the epochs."""
+"""Training dynamics of each example: a recorder whose memory does not grow with the epochs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which labels are likely wrong: confident learning, from probabilities and labels alone."""
+"""Label errors by confident learning, from probabilities and labels alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a batch says of each of its examples, checked and in float64."""
+"""Difficulty measures of a batch, an entry for each example, checked and in float64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of each example: sums that grow with the members, never with the epochs."""
+"""Sums of difficulty by example: they grow with the members, never with the epochs."""
 
 from __future__ import annotations
 

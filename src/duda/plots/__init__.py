@@ -1,4 +1,4 @@
-"""Pictures of what evaluation finds: every function takes data and `ax=None`, and returns the Axes.
+"""Plots with matplotlib: every function takes data and `ax=None`, and returns the Axes.
 
 They take arrays, not results, so that a result can draw itself by its own `plot`.
 """

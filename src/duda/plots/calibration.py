@@ -1,4 +1,4 @@
-"""The reliability diagram: does a confidence of 80 % mean right in 80 % of cases."""
+"""Reliability diagrams: does a confidence of 80 % mean right in 80 % of cases?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where to draw: on the axes that were given, or on new ones."""
+"""Axes to draw on: those that were given, or new ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BAD", "GOOD", "INK", "MUTED", "canvas"]
 
-# Distinct in print and for the colour-blind (Okabe & Ito 2008).
+# Distinct in print and for the color-blind (Okabe & Ito 2008).
 GOOD, BAD, INK, MUTED = "#0072B2", "#D55E00", "#222222", "#9A9A9A"
 
 

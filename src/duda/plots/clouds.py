@@ -1,4 +1,4 @@
-"""Pictures of points in space: from above, and as a page to turn in the browser."""
+"""Point clouds drawn from above, and as a page to turn in the browser."""
 
 from __future__ import annotations
 
@@ -15,32 +15,37 @@ from torch import Tensor
 
 from duda.checks import check_count, check_finite
 from duda.plots.canvas import canvas
+from duda.renamed import OldAttribute, renamed, renamed_arguments
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Colouring", "TurnableCloud", "from_above"]
+__all__ = ["Coloring", "TurnableCloud", "from_above"]
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed(__name__, {"Colouring": "duda.plots.clouds.Coloring"})
 
 
 @dataclass(frozen=True, eq=False)
-class Colouring:
-    """Groups of points, each with a name and a colour.
+class Coloring:
+    """Groups of points, each with a name and a color.
 
     Args:
         groups: the group of each point.
         names: of the groups.
-        colours: of the groups: red, green, blue in [0, 1].
+        colors: of the groups: red, green, blue in [0, 1].
     """
 
     groups: Int[Tensor, "P"]
     names: Sequence[str]
-    colours: Float[Tensor, "G 3"]
+    colors: Float[Tensor, "G 3"]
+    colours = OldAttribute("colors")
 
     def __post_init__(self) -> None:
         count = len(self.names)
-        if self.colours.shape != (count, 3):
+        if self.colors.shape != (count, 3):
             raise ValueError(
-                f"`colours` has shape {tuple(self.colours.shape)}, expected {(count, 3)}, red, "
+                f"`colors` has shape {tuple(self.colors.shape)}, expected {(count, 3)}, red, "
                 "green and blue for each of the names."
             )
         if bool(((self.groups < 0) | (self.groups >= count)).any()):
@@ -58,7 +63,7 @@ class Colouring:
         Raises:
             ValueError: if values are negative or not finite, or `highest` is not above 0.
 
-        >>> Colouring.steps(torch.tensor([0.0, 0.9, 7.0]), highest=1.0, count=2).groups
+        >>> Coloring.steps(torch.tensor([0.0, 0.9, 7.0]), highest=1.0, count=2).groups
         tensor([0, 1, 1])
         """
         import matplotlib as mpl
@@ -74,17 +79,18 @@ class Colouring:
         groups = (values / width).floor().long().clamp(max=count - 1)
         ends = [f"{width * step:.3g}" for step in range(count)]
         names = [*(f"{low} to {high}" for low, high in pairwise(ends)), f"above {ends[-1]}"]
-        colours = mpl.colormaps[cmap](np.linspace(0.05, 0.92, count))[:, :3]
-        return cls(groups, names, torch.from_numpy(colours).float())
+        colors = mpl.colormaps[cmap](np.linspace(0.05, 0.92, count))[:, :3]
+        return cls(groups, names, torch.from_numpy(colors).float())
 
     def __getitem__(self, which: slice | Tensor) -> Self:
-        """Return the colouring of some of the points."""
+        """Return the coloring of some of the points."""
         return replace(self, groups=self.groups[which])
 
 
+@renamed_arguments(colouring="coloring")
 def from_above(
     points: Float[Tensor, "P D"],
-    colouring: Colouring,
+    coloring: Coloring,
     reach: tuple[float, float],
     ax: Axes | None = None,
 ) -> Axes:
@@ -92,28 +98,28 @@ def from_above(
 
     Args:
         points: x, y, z in metres, and whatever else.
-        colouring: of the points; the legend names the groups that are seen.
+        coloring: of the points; the legend names the groups that are seen.
         reach: how far to show points ahead and behind, and on both sides, in metres.
         ax: where to draw, by default in a new figure.
 
-    >>> some = Colouring(torch.tensor([0, 1]), ["road", "car"], torch.zeros(2, 3))
+    >>> some = Coloring(torch.tensor([0, 1]), ["road", "car"], torch.zeros(2, 3))
     >>> ax = from_above(torch.tensor([[1.0, 0, 0], [99, 0, 0]]), some, reach=(50, 20))
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['road']
     """
     from matplotlib.patches import Patch
 
-    _check_points(points, colouring)
+    _check_points(points, coloring)
     ax = canvas(ax, "", "ahead, m", "left, m")
     near = (points[:, :2].abs() <= torch.tensor(reach)).all(1).nonzero().flatten()
     near = near[points[near, 2].argsort()]
-    groups = colouring.groups[near]
+    groups = coloring.groups[near]
     x, y = points[near, :2].numpy().T
-    ax.scatter(x, y, s=0.8, c=colouring.colours[groups].numpy(), linewidths=0, rasterized=True)
+    ax.scatter(x, y, s=0.8, c=coloring.colors[groups].numpy(), linewidths=0, rasterized=True)
     ax.set(xlim=(-reach[0], reach[0]), ylim=(-reach[1], reach[1]), aspect="equal")
     shown = sorted(set(groups.tolist()))
-    shades = colouring.colours.numpy()
-    patches = [Patch(facecolor=tuple(shades[g]), label=colouring.names[g]) for g in shown]
+    shades = coloring.colors.numpy()
+    patches = [Patch(facecolor=tuple(shades[g]), label=coloring.names[g]) for g in shown]
     ax.legend(
         handles=patches, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8
     )
@@ -121,34 +127,35 @@ def from_above(
 
 
 class TurnableCloud:
-    """Points to turn and zoom in a browser, with a button for each way to colour them.
+    """Points to turn and zoom in a browser, with a button for each way to color them.
 
     A notebook or a page of Sphinx-Gallery shows it where it is the last value of a cell. The
     drawing code is inside, so it opens without a network.
 
     Args:
         points: x, y, z in metres, and whatever else.
-        colourings: by the name on their button, the first one shown at first.
+        colorings: by the name on their button, the first one shown at first.
 
     >>> cloud = TurnableCloud(
     ...     torch.rand(5, 3),
-    ...     {"truth": Colouring(torch.tensor([0, 0, 1, 1, 1]), ["road", "car"], torch.eye(3)[:2])},
+    ...     {"truth": Coloring(torch.tensor([0, 0, 1, 1, 1]), ["road", "car"], torch.eye(3)[:2])},
     ... )
     >>> [trace.name for trace in cloud.figure.data]
     ['road', 'car']
     """
 
-    def __init__(self, points: Float[Tensor, "P D"], colourings: Mapping[str, Colouring]) -> None:
+    @renamed_arguments(colourings="colorings")
+    def __init__(self, points: Float[Tensor, "P D"], colorings: Mapping[str, Coloring]) -> None:
         from plotly.graph_objects import Figure
 
         self.figure = Figure()
         owners = []
-        for button, colouring in colourings.items():
-            for trace in _traces(points, colouring):
-                trace.visible = button == next(iter(colourings))
+        for button, coloring in colorings.items():
+            for trace in _traces(points, coloring):
+                trace.visible = button == next(iter(colorings))
                 self.figure.add_trace(trace)
                 owners.append(button)
-        shown = {name: [owner == name for owner in owners] for name in colourings}
+        shown = {name: [owner == name for owner in owners] for name in colorings}
         self.figure.update_layout(**_layout(shown))
 
     def _repr_html_(self) -> str:
@@ -156,23 +163,23 @@ class TurnableCloud:
         return html
 
 
-def _check_points(points: Tensor, colouring: Colouring) -> None:
-    if len(points) != len(colouring.groups):
+def _check_points(points: Tensor, coloring: Coloring) -> None:
+    if len(points) != len(coloring.groups):
         raise ValueError(
-            f"`points` has {len(points)} points, but `colouring` has groups for "
-            f"{len(colouring.groups)}, expected as many."
+            f"`points` has {len(points)} points, but `coloring` has groups for "
+            f"{len(coloring.groups)}, expected as many."
         )
 
 
-def _traces(points: Tensor, colouring: Colouring) -> list[Any]:
+def _traces(points: Tensor, coloring: Coloring) -> list[Any]:
     """Return one trace for each group that has points, so that the legend can hide it."""
     from plotly.graph_objects import Scatter3d
 
-    _check_points(points, colouring)
+    _check_points(points, coloring)
     found = []
-    for group in sorted(set(colouring.groups.tolist())):
-        x, y, z = points[colouring.groups == group, :3].float().numpy().T
-        red, green, blue = (255 * colouring.colours[group]).round().int().tolist()
+    for group in sorted(set(coloring.groups.tolist())):
+        x, y, z = points[coloring.groups == group, :3].float().numpy().T
+        red, green, blue = (255 * coloring.colors[group]).round().int().tolist()
         found.append(
             Scatter3d(
                 x=x,
@@ -180,7 +187,7 @@ def _traces(points: Tensor, colouring: Colouring) -> list[Any]:
                 z=z,
                 mode="markers",
                 marker={"size": 1.5, "color": f"rgb({red}, {green}, {blue})"},
-                name=colouring.names[group],
+                name=coloring.names[group],
                 hoverinfo="name",
             )
         )

@@ -1,4 +1,4 @@
-"""Pictures of what sets and intervals cover."""
+"""Coverage of conformal sets and intervals, by group."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def coverage_by_group(
     from matplotlib.ticker import MaxNLocator
 
     ax = canvas(ax, f"Coverage by {by}", _LABELS[by], "share covered")
-    for chosen, colour, label in (
+    for chosen, color, label in (
         (high >= promised, GOOD, "share covered, and chance"),
         (high < promised, BAD, "below, beyond chance"),
     ):
@@ -60,7 +60,7 @@ def coverage_by_group(
                 share,
                 [share - low[chosen].numpy(), high[chosen].numpy() - share],
                 fmt="o",
-                color=colour,
+                color=color,
                 capsize=3,
                 label=label,
             )

@@ -1,4 +1,4 @@
-"""Pictures of how well a score tells two kinds of examples apart."""
+"""ROC curves and histograms: how well a score tells two kinds of examples apart."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ def two_histograms(
     finite = np.isfinite(values)
     shown = values[finite].astype(float)
     edges = np.histogram_bin_edges(shown, _BINS)
-    for counts, name, colour in ((inside, "in", GOOD), (outside, "out of", BAD)):
+    for counts, name, color in ((inside, "in", GOOD), (outside, "out of", BAD)):
         label = f"{name} distribution, n = {counts.sum():,}"
         infinite = counts[~finite].sum()
         if infinite:
             label += f", {infinite:,} infinite not shown"
         heights, _ = np.histogram(shown, edges, weights=counts[finite])
         heights = heights / (counts.sum() * np.diff(edges))
-        ax.stairs(heights, edges, fill=True, color=colour, alpha=0.35, label=label)
-        ax.stairs(heights, edges, color=colour)
+        ax.stairs(heights, edges, fill=True, color=color, alpha=0.35, label=label)
+        ax.stairs(heights, edges, color=color)
     if np.isfinite(threshold):
         ax.axvline(
             threshold, color=INK, linestyle="--", linewidth=1, label="keeps 95 % in distribution"

@@ -1,4 +1,4 @@
-"""Pictures of training examples: the data map, and how many are how hard."""
+"""Data maps of training examples, and how many are how hard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A grid of pictures with a few words below each: what a model is sure of, and what not."""
+"""Grids of pictures with a few words below each: what a model is sure of, and what not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pictures(
     """Draw pictures in rows, the first on the upper left, each with its caption below.
 
     Args:
-        x: grey (C = 1) or in colours (C = 3), values in [0, 1].
+        x: grey (C = 1) or in colors (C = 3), values in [0, 1].
         captions: one for each picture, of as many lines as you like; none at all if not given.
         columns: how many to a row.
         title: above all of them.

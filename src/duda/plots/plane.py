@@ -1,4 +1,4 @@
-"""A map of a number over the plane, with the training examples that it grew from."""
+"""Maps of a number over the plane, with the training examples that it grew from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plane"]
 
-_PALE = "Greys"  # so that two classes of points stand out, also for the colour-blind
+_PALE = "Greys"  # so that two classes of points stand out, also for the color-blind
 
 
 def plane(
@@ -61,9 +61,9 @@ def plane(
         shading="nearest",
         rasterized=True,
     )
-    for label, colour, marker in ((0, GOOD, "o"), (1, BAD, "^")):
+    for label, color, marker in ((0, GOOD, "o"), (1, BAD, "^")):
         x, y = points[labels == label].unbind(1)
-        ax.scatter(x.numpy(), y.numpy(), s=3, color=colour, marker=marker, linewidths=0)
+        ax.scatter(x.numpy(), y.numpy(), s=3, color=color, marker=marker, linewidths=0)
     ax.spines[:].set(visible=True, color=MUTED)  # white maps end somewhere, too
     ax.set(aspect="equal", xticks=[], yticks=[])
     left, right = grid[0, 0, 0], grid[0, -1, 0]
@@ -94,5 +94,5 @@ def _check_labels(labels: Int[Tensor, "N"]) -> None:
     if not bool(((labels == 0) | (labels == 1)).all()):
         raise ValueError(
             f"`labels` lies in [{labels.min()}, {labels.max()}], expected 0 or 1: there are two "
-            "colours of points."
+            "colors of points."
         )

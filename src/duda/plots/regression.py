@@ -1,4 +1,4 @@
-"""Pictures of predictions of numbers: bands, coverage, PIT, sparsification, spread of errors."""
+"""Predictions of numbers drawn: bands, coverage, PIT, sparsification, spread of errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 _SHADES = ((3, 0.12), (2, 0.24), (1, 0.42))  # standard deviations and opacity, the widest below
-# Distinct for the colour-blind (Okabe & Ito 2008), and by their markers.
+# Distinct for the color-blind (Okabe & Ito 2008), and by their markers.
 _STYLES = ((BAD, "o"), (GOOD, "s"), ("#009E73", "D"), ("#CC79A7", "^"), ("#E69F00", "v"))
 _FEW = 20  # points that can be told apart
 
@@ -125,7 +125,7 @@ def coverage_curves(
 ) -> Axes:
     """Draw the shares that several methods observe over the same promised ones, by name.
 
-    The rest is as for `coverage_curve`; colours and markers follow the order of the methods.
+    The rest is as for `coverage_curve`; colors and markers follow the order of the methods.
 
     >>> import torch
     >>> levels = torch.tensor([0.5, 0.9])
@@ -135,8 +135,8 @@ def coverage_curves(
     """
     ax = _calibrated(levels, low, high, ax)
     for (name, shares), style in zip(observed.items(), cycle(_STYLES)):
-        colour, marker = style
-        ax.plot(levels.numpy(), shares.numpy(), marker, ls="-", ms=4, color=colour, label=name)
+        color, marker = style
+        ax.plot(levels.numpy(), shares.numpy(), marker, ls="-", ms=4, color=color, label=name)
     return ax
 
 

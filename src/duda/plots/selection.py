@@ -1,4 +1,4 @@
-"""Pictures of what refusing gains."""
+"""Risk-coverage curves: what abstaining gains."""
 
 from __future__ import annotations
 

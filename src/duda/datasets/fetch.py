@@ -1,4 +1,4 @@
-"""How a published file comes from its source: whole, with its checksum, or not at all."""
+"""Fetching of one published file: whole, with its checksum, or not at all."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duda.datasets.range_image import RangeView, turned_scan
+from duda.datasets.gallery.range_image import RangeView, turned_scan
 
 
 def point(azimuth: float, pitch: float, distance: float = 10.0, remission: float = 0.5):

@@ -1,4 +1,4 @@
-"""The file `semantic-kitti.yaml`: raw labels, the classes they count as, and the official split."""
+"""Label map `semantic-kitti.yaml`: raw labels, the classes they count as, the official split."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class LabelMap:
 
     Args:
         names: of the 20 classes; the first, "unlabeled", is not counted.
-        colours: theirs in the official pictures: red, green, blue in [0, 1].
+        colors: theirs in the official pictures: red, green, blue in [0, 1].
         table: the class of each raw label, -1 for a number that is none.
         split: the sequences of each part.
     """
 
     names: tuple[str, ...]
-    colours: Float[Tensor, "20 3"]
+    colors: Float[Tensor, "20 3"]
     table: Int[np.ndarray, "65536"]
     split: dict[str, tuple[int, ...]]
 
@@ -54,7 +54,7 @@ def read_label_map(path: Path) -> LabelMap:
     sections = _sections(path)
     try:
         names, classes = sections["labels"], sections["learning_map"]
-        colours, inverse = sections["color_map"], sections["learning_map_inv"]
+        colors, inverse = sections["color_map"], sections["learning_map_inv"]
         split = {part: _numbers(sections["split"][part], part, path) for part in _PARTS}
     except KeyError as error:
         raise ValueError(f"`{path}` lacks the entry {error}: {_REMEDY}.") from None
@@ -71,12 +71,12 @@ def read_label_map(path: Path) -> LabelMap:
                 f"`{path}` maps class {each} back to the label {label!r}, expected one that has a "
                 f"name and belongs to this class: {_REMEDY}."
             )
-        if not _is_colour(colours.get(label)):
+        if not _is_color(colors.get(label)):
             raise ValueError(
-                f"`{path}` has {colours.get(label)!r} for the colour of the label {label}, "
+                f"`{path}` has {colors.get(label)!r} for the color of the label {label}, "
                 f"expected three whole numbers from 0 to 255: {_REMEDY}."
             )
-    blue_green_red = torch.tensor([colours[label] for label in raw], dtype=torch.float32)
+    blue_green_red = torch.tensor([colors[label] for label in raw], dtype=torch.float32)
     rgb = blue_green_red.flip(1) / 255
     return LabelMap(tuple(names[label] for label in raw), rgb, _table(classes, path), split)
 
@@ -89,7 +89,7 @@ def _numbers(value: Any, part: str, path: Path) -> tuple[int, ...]:
     )
 
 
-def _is_colour(value: Any) -> bool:
+def _is_color(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 3 and all(v in range(256) for v in value)
 
 

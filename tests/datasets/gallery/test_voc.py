@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from duda import datasets
-from duda.datasets.voc import BoxedPictures
+from duda.datasets import gallery
+from duda.datasets.gallery.voc import BoxedPictures
 from tests.datasets.test_datasets import needs_files
 
 SIZE = "<size><width>8</width><height>6</height><depth>3</depth></size>"
@@ -39,8 +39,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "pets"
     for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (folder / part).mkdir(parents=True)
-    for name, colour in (("a", (255, 0, 0)), ("b", (0, 0, 255))):
-        Image.new("RGB", (8, 6), colour).save(folder / f"JPEGImages/{name}.jpg", quality=95)
+    for name, color in (("a", (255, 0, 0)), ("b", (0, 0, 255))):
+        Image.new("RGB", (8, 6), color).save(folder / f"JPEGImages/{name}.jpg", quality=95)
     (folder / "Annotations/a.xml").write_text(annotation(thing("dog", 1, 1, 8, 6), thing()))
     (folder / "Annotations/b.xml").write_text(annotation())
     (folder / "ImageSets/Main/train.txt").write_text("b\na\n\n")
@@ -49,7 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def pets(part: str = "train") -> BoxedPictures:
-    return datasets.voc("pets", part, classes=("cat", "dog"))
+    return gallery.voc("pets", part, classes=("cat", "dog"))
 
 
 def test_pictures_come_in_the_order_of_the_image_set(folder: Path) -> None:
@@ -61,7 +61,7 @@ def test_pictures_come_in_the_order_of_the_image_set(folder: Path) -> None:
     assert len(pets("val")) == 1
 
 
-def test_a_picture_has_its_colours_boxes_and_labels(folder: Path) -> None:
+def test_a_picture_has_its_colors_boxes_and_labels(folder: Path) -> None:
     blue, red = pets()
     assert red.image.shape == (3, 6, 8)
     assert torch.allclose(red.image[:, 3, 4], torch.tensor([1.0, 0.0, 0.0]), atol=0.02)
@@ -155,12 +155,12 @@ def test_an_unknown_class(folder: Path) -> None:
 
 def test_classes_in_one_text(folder: Path) -> None:
     with pytest.raises(TypeError, match=r"`classes` is 'cat', expected .* such as \('cat',\)"):
-        datasets.voc("pets", classes="cat")
+        gallery.voc("pets", classes="cat")
 
 
 def test_classes_that_nobody_knows(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"classes of 'pets' are not known.*bccd-voc"):
-        datasets.voc("pets")
+        gallery.voc("pets")
 
 
 def test_a_truncated_picture(folder: Path) -> None:
@@ -203,10 +203,10 @@ def test_a_missing_image_set(folder: Path) -> None:
 def test_a_missing_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = r"https://github\.com/Shenggan/BCCD_Dataset"
     with pytest.raises(FileNotFoundError, match=rf"lacks ImageSets/Main/train\.txt.*{source}"):
-        datasets.voc("bccd-voc")
+        gallery.voc("bccd-voc")
     monkeypatch.delenv("DUDA_DATA")
     with pytest.raises(FileNotFoundError, match=rf"`bccd-voc` below.*DUDA_DATA.*{source}"):
-        datasets.voc("bccd-voc")
+        gallery.voc("bccd-voc")
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_damaged_image_sets(folder: Path, content: bytes, message: str) -> None:
 
 @needs_files
 def test_the_blood_cells_are_all_there() -> None:
-    parts = {part: datasets.voc("bccd-voc", part) for part in ("train", "val", "test")}
+    parts = {part: gallery.voc("bccd-voc", part) for part in ("train", "val", "test")}
     assert [len(found) for found in parts.values()] == [205, 87, 72]
     names = {name for found in parts.values() for name in found.names}
     assert len(names) == 364  # no picture is in two parts

@@ -14,8 +14,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import duda
-from duda.datasets import RangeView, SemanticKITTI
-from duda.datasets.label_map import read_label_map
+from duda.datasets.gallery import RangeView, SemanticKITTI
+from duda.datasets.gallery.label_map import read_label_map
 from tests.datasets.test_datasets import needs_files
 
 RAW = [0, 10, 11, 15, 18, 20, 30, 31, 32, 40, 44, 48, 49, 50, 51, 70, 71, 72, 80, 81]  # by class
@@ -80,7 +80,7 @@ def test_labels_are_the_lower_half_by_the_official_map(folder: Path) -> None:
     assert scan.labels.dtype == torch.int64
     torch.testing.assert_close(scan.points[0, :2].norm(), torch.tensor(5.0))
     assert scans.classes[:2] == ("name 0", "name 1")
-    torch.testing.assert_close(scans.colours[7] * 255, torch.tensor([255.0, 100, 7]))  # from bgr
+    torch.testing.assert_close(scans.colors[7] * 255, torch.tensor([255.0, 100, 7]))  # from bgr
 
 
 def test_items_are_pictures_with_labels(folder: Path) -> None:
@@ -241,7 +241,7 @@ def test_unknown_parts(folder: Path) -> None:
         (yaml().replace("252: 1", "-1: 1"), "has '-1: 1' in line"),
         (yaml().replace("252: 1", "70000: 1"), "maps the label 70000, expected numbers from 0"),
         (yaml().replace("  1: 10\n", "  1: 11\n"), "maps class 1 back to the label 11"),
-        (yaml().replace("[1, 100, 255]", "[1, 100]"), r"has \[1, 100\] for the colour of .* 10,"),
+        (yaml().replace("[1, 100, 255]", "[1, 100]"), r"has \[1, 100\] for the color of .* 10,"),
         (yaml().replace("[1, 100, 255]", "[1, 100, 256]"), "whole numbers from 0 to 255"),
     ],
 )

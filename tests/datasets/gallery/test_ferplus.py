@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from duda import datasets
+from duda.datasets import gallery
 
 FOLDERS = ("FER2013Train", "FER2013Valid", "FER2013Test")
 SURE = [0, 10, 0, 0, 0, 0, 0, 0, 0, 0]
@@ -48,7 +48,7 @@ def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_each_part_has_its_faces_and_their_votes_for_emotions(faces: Path) -> None:
-    found = datasets.ferplus()
+    found = gallery.ferplus()
     assert found.classes[0] == "neutral"
     assert found.classes[-1] == "contempt"
     assert found.validation.votes.tolist() == [TORN[:8], SURE[:8]]
@@ -57,7 +57,7 @@ def test_each_part_has_its_faces_and_their_votes_for_emotions(faces: Path) -> No
 
 
 def test_faces_of_no_known_emotion_are_left_out_and_counted(faces: Path) -> None:
-    train = datasets.ferplus().train
+    train = gallery.ferplus().train
     assert train.left_out == 2
     assert train.votes.tolist() == [SURE[:8], TORN[:8], TIED[:8]]
     # the pictures went with their votes: each has the grey of its number
@@ -67,33 +67,33 @@ def test_faces_of_no_known_emotion_are_left_out_and_counted(faces: Path) -> None
 def test_labels_without_boxes(faces: Path) -> None:
     path = faces / FOLDERS[0] / "label.csv"
     path.write_text(path.read_text().replace('"(0, 0, 48, 48)",', ""))
-    assert datasets.ferplus().train.votes.tolist() == [SURE[:8], TORN[:8], TIED[:8]]
+    assert gallery.ferplus().train.votes.tolist() == [SURE[:8], TORN[:8], TIED[:8]]
 
 
 def test_shares_are_soft_labels(faces: Path) -> None:
-    train = datasets.ferplus().train
+    train = gallery.ferplus().train
     torch.testing.assert_close(train.shares.sum(1), torch.ones(3))
     assert train.shares[1].tolist() == pytest.approx([share / 9 for share in TORN[:8]])
 
 
 def test_a_limit_reads_the_first_lines_alone(faces: Path) -> None:
     (faces / FOLDERS[0] / "fer0000003.png").unlink()
-    found = datasets.ferplus(limit=2)
+    found = gallery.ferplus(limit=2)
     assert found.train.votes.tolist() == [SURE[:8]]
     assert found.train.left_out == 1
     assert len(found.validation.votes) == 2
     with pytest.raises(ValueError, match="`limit` is 0"):
-        datasets.ferplus(limit=0)
+        gallery.ferplus(limit=0)
 
 
 def test_without_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DUDA_DATA", raising=False)
     with pytest.raises(FileNotFoundError, match=r"DUDA_DATA.*github\.com/microsoft/FERPlus"):
-        datasets.ferplus()
+        gallery.ferplus()
     monkeypatch.setenv("DUDA_DATA", str(tmp_path))
     missing = re.escape(f"lacks {FOLDERS[0]}/label.csv, {FOLDERS[1]}/label.csv")
     with pytest.raises(FileNotFoundError, match=missing) as error:
-        datasets.ferplus()
+        gallery.ferplus()
     assert str(tmp_path / "ferplus") in str(error.value)
     assert "kaggle.com" in str(error.value)
 
@@ -103,7 +103,7 @@ def test_missing_pictures_are_counted(faces: Path) -> None:
         (faces / FOLDERS[0] / f"fer{number:07}.png").unlink()
     message = r"FER2013Train` lacks 2 of the 5 pictures .* first `fer0000001\.png`: .*kaggle\.com"
     with pytest.raises(FileNotFoundError, match=message):
-        datasets.ferplus()
+        gallery.ferplus()
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_damaged_labels(faces: Path, content: bytes, message: str) -> None:
     path = faces / FOLDERS[1] / "label.csv"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message) as error:
-        datasets.ferplus()
+        gallery.ferplus()
     assert str(path) in str(error.value)
     assert "github.com/microsoft/FERPlus" in str(error.value)
 
@@ -132,7 +132,7 @@ def test_labels_without_any_emotion(faces: Path) -> None:
     path = faces / FOLDERS[1] / "label.csv"
     path.write_text("fer0000000.png,box" + ",0" * 9 + ",10\n")
     with pytest.raises(ValueError, match="no face among its first 1 for which an emotion"):
-        datasets.ferplus()
+        gallery.ferplus()
 
 
 @pytest.mark.parametrize("kept", [0, 20, 60, 100])
@@ -142,7 +142,7 @@ def test_damaged_pictures(faces: Path, kept: int) -> None:
     Image.fromarray(noise).save(path)
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(ValueError, match="is damaged or no picture") as error:
-        datasets.ferplus()
+        gallery.ferplus()
     assert str(path) in str(error.value)
     assert "github.com/microsoft/FERPlus" in str(error.value)
 
@@ -153,7 +153,7 @@ def test_a_flipped_byte_in_a_picture(faces: Path) -> None:
     content[18] ^= 1  # of the header, which a checksum guards
     path.write_bytes(content)
     with pytest.raises(ValueError, match="is damaged or no picture"):
-        datasets.ferplus()
+        gallery.ferplus()
 
 
 @pytest.mark.parametrize(
@@ -166,12 +166,12 @@ def test_a_flipped_byte_in_a_picture(faces: Path) -> None:
 def test_pictures_of_another_kind(faces: Path, pixels: np.ndarray, message: str) -> None:
     Image.fromarray(pixels).save(faces / FOLDERS[0] / "fer0000000.png")
     with pytest.raises(ValueError, match=message):
-        datasets.ferplus()
+        gallery.ferplus()
 
 
 @pytest.mark.skipif("DUDA_DATA" not in os.environ, reason="needs the real data sets")
 def test_real_faces() -> None:
-    found = datasets.ferplus(limit=100)
+    found = gallery.ferplus(limit=100)
     for part in (found.train, found.validation, found.test):
         assert len(part.pictures) + part.left_out == 100
         assert part.pictures.shape[1:] == (1, 48, 48)

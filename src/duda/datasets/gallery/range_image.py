@@ -1,4 +1,4 @@
-"""A turning laser scanner's points as a picture: a row for each beam, a column for each angle."""
+"""Range images: a turning laser scanner's points, a row for each beam, a column for each angle."""
 
 from __future__ import annotations
 

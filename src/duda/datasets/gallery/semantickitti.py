@@ -14,8 +14,9 @@ from torch.utils.data import Dataset
 
 from duda.checks import check_finite, nearest, plain_number
 from duda.datasets.base import data_folder
-from duda.datasets.label_map import LabelMap, read_label_map
-from duda.datasets.range_image import RangeImage, RangeView
+from duda.datasets.gallery.label_map import LabelMap, read_label_map
+from duda.datasets.gallery.range_image import RangeImage, RangeView
+from duda.renamed import OldAttribute
 
 __all__ = ["Scan", "SemanticKITTI"]
 
@@ -59,13 +60,15 @@ class SemanticKITTI(Dataset[tuple[Tensor, Tensor]]):
 
     Attributes:
         classes: names of the 20 classes, `"unlabeled"` first.
-        colours: theirs in the official pictures, `(20, 3)`, in [0, 1].
+        colors: theirs in the official pictures, `(20, 3)`, in [0, 1].
         files: the scans, in their order.
 
     Raises:
         FileNotFoundError: if a folder or file is missing; says where to get it.
         ValueError: if a file is damaged, or a label unknown.
     """
+
+    colours = OldAttribute("colors")
 
     def __init__(
         self,
@@ -75,7 +78,7 @@ class SemanticKITTI(Dataset[tuple[Tensor, Tensor]]):
     ) -> None:
         self._folder = data_folder("semantickitti", (_YAML,), _SOURCE)
         self._map = read_label_map(self._folder / _YAML)
-        self.classes, self.colours = self._map.names, self._map.colours
+        self.classes, self.colors = self._map.names, self._map.colors
         self.view = RangeView() if view is None else view
         self.transform = transform
         self.files: list[Path] = []

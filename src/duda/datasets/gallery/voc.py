@@ -1,4 +1,4 @@
-"""Pictures with boxes in the layout of Pascal VOC, such as the blood cells of BCCD."""
+"""Pascal VOC's layout of pictures with boxes, such as the blood cells of BCCD."""
 
 from __future__ import annotations
 
