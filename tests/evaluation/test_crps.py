@@ -195,12 +195,13 @@ def test_positions_that_are_masked_out():
         crps(answer, y, mask=torch.zeros_like(mask))
 
 
-def test_a_family_without_closed_form():
-    class Other(duda.predictions.LocationScalePrediction):
-        _standard_cdf = _standard_log_density = _standard_quantile = staticmethod(lambda z: z)
+def test_a_family_without_closed_form_is_integrated():
+    class Uniform(duda.predictions.LocationScalePrediction):
+        _standard_cdf = _standard_log_density = staticmethod(lambda z: z)
+        _standard_quantile = staticmethod(lambda q: math.sqrt(12) * (q - 0.5))
 
-    with pytest.raises(TypeError, match="Other, whose CRPS has no closed form"):
-        crps(Other([[0.0]], [[1.0]]), [[0.0]])
+    found = crps(Uniform([[0.0]], [[1.0]]), [[0.0]])
+    assert found == pytest.approx(math.sqrt(3) / 6, rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from duda import GaussianPrediction, NormalInverseGamma
+from duda import NormalInverseGamma, StudentTPrediction
 
 
 def raw(mean: Tensor, nu: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def test_loss_is_the_density_of_scipys_student_t(parameters: tuple[Tensor, ...])
 def test_prediction_has_the_moments_of_scipy(parameters: tuple[Tensor, ...]) -> None:
     mean, nu, alpha, beta = parameters
     answer = NormalInverseGamma().reduce(raw(*parameters)[None])
-    assert isinstance(answer, GaussianPrediction)
+    assert isinstance(answer, StudentTPrediction)
     noise = scipy.stats.invgamma(alpha.numpy(), scale=beta.numpy())
     np.testing.assert_allclose(answer.mean, mean)
     np.testing.assert_allclose(answer.aleatoric, noise.mean(), rtol=1e-4)
@@ -57,8 +57,41 @@ def test_draws_add_the_variance_of_their_means() -> None:
     torch.testing.assert_close(answer.aleatoric, (beta / excess).mean(0))
     doubt = (beta / excess / nu).mean(0)
     torch.testing.assert_close(answer.epistemic, doubt + mean.var(0, correction=0))
-    # A kept draw is the Gaussian with its own total variance.
-    torch.testing.assert_close(answer.draws, torch.cat([mean, beta / excess * (1 + 1 / nu)], dim=2))
+    # A kept draw is the Student t with its own total variance, of 2α degrees of freedom.
+    total, df = beta / excess * (1 + 1 / nu), 2 + 2 * excess
+    torch.testing.assert_close(answer.draws, torch.cat([mean, total, df], dim=2))
+    torch.testing.assert_close(answer.df, 1 / (1 / df).mean(0))
+
+
+def test_one_draw_is_the_student_t_of_scipy(parameters: tuple[Tensor, ...]) -> None:
+    mean, nu, alpha, beta = parameters
+    answer = NormalInverseGamma().reduce(raw(*parameters)[None])
+    law = scipy.stats.t(2 * alpha, mean, (beta * (1 + nu) / (nu * alpha)).sqrt())
+    y = torch.randn(8, 2, dtype=torch.float64)
+    np.testing.assert_allclose(answer.log_prob(y), law.logpdf(y), rtol=1e-4)
+    np.testing.assert_allclose(answer.cdf(y), law.cdf(y), rtol=1e-4)
+    np.testing.assert_allclose(answer.quantile(0.9), law.ppf(0.9), rtol=1e-4)
+
+
+@pytest.mark.parametrize("raw_alpha", [-12.0, -30.0])
+def test_hardly_any_evidence_leaves_the_scale_of_the_noise(raw_alpha: float) -> None:
+    """The variance is near infinite, the interval that holds half of it is not."""
+    outputs = torch.tensor([[0.0, 0.0, raw_alpha, 0.0]])
+    _, nu, excess, beta = (float(each) for each in NormalInverseGamma().evidence(outputs))
+    scale = math.sqrt(beta * (1 + nu) / (nu * (excess + 1)))
+    _, upper = NormalInverseGamma().reduce(outputs[None]).interval(0.5)
+    expected = scipy.stats.t.ppf(0.75, 2 * (1 + excess)) * scale
+    assert float(upper) == pytest.approx(expected, rel=1e-4)
+
+
+def test_splitting_draws_changes_nothing() -> None:
+    draws = torch.randn(6, 3, 8)
+    reduction = NormalInverseGamma().reduction(keep_draws=True)
+    for part in (draws[:1], draws[1:4], draws[4:]):
+        reduction.add(part)
+    whole = NormalInverseGamma().reduce(draws, keep_draws=True).numpy()
+    for name, value in reduction.result().numpy().items():
+        np.testing.assert_allclose(value, whole[name], rtol=1e-5, err_msg=name)
 
 
 def test_evidence_for_the_mean_removes_only_the_epistemic_part() -> None:

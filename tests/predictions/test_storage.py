@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from duda import Categorical, ClassPrediction, Gaussian, GaussianPrediction, load_prediction
 from duda.predictions import Prediction
-from duda.predictions.base import FORMAT
+from duda.predictions.storage import FORMAT
 from tests.predictions.test_base import MAKERS, assert_equal
 
 
@@ -85,7 +85,7 @@ def test_unknown_tensors_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "metadata", [{"format": "pt"}, {"version": "2"}, {"kind": "Module"}, {"kind": "Prediction"}]
+    "metadata", [{"format": "pt"}, {"version": "3"}, {"kind": "Module"}, {"kind": "Prediction"}]
 )
 def test_other_files_are_told(metadata: dict[str, str], tmp_path: Path) -> None:
     path = rewrite(tmp_path / "answer", metadata)

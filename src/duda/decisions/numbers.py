@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -67,8 +66,4 @@ def moments(
 
 def in_float64(prediction: LocationScalePrediction) -> LocationScalePrediction:
     """Return the prediction with all digits that a fit can use, on the CPU."""
-    values = {each.name: getattr(prediction, each.name) for each in fields(prediction)}
-    known = {name: value for name, value in values.items() if value is not None}
-    return replace(
-        prediction, **{name: value.detach().cpu().double() for name, value in known.items()}
-    )
+    return prediction.to("cpu", torch.float64)

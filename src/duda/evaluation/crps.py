@@ -1,14 +1,10 @@
-"""The continuous ranked probability score (CRPS): a proper score of numbers, in their own units.
+"""Continuous ranked probability score (CRPS): a proper score of numbers, in their own units.
 
-Every form of it here is E|X − y| − ½ E|X − X'|, with X and X' independent draws of the prediction.
+Every form of it is E|X − y| − ½ E|X − X'|, with X and X' independent draws of the prediction.
 Source: Gneiting & Raftery 2007, eq. 21.
 """
 
 from __future__ import annotations
-
-import math
-from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -16,15 +12,11 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite
 from duda.evaluation.intervals import pinball_of_quantiles
-from duda.evaluation.numbers import blocks, check_members, components, spreads, targets
+from duda.evaluation.numbers import blocks, check_members, spreads, targets
 from duda.evaluation.regression import promised_levels
 from duda.inputs import numbers
-from duda.predictions import (
-    GaussianPrediction,
-    LaplacianPrediction,
-    LocationScalePrediction,
-    QuantilePrediction,
-)
+from duda.predictions import NumberPrediction
+from duda.predictions.distances import GAUSSIAN, LAPLACIAN, Distances, mixture_crps
 
 __all__ = [
     "crps",
@@ -38,16 +30,8 @@ __all__ = [
 _AT_ONCE = 2**22  # draws in a block, so that memory does not grow with the number of examples
 
 
-class _Family(NamedTuple):
-    """The mean distances of a location-scale family."""
-
-    to_point: Callable[[Tensor, Tensor], Tensor]  # E|X - y|, from y - mean and X's std
-    to_other: Callable[[Tensor, Tensor, Tensor], Tensor]  # E|X - X'|, from both means' gap and stds
-    to_itself: float  # E|X - X'| of two alike, for a std of 1
-
-
 def crps(
-    prediction: LocationScalePrediction | QuantilePrediction,
+    prediction: NumberPrediction,
     y: ArrayLike,
     *,
     mask: ArrayLike | None = None,
@@ -55,7 +39,7 @@ def crps(
     """Return the mean CRPS over examples and outputs, in units of `y`; lower is better.
 
     In closed form: of the exact mixture where a Gaussian or Laplacian prediction kept its draws;
-    of quantiles it is `crps_of_quantiles`.
+    of quantiles it is `crps_of_quantiles`. Families without a closed form give it numerically.
 
     Args:
         prediction: of numbers; with a standard deviation of 0 the CRPS is |y - mean|.
@@ -70,14 +54,9 @@ def crps(
     0.2337
     """
     values, counted = targets(prediction, y, mask)
-    if isinstance(prediction, QuantilePrediction):
-        scores = crps_of_quantiles(prediction.quantiles, prediction.levels, values)
-    else:
-        means, variances = components(prediction)
-        family, scores = _family(prediction), torch.empty_like(values)
-        for part in blocks(values):
-            stds = variances[:, part].double().sqrt()
-            scores[part] = _of_block(means[:, part].double(), stds, values[part], family)
+    scores = torch.empty_like(values)
+    for part in blocks(values):
+        scores[part] = prediction[part].to("cpu", torch.float64).crps(values[part])
     return float(scores[counted].mean())
 
 
@@ -92,7 +71,7 @@ def crps_of_gaussian(mean: ArrayLike, std: ArrayLike, y: ArrayLike) -> Float[Ten
     >>> crps_of_gaussian([0.0, 1.0], [1.0, 0.0], [0.0, 3.0])
     tensor([0.2337, 2.0000], dtype=torch.float64)
     """
-    return _of_one(mean, std, y, _GAUSSIAN)
+    return _of_one(mean, std, y, GAUSSIAN)
 
 
 def crps_of_laplacian(mean: ArrayLike, std: ArrayLike, y: ArrayLike) -> Float[Tensor, "*shape"]:
@@ -106,7 +85,7 @@ def crps_of_laplacian(mean: ArrayLike, std: ArrayLike, y: ArrayLike) -> Float[Te
     >>> crps_of_laplacian([0.0], [2**0.5], [0.0])
     tensor([0.2500], dtype=torch.float64)
     """
-    return _of_one(mean, std, y, _LAPLACIAN)
+    return _of_one(mean, std, y, LAPLACIAN)
 
 
 def crps_of_mixture(means: ArrayLike, stds: ArrayLike, y: ArrayLike) -> Float[Tensor, "*shape"]:
@@ -128,7 +107,7 @@ def crps_of_mixture(means: ArrayLike, stds: ArrayLike, y: ArrayLike) -> Float[Te
     centres = numbers(means, "means")
     values = numbers(y, "y")
     check_members(centres, "means", values)
-    return _of_mixture(centres, spreads(stds, centres), values, _GAUSSIAN)
+    return _of_mixture(centres, spreads(stds, centres), values, GAUSSIAN)
 
 
 def crps_of_draws(draws: ArrayLike, y: ArrayLike, *, fair: bool = False) -> Float[Tensor, "*shape"]:
@@ -197,41 +176,19 @@ def crps_of_quantiles(
     return 2 * torch.einsum("nq...,q->n...", losses, weights)
 
 
-def _family(prediction: LocationScalePrediction) -> _Family:
-    if isinstance(prediction, GaussianPrediction):
-        return _GAUSSIAN
-    if isinstance(prediction, LaplacianPrediction):
-        return _LAPLACIAN
-    raise TypeError(
-        f"`prediction` is a {type(prediction).__name__}, whose CRPS has no closed form here: call "
-        "`crps_of_draws` on draws of it."
-    )
-
-
-def _of_one(mean: ArrayLike, std: ArrayLike, y: ArrayLike, family: _Family) -> Tensor:
+def _of_one(mean: ArrayLike, std: ArrayLike, y: ArrayLike, family: Distances) -> Tensor:
     means = numbers(mean, "mean")
     stds, values = spreads(std, means), numbers(y, "y", means)
     return _of_mixture(means.unsqueeze(0), stds.unsqueeze(0), values, family)
 
 
-def _of_mixture(means: Tensor, stds: Tensor, y: Tensor, family: _Family) -> Tensor:
+def _of_mixture(means: Tensor, stds: Tensor, y: Tensor, family: Distances) -> Tensor:
     """Return the CRPS of each target, of members `(M, *shape)`."""
     values, found = y.flatten(), torch.empty_like(y.flatten())
     means, stds = means.reshape(len(means), -1), stds.reshape(len(means), -1)
     for part in blocks(values):
-        found[part] = _of_block(means[:, part], stds[:, part], values[part], family)
+        found[part] = mixture_crps(means[:, part], stds[:, part], values[part], family)
     return found.view(y.shape)
-
-
-def _of_block(means: Tensor, stds: Tensor, y: Tensor, family: _Family) -> Tensor:
-    """Return the mean of the members' CRPS, less what they gain by being different."""
-    count = len(means)
-    total = family.to_itself / (-2 * count**2) * stds.sum(0)
-    for first, (mean, std) in enumerate(zip(means, stds, strict=True)):
-        total += family.to_point(y - mean, std) / count
-        for second in range(first):
-            total -= family.to_other(means[second] - mean, std, stds[second]) / count**2
-    return total
 
 
 def _of_sorted(draws: Tensor, y: Tensor, weights: Tensor) -> Tensor:
@@ -239,42 +196,3 @@ def _of_sorted(draws: Tensor, y: Tensor, weights: Tensor) -> Tensor:
     gaps = draws.T.double() - y.unsqueeze(1)
     spread = gaps.sort(dim=1).values @ weights
     return gaps.abs().mean(1) - spread
-
-
-def _gaussian_to_point(gap: Tensor, std: Tensor) -> Tensor:
-    z = gap / std
-    density = z.square().mul_(-0.5).exp_().mul_(std)
-    smooth = z.mul_(math.sqrt(0.5)).erf_().mul_(gap).add_(density, alpha=math.sqrt(2 / math.pi))
-    return torch.where(std > 0, smooth, gap.abs())
-
-
-def _gaussian_to_other(gap: Tensor, std: Tensor, other: Tensor) -> Tensor:
-    return _gaussian_to_point(gap, torch.hypot(std, other))
-
-
-def _laplacian_to_point(gap: Tensor, std: Tensor) -> Tensor:
-    scale, far = std / math.sqrt(2), gap.abs()
-    return torch.where(scale > 0, far + scale * (-far / scale).exp(), far)
-
-
-def _laplacian_to_other(gap: Tensor, std: Tensor, other: Tensor) -> Tensor:
-    """Return |d| + (a³ exp(−|d|/a) − b³ exp(−|d|/b)) / (a² − b²) for scales a and b, d the gap.
-
-    The difference of two Laplace variables has a density that mixes those of both scales, with
-    the weights a² / (a² − b²) and −b² / (a² − b²). Here without what cancels for a near b.
-    """
-    far = gap.abs()
-    small = torch.minimum(std, other) / math.sqrt(2)
-    large = torch.maximum(std, other) / math.sqrt(2)
-    both, apart = small + large, large - small
-    near_small = torch.where(far > 0, -far / small, 0.0).exp()
-    near_large = torch.where(far > 0, -far / large, 0.0).exp()
-    shared = (large * large + small * large + small * small) / both * near_small
-    lost = -torch.special.expm1(-far * apart / (small * large)) / apart
-    lost = torch.where(apart > 0, lost, far / (small * large))
-    rest = large**3 / both * near_large * torch.where(far > 0, lost, 0.0)
-    return torch.where(large > 0, far + shared + rest, far)
-
-
-_GAUSSIAN = _Family(_gaussian_to_point, _gaussian_to_other, 2 / math.sqrt(math.pi))
-_LAPLACIAN = _Family(_laplacian_to_point, _laplacian_to_other, 1.5 / math.sqrt(2))

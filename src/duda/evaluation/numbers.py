@@ -10,9 +10,9 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty, check_same_shape
 from duda.inputs import flags, numbers
-from duda.predictions import LocationScalePrediction, QuantilePrediction
+from duda.predictions import NumberPrediction
 
-__all__ = ["blocks", "check_members", "components", "spreads", "targets"]
+__all__ = ["blocks", "check_members", "spreads", "targets"]
 
 _NUMBERS_IN_A_BLOCK = 2**16
 
@@ -28,7 +28,7 @@ def spreads(std: ArrayLike, like: Tensor | None = None) -> Float[Tensor, "*shape
 
 
 def targets(
-    prediction: LocationScalePrediction | QuantilePrediction,
+    prediction: NumberPrediction,
     y: ArrayLike,
     mask: ArrayLike | None = None,
     *,
@@ -72,13 +72,3 @@ def blocks(values: Tensor) -> Iterator[slice]:
     size = max(1, _NUMBERS_IN_A_BLOCK // values[:1].numel())
     for start in range(0, len(values), size):
         yield slice(start, start + size)
-
-
-def components(
-    prediction: LocationScalePrediction,
-) -> tuple[Float[Tensor, "M N D *positions"], Float[Tensor, "M N D *positions"]]:
-    """Return the means and variances of a mixture's members: one, if no draws were kept."""
-    if prediction.draws is None:
-        return prediction.mean.cpu().unsqueeze(0), prediction.variance.cpu().unsqueeze(0)
-    means, variances = prediction.draws.cpu().chunk(2, dim=2)
-    return means, variances

@@ -14,10 +14,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_count, check_finite
-from duda.evaluation.numbers import blocks, check_members, components, spreads, targets
+from duda.evaluation.numbers import blocks, check_members, spreads, targets
 from duda.evaluation.regression import Coverage, binomial_band
 from duda.inputs import numbers
-from duda.predictions import GaussianPrediction, LocationScalePrediction
+from duda.predictions import GaussianPrediction, NumberPrediction
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,7 +103,7 @@ class Pit:
 
 
 def pit(
-    prediction: LocationScalePrediction,
+    prediction: NumberPrediction,
     y: ArrayLike,
     *,
     bins: int = 200,
@@ -133,7 +133,7 @@ def pit(
 
 
 def tally(
-    prediction: LocationScalePrediction,
+    prediction: NumberPrediction,
     y: ArrayLike,
     bins: int,
     mask: ArrayLike | None,
@@ -141,22 +141,16 @@ def tally(
     may_be_empty: bool = False,
 ) -> Pit:
     """Return the `pit`, also of no targets at all if `mask` `may_be_empty`."""
-    if not isinstance(prediction, LocationScalePrediction):
+    if not prediction.can("cdf"):
         raise TypeError(
             f"`prediction` is a {type(prediction).__name__}, which has no distribution function: "
             "call `evaluation.coverage(prediction, y)`."
         )
     values, counted = targets(prediction, y, mask, may_be_empty=may_be_empty)
-    means, variances = components(prediction)
     found = torch.zeros(2 * check_count(bins, "bins") + 1, dtype=torch.int64)
     for part in blocks(values):
-        y_part, below = values[part], torch.zeros_like(values[part])
-        for mean, variance in zip(
-            means[:, part].double(), variances[:, part].double(), strict=True
-        ):
-            below += type(prediction)(mean, variance).cdf(y_part)
-            below -= 0.5 * ((variance == 0) & (y_part == mean))
-        found += _counts(below[counted[part]] / len(means), bins)
+        below = prediction[part].to("cpu", torch.float64).mid_cdf(values[part])
+        found += _counts(below[counted[part]], bins)
     return Pit(found)
 
 

@@ -1,9 +1,9 @@
-"""Numbers whose distribution is told by mean and variance: the likelihoods' base, the reduction."""
+"""Mean and variance of numbers: the base of these likelihoods, and the reduction of draws."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Shaped
@@ -71,18 +71,22 @@ class MomentReduction(Reduction):
             self.sums = [before + new for before, new in zip(self.sums, sums, strict=True)]
         self.means.add(means)
 
-    def result(self) -> LocationScalePrediction:
-        """Return the mixture of all draws so far."""
+    def moments(self) -> dict[str, Any]:
+        """Return mean and parts of the variance of all draws so far, and the draws if kept."""
         count = self.means.count
         if count == 0:
             raise ValueError("there are no draws to reduce: `add` at least one.")
         aleatoric, doubt = (total / count for total in self.sums)
-        return self.likelihood.prediction(
-            mean=self.means.mean.to(self.dtype),
-            aleatoric=aleatoric.to(self.dtype),
-            epistemic=(self.means.variance + doubt).to(self.dtype),
-            draws=None if self.kept is None else torch.cat(self.kept),
-        )
+        return {
+            "mean": self.means.mean.to(self.dtype),
+            "aleatoric": aleatoric.to(self.dtype),
+            "epistemic": (self.means.variance + doubt).to(self.dtype),
+            "draws": None if self.kept is None else torch.cat(self.kept),
+        }
+
+    def result(self) -> LocationScalePrediction:
+        """Return the mixture of all draws so far."""
+        return self.likelihood.prediction(**self.moments())
 
 
 def split_outputs(outputs: Tensor, dim: int, names: tuple[str, ...]) -> tuple[Tensor, ...]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from duda.checks import at_least_float32
+from duda.checks import as_tensor, at_least_float32
 from duda.likelihoods.base import Reduction
 from duda.likelihoods.moments import MomentLikelihood, MomentReduction, split_outputs
+from duda.predictions.location_scale import LocationScalePrediction
+from duda.predictions.student_t import StudentTPrediction
 
 __all__ = ["NormalInverseGamma"]
 
@@ -23,8 +27,9 @@ class NormalInverseGamma(MomentLikelihood):
     """4 D raw outputs on dimension 1: D means γ, then D each of raw ν, raw α and raw β.
 
     ν and β are softplus(raw), α is softplus(raw) + 1, each with a floor of 1e-6. Given the outputs
-    the target is a Student t; the prediction is the Gaussian with its mean γ and its variance, the
-    aleatoric β / (α - 1) and the epistemic β / ν(α - 1). Source: Amini et al. 2020, eq. 5-10.
+    the target is a Student t with 2α degrees of freedom, mean γ and squared scale β (1 + ν) / να;
+    its variance is the aleatoric β / (α - 1) and the epistemic β / ν(α - 1). Of several draws the
+    degrees of freedom are their harmonic mean. Source: Amini et al. 2020, eq. 5-10.
 
     Args:
         penalty: weight of the evidence for a wrong mean, which makes the loss more than -log p.
@@ -35,6 +40,8 @@ class NormalInverseGamma(MomentLikelihood):
     """
 
     penalty: float = 0.01
+
+    prediction: ClassVar[type[LocationScalePrediction]] = StudentTPrediction
 
     def __post_init__(self) -> None:
         if not 0 <= self.penalty < math.inf:
@@ -79,12 +86,28 @@ class NormalInverseGamma(MomentLikelihood):
 
 
 class _EvidenceReduction(MomentReduction):
-    """Streams moments of draws that doubt their own means."""
+    """Streams moments of draws that doubt their own means, and the degrees of freedom."""
 
     likelihood: NormalInverseGamma
+    inverse_df: Tensor | float = 0.0
 
     def split(self, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return each draw's γ, β / (α - 1), and β / ν(α - 1)."""
         mean, nu, excess, beta = self.likelihood.evidence(draws, dim=2)
         variance = beta / excess
         return mean, variance, variance / nu
+
+    def add(self, draws: Float[Tensor, "M N 4*D *positions"]) -> None:
+        """Take in M more draws of raw outputs."""
+        super().add(draws)
+        excess = self.likelihood.evidence(at_least_float32(draws), dim=2)[2]
+        df = 2 + 2 * excess.double()
+        self.inverse_df = self.inverse_df + (1 / df).sum(0)
+        if self.kept is not None:
+            # In float64, in which 2 + 1e-6 is not 2.
+            self.kept[-1] = torch.cat([self.kept[-1].double(), df], dim=2)
+
+    def result(self) -> StudentTPrediction:
+        """Return the mixture of all draws so far."""
+        moments = self.moments()
+        return StudentTPrediction(**moments, df=self.means.count / as_tensor(self.inverse_df, "df"))

@@ -1,21 +1,32 @@
-"""What a network with uncertainty answers: data for each example, and all that follows from it."""
+"""Predictions: what a network with uncertainty answers, and all that follows from it."""
 
-from duda.predictions.base import Prediction
-from duda.predictions.classes import ClassPrediction
-from duda.predictions.gaussian import GaussianPrediction
-from duda.predictions.laplacian import LaplacianPrediction
-from duda.predictions.location_scale import LocationScalePrediction
-from duda.predictions.quantiles import QuantilePrediction
-from duda.predictions.scored import ScoredClassPrediction
-from duda.predictions.storage import load_prediction
+from __future__ import annotations
 
-__all__ = [
-    "ClassPrediction",
-    "GaussianPrediction",
-    "LaplacianPrediction",
-    "LocationScalePrediction",
-    "Prediction",
-    "QuantilePrediction",
-    "ScoredClassPrediction",
-    "load_prediction",
-]
+import os
+
+from duda.predictions.affine import AffinePrediction as AffinePrediction
+from duda.predictions.base import Prediction as Prediction
+from duda.predictions.classes import ClassPrediction as ClassPrediction
+from duda.predictions.gaussian import GaussianPrediction as GaussianPrediction
+from duda.predictions.laplacian import LaplacianPrediction as LaplacianPrediction
+from duda.predictions.location_scale import LocationScalePrediction as LocationScalePrediction
+from duda.predictions.numbers import NumberPrediction as NumberPrediction
+from duda.predictions.quantiles import QuantilePrediction as QuantilePrediction
+from duda.predictions.scored import ScoredClassPrediction as ScoredClassPrediction
+from duda.predictions.storage import read as _read
+from duda.predictions.student_t import StudentTPrediction as StudentTPrediction
+from duda.registry import registered
+
+PREDICTIONS: dict[str, type[Prediction]] = {
+    kind.__name__: kind for kind in registered(__name__, Prediction).values()
+}
+
+
+def load_prediction(path: str | os.PathLike[str]) -> Prediction:
+    """Read what `Prediction.save` wrote, of any family in `PREDICTIONS`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged, of an unknown family, or holds something else.
+    """
+    return _read(path, PREDICTIONS)

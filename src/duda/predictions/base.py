@@ -1,66 +1,130 @@
-"""What every prediction can do: be sliced, joined, moved and saved."""
+"""Predictions: the contract of what an answer can say, and how it is sliced, joined and moved."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from duda.checks import (
-    ArrayLike,
-    as_tensor,
-    at_least_float32,
-    check_finite,
-    check_same_shape,
-)
-from duda.files import write_atomically
+from duda.checks import ArrayLike
+from duda.predictions.indices import chosen
+from duda.predictions.terms import Parts, Terms
 
-__all__ = [
-    "FORMAT",
-    "Prediction",
-    "check_draws",
-    "check_no_nan",
-    "check_scale",
-    "finite_numbers",
-]
-
-FORMAT = {"format": "duda.prediction", "version": "1"}
+__all__ = ["Prediction"]
 
 
 class Prediction(ABC):
-    """Tensors over the same N examples; the subclasses are frozen dataclasses of them.
+    """What a model says of N examples; the subclasses are frozen dataclasses.
 
-    The examples are dimension 0 of each tensor, and dimension 1 of `draws`.
+    Their fields are tensors with the examples on dimension 0 (of `draws` on dimension 1), other
+    predictions for the same examples, or settings. What else is asked of a prediction, by metrics,
+    decisions and the report, it answers itself, so that a new family is one file.
 
     Attributes:
-        derived: the names of what follows from the tensors.
+        draws: the kept draws, examples on dimension 1; None where there are none.
+        joint: whether a draw is one function, the same for all examples.
+        derived: the names of what follows from the fields.
         shared: the names of tensors that are not over examples, but the same for all.
+        score_name: what the score is called, such as "entropy".
+        score_unit: in which unit; empty where it has a scale of its own.
+        score_meaning: what uncertainty is, to follow "Uncertainty is".
+        loss_name: what the mean of `loss` is called, such as "mean squared error".
     """
 
-    draws: Tensor | None
-    derived: ClassVar[tuple[str, ...]]
+    draws: Tensor | None = None
+    joint: bool = False
+    derived: ClassVar[tuple[str, ...]] = ("score",)
     shared: ClassVar[tuple[str, ...]] = ()
+    score_name: ClassVar[str] = "score"
+    score_unit: str = ""
+    score_meaning: str = "a score of its own; higher is less sure"
+    loss_name: ClassVar[str]
 
     @property
     @abstractmethod
     def score(self) -> Tensor:
         """Uncertainty, higher is worse."""
 
-    def _tensors(self) -> dict[str, Tensor]:
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+    @property
+    @abstractmethod
+    def outputs(self) -> str:
+        """What is predicted for each example, in words, such as "10 classes"."""
+
+    @abstractmethod
+    def loss(self, y: ArrayLike) -> Float[Tensor, "N *rest"]:
+        """Return what each answer costs, in float64 on the CPU: 0 or 1, or a squared error.
+
+        Raises:
+            ValueError: if `y` does not fit.
+        """
+
+    @abstractmethod
+    def is_bad(self, y: ArrayLike, tolerance: float | None = None) -> Bool[Tensor, "N *rest"]:
+        """Return which answers are wrong, or off by more than `tolerance`, on the CPU.
+
+        Raises:
+            ValueError: if `y` does not fit, or the tolerance is missing or given in vain.
+        """
+
+    @abstractmethod
+    def contributions(self, y: ArrayLike) -> dict[str, Terms]:
+        """Return what each example adds to each metric that fits, by its name, on the CPU."""
+
+    def parts(self) -> Parts | None:
+        """Return the aleatoric and the epistemic part of the uncertainty, None if not both are."""
+        return None
+
+    def can(self, ability: str) -> bool:
+        """Return whether the prediction has what this name asks for, such as "log_prob".
+
+        >>> from duda import GaussianPrediction, QuantilePrediction
+        >>> GaussianPrediction([[0.0]], [[1.0]]).can("log_prob")
+        True
+        >>> QuantilePrediction([[[-1.0], [1.0]]], [0.1, 0.9]).can("log_prob")
+        False
+        """
+        return hasattr(self, ability)
+
+    def _fields(self) -> dict[str, Any]:
+        """Return all fields by name, without the tensors that are missing."""
+        if not dataclasses.is_dataclass(self):
+            raise TypeError(
+                f"a {type(self).__name__} is no dataclass, expected its tensors as the fields of "
+                "one: decorate it with `@dataclass(frozen=True, eq=False, repr=False)`."
+            )
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
+    def _over_examples(self) -> dict[str, Tensor | Prediction]:
+        """Return the fields that hold something for each example."""
+        return {
+            name: value
+            for name, value in self._fields().items()
+            if isinstance(value, (Tensor, Prediction)) and name not in self.shared
+        }
+
+    def _changed(self, change: Callable[[str, Any], Any]) -> Self:
+        """Return the prediction with what it holds for each example changed, by name and value."""
+        changed = {name: change(name, value) for name, value in self._over_examples().items()}
+        return type(self)(**(self._fields() | changed))
+
     def __len__(self) -> int:
-        return len(next(iter(self._tensors().values())))
+        name, value = next(iter(self._over_examples().items()))
+        return value.shape[1] if name == "draws" and isinstance(value, Tensor) else len(value)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors lie."""
+        return next(iter(self._over_examples().values())).device
 
     def __getitem__(
         self, index: int | slice | Sequence[int] | np.ndarray | Int[Tensor, "K"] | Bool[Tensor, "N"]
@@ -70,24 +134,18 @@ class Prediction(ABC):
         Raises:
             IndexError: if there are no such examples, or a mask does not fit.
         """
-        tensors = self._tensors()
-        chosen = _chosen(index, len(self))
-        if isinstance(chosen, Tensor):
-            chosen = chosen.to(next(iter(tensors.values())).device)
-        kept = {name: tensors.pop(name) for name in self.shared}
-        return type(self)(
-            **kept,
-            **{
-                name: value[:, chosen] if name == "draws" else value[chosen]
-                for name, value in tensors.items()
-            },
-        )
+        rows = chosen(index, len(self))
+        if isinstance(rows, Tensor):
+            rows = rows.to(self.device)
+        return self._changed(lambda name, value: value[:, rows] if name == "draws" else value[rows])
 
     def __repr__(self) -> str:
-        shapes = ", ".join(
-            f"{name}={tuple(value.shape)}" for name, value in self._tensors().items()
+        shown = (
+            f"{name}={tuple(value.shape)}" if isinstance(value, Tensor) else f"{name}={value!r}"
+            for name, value in self._fields().items()
+            if isinstance(value, (Tensor, Prediction)) or value
         )
-        return f"{type(self).__name__}({shapes})"
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     @classmethod
     def concatenate(cls, predictions: Sequence[Self]) -> Self:
@@ -105,10 +163,13 @@ class Prediction(ABC):
                     f"`predictions` holds a {type(prediction).__name__}, expected each to be a "
                     f"{cls.__name__}."
                 )
-        parts = [prediction._tensors() for prediction in predictions]
-        kept = {name: [part.pop(name) for part in parts] for name in cls.shared}
-        for name, values in kept.items():
-            if not all(torch.equal(value, values[0]) for value in values):
+        parts = [prediction._over_examples() for prediction in predictions]
+        rest = [
+            {name: value for name, value in prediction._fields().items() if name not in part}
+            for prediction, part in zip(predictions, parts, strict=True)
+        ]
+        for name in rest[0]:
+            if not all(_same(each.get(name), rest[0][name]) for each in rest):
                 raise ValueError(
                     f"`predictions` differ in their `{name}`: predict all with one model."
                 )
@@ -117,108 +178,72 @@ class Prediction(ABC):
                 "`predictions` differ in their classes, outputs, positions or draws: predict all "
                 "with one model and the same `keep_draws` and `samples`."
             )
-        return cls(
-            **{name: values[0] for name, values in kept.items()},
-            **{
-                name: torch.cat([part[name] for part in parts], dim=1 if name == "draws" else 0)
-                for name in parts[0]
-            },
-        )
+        joined = {name: _joined(name, [part[name] for part in parts]) for name in parts[0]}
+        return cls(**rest[0], **joined)
 
-    def to(self, device: torch.device | str) -> Self:
-        """Return the prediction with its tensors on `device`."""
-        return type(self)(**{name: value.to(device) for name, value in self._tensors().items()})
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
+        """Return the prediction with its tensors on `device`, and floats in `dtype` if given."""
+
+        def moved(value: Any) -> Any:
+            if isinstance(value, Tensor) and not value.is_floating_point():
+                return value.to(device)
+            return value.to(device, dtype) if isinstance(value, (Tensor, Prediction)) else value
+
+        return type(self)(**{name: moved(value) for name, value in self._fields().items()})
+
+    def with_joint(self, joint: bool) -> Self:
+        """Return the prediction, told whether its draws are one function for all examples."""
+        told = copy.copy(self)
+        object.__setattr__(told, "joint", joint)
+        return told
 
     def numpy(self) -> dict[str, np.ndarray]:
         """Return all that the prediction holds and all that follows from it, as arrays by name."""
-        values = self._tensors() | {name: getattr(self, name) for name in self.derived}
-        return {name: value.detach().cpu().numpy() for name, value in values.items()}
+        tensors = self._fields() | {name: getattr(self, name) for name in self.derived}
+        return {
+            name: value.detach().cpu().numpy()
+            for name, value in tensors.items()
+            if isinstance(value, Tensor)
+        }
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the prediction to `path` as safetensors, whole or not at all."""
-        from safetensors.torch import save
+        from duda.predictions.storage import write
 
-        tensors = {name: value.detach().cpu() for name, value in self._tensors().items()}
-        # The format refuses gaps, and two names for the same memory.
-        whole = {
-            name: value.clone(memory_format=torch.contiguous_format)
-            for name, value in tensors.items()
-        }
-        # Not save_file: killed, it would leave a file with a name of its own behind.
-        return write_atomically(path, save(whole, FORMAT | {"kind": type(self).__name__}))
+        return write(path, self)
 
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what `save` wrote.
 
-def _chosen(index: Any, count: int) -> slice | Tensor:
-    """Return `index` as a slice forwards, or as one dimension of truth values or numbers."""
-    if isinstance(index, slice):
-        if index.step is None or index.step > 0:
-            return index
-        index = range(count)[index]  # torch's slices cannot go backwards
-    numbers = as_tensor(index, "index")
-    if numbers.ndim > 1 or (numbers.is_floating_point() and len(numbers.flatten())):
-        raise IndexError(
-            f"`index` has shape {tuple(numbers.shape)} and dtype {numbers.dtype}, expected one "
-            "dimension of numbers of examples, or of True and False."
-        )
-    if numbers.dtype == torch.bool:
-        if numbers.shape != (count,):
-            raise IndexError(
-                f"`index` is a mask of shape {tuple(numbers.shape)}, expected ({count},): one True "
-                "or False for each example."
-            )
-        return numbers
-    numbers = numbers.long().reshape(-1)
-    wrong = (numbers < -count) | (numbers >= count)
-    if bool(wrong.any()):
-        raise IndexError(
-            f"`index` asks for example {int(numbers[wrong][0])} of a prediction for {count}, "
-            f"expected {-count} to {count - 1}."
-        )
-    return numbers
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if the file is damaged or holds something else.
+        """
+        from duda.predictions.storage import read
+
+        return read(path, {cls.__name__: cls})
 
 
-def _shapes_of_one(tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of `tensors` with their examples left out."""
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    return bool(one == other)
+
+
+def _joined(name: str, values: list[Any]) -> Any:
+    if isinstance(values[0], Prediction):
+        return type(values[0]).concatenate(values)
+    return torch.cat(values, dim=1 if name == "draws" else 0)
+
+
+def _shapes_of_one(fields: dict[str, Tensor | Prediction]) -> dict[str, Any]:
+    """Return the shapes of what there is for each example, with their number left out."""
     return {
-        name: (len(value), *value.shape[2:]) if name == "draws" else tuple(value.shape[1:])
-        for name, value in tensors.items()
+        name: type(value)
+        if isinstance(value, Prediction)
+        else (len(value), *value.shape[2:])
+        if name == "draws"
+        else tuple(value.shape[1:])
+        for name, value in fields.items()
     }
-
-
-def check_draws(draws: Tensor | None, one: tuple[int, ...]) -> None:
-    """Raise a `ValueError` unless `draws` are None or at least one draw of shape `one`, no NaN."""
-    if draws is None:
-        return
-    if draws.ndim == 0 or len(draws) == 0:
-        raise ValueError(
-            f"`draws` has shape {tuple(draws.shape)}, expected at least one draw of shape {one}: "
-            "leave it out if there are none."
-        )
-    check_same_shape(draws, "draws", (len(draws), *one), "the examples, draws first")
-    check_no_nan(draws, "draws")
-
-
-def check_no_nan(value: Tensor, name: str) -> None:
-    """Raise a `ValueError` that counts the NaN of `value`; infinite values may pass."""
-    nans = int(value.isnan().sum())
-    if nans:
-        raise ValueError(
-            f"`{name}` has {nans} NaN of {value.numel()} values: check the network's weights and "
-            "inputs."
-        )
-
-
-def check_scale(factor: float, offset: float) -> None:
-    """Raise a `ValueError` unless `offset + factor * y` are finite numbers in the order of `y`."""
-    if not (0 < factor < math.inf and math.isfinite(offset)):
-        raise ValueError(
-            f"`factor` is {factor} and `offset` {offset}, expected finite numbers, `factor` above "
-            "0: the standard deviation and the mean by which targets were standardised."
-        )
-
-
-def finite_numbers(value: ArrayLike, name: str) -> Tensor:
-    """Return `value` as floating-point numbers, none of them NaN or infinite."""
-    numbers = at_least_float32(as_tensor(value, name))
-    check_finite(numbers, name, "check the network's weights and inputs")
-    return numbers

@@ -1,16 +1,19 @@
-"""Predictions of classes: mean probabilities and how far the draws disagree."""
+"""Class predictions: mean probabilities, and how far the draws disagree."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, at_least_float32, check_probs, check_same_shape
-from duda.predictions.base import Prediction, check_draws, check_no_nan
+from duda.inputs import hard_labels
+from duda.predictions.base import Prediction
+from duda.predictions.terms import Parts, Terms
+from duda.predictions.validity import check_draws, check_no_nan
 
 __all__ = ["ClassPrediction", "entropy"]
 
@@ -39,6 +42,7 @@ class ClassPrediction(Prediction):
         aleatoric: mean over draws of their entropies, `(N, *positions)`, nats.
         votes: how many draws put each class first, `(N, C, *positions)`, integers.
         draws: the M draws' probabilities `(M, N, C, *positions)`, where they were kept.
+        joint: whether a draw is one function for all examples.
 
     >>> answer = ClassPrediction.from_probs([[0.5, 0.5], [1.0, 0.0]])
     >>> answer.entropy
@@ -49,6 +53,7 @@ class ClassPrediction(Prediction):
     aleatoric: Float[Tensor, "N *positions"]
     votes: Int[Tensor, "N C *positions"]
     draws: Float[Tensor, "M N C *positions"] | None = None
+    joint: bool = field(default=False, kw_only=True)
 
     derived: ClassVar[tuple[str, ...]] = (
         "probs",
@@ -60,6 +65,13 @@ class ClassPrediction(Prediction):
         "variation_ratio",
         "score",
     )
+    score_name: ClassVar[str] = "entropy"
+    score_unit = "nats"
+    score_meaning = (
+        "the entropy of the predicted probabilities: 0 nats for one sure class, more the more "
+        "evenly they are spread"
+    )
+    loss_name: ClassVar[str] = "share of wrong answers"
 
     def __post_init__(self) -> None:
         if self.log_probs.ndim < 2 or self.log_probs.shape[1] < 2:
@@ -132,3 +144,44 @@ class ClassPrediction(Prediction):
     def score(self) -> Float[Tensor, "N *positions"]:
         """Uncertainty: the entropy, nats."""
         return self.entropy
+
+    @property
+    def outputs(self) -> str:
+        """How many classes there are, in words."""
+        classes = f"{self.log_probs.shape[1]} classes"
+        return f"{classes} at each position" if self.log_probs.ndim > 2 else classes
+
+    def parts(self) -> Parts:
+        """Return the expected entropy and the mutual information, nats."""
+        return Parts(self.aleatoric, self.epistemic, "nats")
+
+    def is_bad(self, y: ArrayLike, tolerance: float | None = None) -> Bool[Tensor, "N *positions"]:
+        """Return whether the most probable class is another than the label.
+
+        Raises:
+            ValueError: if `y` are no labels `(N, *positions)`, or a tolerance is given.
+        """
+        if tolerance is not None:
+            raise ValueError(
+                f"`tolerance` is {tolerance!r}, but a class is right or wrong: leave it out."
+            )
+        return self.labels.cpu() != hard_labels(y, tuple(self.log_probs.shape))
+
+    def loss(self, y: ArrayLike) -> Float[Tensor, "N *positions"]:
+        """Return 1 for each wrong answer, else 0."""
+        return self.is_bad(y).double()
+
+    def contributions(self, y: ArrayLike) -> dict[str, Terms]:
+        """Return what each example adds to accuracy, NLL, Brier score, ECE and AUROC of errors."""
+        labels = hard_labels(y, tuple(self.log_probs.shape)).unsqueeze(1)
+        log_probs = self.log_probs.detach().cpu().double()
+        wrong = self.is_bad(y)
+        # Σ p² - 2 p_y + 1 would lose digits where the model is sure and right.
+        distances = log_probs.exp().scatter_add(1, labels, -torch.ones_like(log_probs[:, :1]))
+        return {
+            "accuracy": Terms((~wrong).double()),
+            "nll": Terms(-log_probs.gather(1, labels).squeeze(1)),
+            "brier": Terms(distances.square().sum(1)),
+            "ece": Terms(log_probs.amax(1).exp(), "calibration", ~wrong),
+            "auroc_errors": Terms(self.score.detach().cpu().double(), "ranking", wrong),
+        }

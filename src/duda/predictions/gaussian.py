@@ -1,13 +1,14 @@
-"""Predictions of numbers: a Gaussian, or a mixture of them."""
+"""Gaussian predictions of numbers: one Gaussian, or a mixture of them."""
 
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from duda.predictions.distances import GAUSSIAN, Distances
 from duda.predictions.location_scale import LocationScalePrediction
 
 __all__ = ["GaussianPrediction"]
@@ -25,6 +26,7 @@ class GaussianPrediction(LocationScalePrediction):
         aleatoric: mean over draws of the variances, shape of `mean`.
         epistemic: variance over draws of the means, shape of `mean`; zero by default.
         draws: `(M, N, 2 D, *positions)`, the D means of each draw, then its D variances.
+        joint: whether a draw is one function for all examples.
 
     >>> answer = GaussianPrediction([[0.0]], [[3.0]], [[1.0]])
     >>> answer.std
@@ -33,15 +35,18 @@ class GaussianPrediction(LocationScalePrediction):
     tensor([[3.9199]], dtype=torch.float64)
     """
 
+    distances: ClassVar[Distances] = GAUSSIAN
+
     @staticmethod
-    def _standard_cdf(z: Tensor) -> Tensor:
+    def _standard_cdf(z: Tensor, *shape: Tensor) -> Tensor:
         below: Tensor = torch.special.ndtr(z)
         return below
 
     @staticmethod
-    def _standard_log_density(z: Tensor) -> Tensor:
+    def _standard_log_density(z: Tensor, *shape: Tensor) -> Tensor:
         return -0.5 * z.square() - 0.5 * math.log(2 * math.pi)
 
     @staticmethod
-    def _standard_quantile(q: float) -> float:
-        return NormalDist().inv_cdf(q)
+    def _standard_quantile(q: Tensor, *shape: Tensor) -> Tensor:
+        found: Tensor = torch.special.ndtri(q)
+        return found

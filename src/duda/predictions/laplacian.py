@@ -1,12 +1,14 @@
-"""Predictions of numbers with heavier tails: a Laplace distribution, or a mixture of them."""
+"""Laplacian predictions of numbers, with heavier tails: one distribution, or a mixture of them."""
 
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from duda.predictions.distances import LAPLACIAN, Distances
 from duda.predictions.location_scale import LocationScalePrediction
 
 __all__ = ["LaplacianPrediction"]
@@ -23,22 +25,25 @@ class LaplacianPrediction(LocationScalePrediction):
         aleatoric: mean over draws of the variances, shape of `mean`.
         epistemic: variance over draws of the means, shape of `mean`; zero by default.
         draws: `(M, N, 2 D, *positions)`, the D means of each draw, then its D variances.
+        joint: whether a draw is one function for all examples.
 
     >>> answer = LaplacianPrediction([[0.0]], [[2.0]])
     >>> answer.log_prob([[1.0]])  # - log 2 - 1
     tensor([[-1.6931]], dtype=torch.float64)
     """
 
+    distances: ClassVar[Distances] = LAPLACIAN
+
     @staticmethod
-    def _standard_cdf(z: Tensor) -> Tensor:
+    def _standard_cdf(z: Tensor, *shape: Tensor) -> Tensor:
         tail = (-math.sqrt(2) * z.abs()).exp() / 2
         return torch.where(z < 0, tail, 1 - tail)
 
     @staticmethod
-    def _standard_log_density(z: Tensor) -> Tensor:
+    def _standard_log_density(z: Tensor, *shape: Tensor) -> Tensor:
         return -math.sqrt(2) * z.abs() - math.log(2) / 2
 
     @staticmethod
-    def _standard_quantile(q: float) -> float:
-        far = math.log(2 * min(q, 1 - q)) / math.sqrt(2)
-        return far if q < 0.5 else -far
+    def _standard_quantile(q: Tensor, *shape: Tensor) -> Tensor:
+        far = (2 * torch.minimum(q, 1 - q)).log() / math.sqrt(2)
+        return torch.where(q < 0.5, far, -far)

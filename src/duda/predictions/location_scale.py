@@ -1,24 +1,22 @@
-"""Predictions of numbers by location and scale: what the families of distributions share."""
+"""Location-scale families: Gaussian, Laplace and Student's t by mean and variance, and mixtures."""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor, check_same_shape
-from duda.predictions.base import (
-    Prediction,
-    check_draws,
-    check_no_nan,
-    check_scale,
-    finite_numbers,
-)
+from duda.checks import ArrayLike, check_same_shape
+from duda.predictions.distances import Distances, mixture_crps
+from duda.predictions.numbers import NumberPrediction
+from duda.predictions.terms import Parts
+from duda.predictions.validity import check_draws, check_scale, check_variances, finite_numbers
 
 __all__ = ["LocationScalePrediction"]
 
@@ -26,21 +24,28 @@ _BISECTIONS = 60  # halve any bracket of float64 numbers to its last digits
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LocationScalePrediction(Prediction):
+class LocationScalePrediction(NumberPrediction):
     """The mixture of M distributions of one family, by its moments.
 
     The variance splits into `aleatoric`, the mean of the variances, and `epistemic`, the variance
     of the means. Quantiles, densities and intervals are those of the family's distribution with
     these moments, and those of the exact mixture where the draws were kept. A family is told by
-    three functions of its member with mean 0 and variance 1.
+    functions of its member with mean 0 and variance 1, which get its `shape_parameters` too.
+
+    Attributes:
+        shape_parameters: the names of what else a member has, each of the mean's shape.
+        distances: the mean distances of the family, where they have a closed form.
     """
 
     mean: Float[Tensor, "N D *positions"]
     aleatoric: Float[Tensor, "N D *positions"]
     epistemic: Float[Tensor, "N D *positions"] = None  # type: ignore[assignment]
-    draws: Float[Tensor, "M N 2*D *positions"] | None = None
+    draws: Float[Tensor, "M N K*D *positions"] | None = None
+    joint: bool = field(default=False, kw_only=True)
 
     derived: ClassVar[tuple[str, ...]] = ("variance", "std", "score")
+    shape_parameters: ClassVar[tuple[str, ...]] = ()
+    distances: ClassVar[Distances | None] = None
 
     def __post_init__(self) -> None:
         mean = finite_numbers(self.mean, "mean")
@@ -54,28 +59,29 @@ class LocationScalePrediction(Prediction):
             given = getattr(self, name)
             value = torch.zeros_like(mean) if given is None else finite_numbers(given, name)
             check_same_shape(value, name, tuple(mean.shape), "`mean`")
-            _check_variances(value, name)
+            check_variances(value, name)
             object.__setattr__(self, name, value)
         if self.draws is not None:
             draws = finite_numbers(self.draws, "draws")
-            check_draws(draws, (len(mean), 2 * mean.shape[1], *mean.shape[2:]))
-            _check_variances(draws.chunk(2, dim=2)[1], "draws")
+            parts = 2 + len(self.shape_parameters)
+            check_draws(draws, (len(mean), parts * mean.shape[1], *mean.shape[2:]))
+            check_variances(draws.chunk(parts, dim=2)[1], "draws")
             object.__setattr__(self, "draws", draws)
 
     @staticmethod
     @abstractmethod
-    def _standard_cdf(z: Tensor) -> Tensor:
+    def _standard_cdf(z: Tensor, *shape: Tensor) -> Tensor:
         """Return the probability of at most `z`."""
 
     @staticmethod
     @abstractmethod
-    def _standard_log_density(z: Tensor) -> Tensor:
+    def _standard_log_density(z: Tensor, *shape: Tensor) -> Tensor:
         """Return the log-density at `z`, nats."""
 
     @staticmethod
     @abstractmethod
-    def _standard_quantile(q: float) -> float:
-        """Return the value that has the probability `q` below it."""
+    def _standard_quantile(q: Tensor, *shape: Tensor) -> Tensor:
+        """Return the values that have the probabilities `q`, in float64, below them."""
 
     @property
     def variance(self) -> Float[Tensor, "N D *positions"]:
@@ -83,19 +89,23 @@ class LocationScalePrediction(Prediction):
         return self.aleatoric + self.epistemic
 
     @property
-    def std(self) -> Float[Tensor, "N D *positions"]:
+    def std(self) -> Float[Tensor, "N D *positions"]:  # type: ignore[override] # from the variance
         """Standard deviation."""
         return self.variance.sqrt()
 
-    @property
-    def centre(self) -> Float[Tensor, "N D *positions"]:
-        """The one number to name where only one is asked for: the mean."""
-        return self.mean
+    def parts(self) -> Parts:
+        """Return both parts as standard deviations, in units of the target."""
+        return Parts(self.aleatoric.sqrt(), self.epistemic.sqrt(), self.score_unit)
 
-    @property
-    def score(self) -> Float[Tensor, "N D *positions"]:
-        """Uncertainty: the standard deviation, in units of the target."""
-        return self.std
+    def components(self) -> Sequence[Self]:
+        """Return the prediction of each draw; itself alone where no draws were kept."""
+        if self.draws is None:
+            return [self]
+        parts = self.draws.chunk(2 + len(self.shape_parameters), dim=2)
+        names = ("mean", "aleatoric", *self.shape_parameters)
+        return [
+            type(self)(**dict(zip(names, each, strict=True))) for each in zip(*parts, strict=True)
+        ]
 
     def rescaled(self, factor: float, offset: float = 0.0) -> Self:
         """Return the prediction of `offset + factor * y`, such as y in its own units.
@@ -104,15 +114,24 @@ class LocationScalePrediction(Prediction):
             ValueError: unless 0 < `factor`, and both are finite.
         """
         check_scale(factor, offset)
+        return self._affine(offset + factor * self.mean, factor, offset)
+
+    def stretched(self, scale: Float[Tensor, "D"]) -> Self:
+        """Return the prediction with its standard deviations multiplied, about the mean."""
+        scale = scale.to(self.mean).view(-1, *[1] * (self.mean.ndim - 2))
+        return self._affine(self.mean, scale, (1 - scale) * self.mean)
+
+    def _affine(self, mean: Tensor, factor: Any, offset: Any) -> Self:
         draws = self.draws
         if draws is not None:
-            means, variances = draws.chunk(2, dim=2)
-            draws = torch.cat([offset + factor * means, factor**2 * variances], dim=2)
-        return type(self)(
-            offset + factor * self.mean,
-            factor**2 * self.aleatoric,
-            factor**2 * self.epistemic,
-            draws,
+            means, variances, *shape = draws.chunk(2 + len(self.shape_parameters), dim=2)
+            draws = torch.cat([offset + factor * means, factor**2 * variances, *shape], dim=2)
+        return replace(
+            self,
+            mean=mean,
+            aleatoric=factor**2 * self.aleatoric,
+            epistemic=factor**2 * self.epistemic,
+            draws=draws,
         )
 
     def quantile(self, q: float) -> Float[Tensor, "N D *positions"]:
@@ -123,69 +142,70 @@ class LocationScalePrediction(Prediction):
         """
         if not 0 < q < 1:
             raise ValueError(f"`q` is {q}, expected a probability between 0 and 1.")
-        z = self._standard_quantile(q)
+        mean, std, *shape = self._parameters()
+        level = torch.tensor(q, dtype=torch.float64, device=mean.device)
+        z = self._standard_quantile(level, *shape)
         if self.draws is None:
-            return self.mean + z * self.std
-        mean, std = self._components()
+            return (mean + z.to(mean) * std)[0]
         # A mixture's quantile lies between those of its components.
-        ends = mean.double() + z * std.double()
+        mean, std = mean.double(), std.double()
+        ends = mean + z * std
         low, high = ends.amin(0), ends.amax(0)
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
-            below = self._cdf(middle, mean.double(), std.double()).mean(0) < q
+            below = self._cdf(middle, mean, std, *shape).mean(0) < q
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         return high.to(self.mean.dtype)
 
-    def interval(
-        self, level: float
-    ) -> tuple[Float[Tensor, "N D *positions"], Float[Tensor, "N D *positions"]]:
-        """Return the ends of the central interval that holds the target with probability `level`.
-
-        Raises:
-            ValueError: unless 0 < `level` < 1.
-        """
-        if not 0 < level < 1:
-            raise ValueError(f"`level` is {level}, expected a probability between 0 and 1.")
-        return self.quantile((1 - level) / 2), self.quantile((1 + level) / 2)
-
     def cdf(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
         """Return the probability that the target is at most `y`, of `mean`'s shape."""
-        mean, std = self._components()
-        return self._cdf(self._target(y), mean, std).mean(0)
+        return self._cdf(self._target(y), *self._parameters()).mean(0).to(self.mean.dtype)
+
+    def mid_cdf(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
+        """Return `cdf(y)` in float64, less half the step at a mean whose std is 0."""
+        target, (mean, std, *shape) = self._target(y), self._parameters()
+        below = self._cdf(target, mean, std, *shape)
+        return (below - 0.5 * ((std == 0) & (target == mean))).mean(0)
 
     def log_prob(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
         """Return the log-density at `y`, of `mean`'s shape, for each output; nats."""
-        mean, std = self._components()
-        return self._log_density(self._target(y), mean, std).logsumexp(0) - math.log(len(mean))
+        mean, std, *shape = self._parameters()
+        target = self._target(y)
+        each = self._standard_log_density((target - mean) / std, *shape) - std.log()
+        point = torch.where(target == mean, math.inf, -math.inf).to(each)
+        each = torch.where(std > 0, each, point)  # a point mass where the std is 0
+        return (each.logsumexp(0) - math.log(len(mean))).to(self.mean.dtype)
 
-    def _cdf(self, y: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    def sample(self, count: int, seed: int | None = None) -> Float[Tensor, "K N D *positions"]:
+        """Return `count` targets drawn for each output by itself, each from one of the members."""
+        mean, std, *shape = self._parameters()
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        size = (count, *mean.shape[1:])
+        member = torch.randint(len(mean), size, generator=generator).to(mean.device)
+        picked = [each.gather(0, member) for each in (mean, std, *shape)]
+        uniform = torch.rand(size, generator=generator, dtype=torch.float64).to(mean.device)
+        z = self._standard_quantile(uniform.clamp(min=torch.finfo().tiny), *picked[2:])
+        return (picked[0] + z.to(mean) * picked[1]).to(self.mean.dtype)
+
+    def crps(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
+        """Return the CRPS at `y` of the exact mixture, in units of the target, float64.
+
+        Source: Grimit et al. 2006, where the family's mean distances have a closed form.
+        """
+        if self.distances is None:
+            return super().crps(y)
+        mean, std, *_ = self._parameters()
+        return mixture_crps(mean.double(), std.double(), self._target(y), self.distances)
+
+    def _cdf(self, y: Tensor, mean: Tensor, std: Tensor, *shape: Tensor) -> Tensor:
         """Return the probability of at most `y`, a step at `mean` where `std` is 0."""
-        smooth = self._standard_cdf((y - mean) / std)
-        return torch.where(std > 0, smooth, (y >= mean).to(mean.dtype))
+        smooth = self._standard_cdf((y - mean) / std, *shape)
+        return torch.where(std > 0, smooth, (y >= mean).to(smooth))
 
-    def _log_density(self, y: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-        """Return the log-density at `y`, a point mass where `std` is 0."""
-        smooth = self._standard_log_density((y - mean) / std) - std.log()
-        point = torch.where(y == mean, math.inf, -math.inf).to(mean.dtype)
-        return torch.where(std > 0, smooth, point)
-
-    def _components(self) -> tuple[Tensor, Tensor]:
-        """Return means and standard deviations `(M, N, D, *positions)`; M = 1 without draws."""
+    def _parameters(self) -> tuple[Tensor, ...]:
+        """Return mean, std and shape parameters `(M, N, D, *positions)`; M = 1 without draws."""
         if self.draws is None:
-            return self.mean[None], self.std[None]
-        mean, variance = self.draws.chunk(2, dim=2)
-        return mean, variance.sqrt()
-
-    def _target(self, y: ArrayLike) -> Tensor:
-        target = as_tensor(y, "y").to(self.mean)
-        check_same_shape(target, "y", tuple(self.mean.shape), "the predicted mean")
-        check_no_nan(target, "y")
-        return target
-
-
-def _check_variances(value: Tensor, name: str) -> None:
-    if bool((value < 0).any()):
-        raise ValueError(
-            f"`{name}` has a variance of {float(value.min()):.4g}, expected at least 0: square "
-            "standard deviations."
-        )
+            own = (getattr(self, name)[None] for name in self.shape_parameters)
+            return self.mean[None], self.std[None], *own
+        mean, variance, *shape = self.draws.chunk(2 + len(self.shape_parameters), dim=2)
+        return mean, variance.sqrt(), *shape

@@ -1,27 +1,30 @@
-"""Predictions of numbers by some of their quantiles, without a family of distributions."""
+"""Quantile predictions of numbers: some quantiles, without a family of distributions."""
 
 from __future__ import annotations
 
 import itertools
 from bisect import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from duda.checks import as_tensor, check_same_shape
-from duda.predictions.base import Prediction, check_draws, check_scale, finite_numbers
+from duda.checks import ArrayLike, as_tensor, check_same_shape
+from duda.predictions.numbers import NumberPrediction
+from duda.predictions.terms import Bands, Terms
+from duda.predictions.validity import check_draws, check_scale, finite_numbers
 
 __all__ = ["QuantilePrediction", "check_levels", "quantile_at"]
 
+_USUAL = 0.95  # of the intervals that predictions are compared by
 _ROUNDING = 1e-6  # as levels may come in float32, or as (1 - 0.9) / 2
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class QuantilePrediction(Prediction):
+class QuantilePrediction(NumberPrediction):
     """The values below which the target lies with given probabilities: the Q `levels`.
 
     Between two levels quantiles are interpolated linearly; beyond the outermost they are unknown.
@@ -33,6 +36,7 @@ class QuantilePrediction(Prediction):
         levels: `(Q)`, ascending probabilities on both sides of 0.5.
         epistemic: variance over draws of the median, `(N, D, *positions)`; zero by default.
         draws: the M draws' quantiles `(M, N, Q, D, *positions)`, where they were kept.
+        joint: whether a draw is one function for all examples.
 
     >>> answer = QuantilePrediction([[[-1.0], [0.0], [3.0]]], [0.05, 0.5, 0.95])
     >>> answer.quantile(0.05), answer.score
@@ -43,6 +47,7 @@ class QuantilePrediction(Prediction):
     levels: Float[Tensor, "Q"]
     epistemic: Float[Tensor, "N D *positions"] = None  # type: ignore[assignment]
     draws: Float[Tensor, "M N Q D *positions"] | None = None
+    joint: bool = field(default=False, kw_only=True)
 
     derived: ClassVar[tuple[str, ...]] = ("median", "score")
     shared: ClassVar[tuple[str, ...]] = ("levels",)
@@ -85,6 +90,11 @@ class QuantilePrediction(Prediction):
         return self.median
 
     @property
+    def interval_levels(self) -> tuple[float, ...]:  # type: ignore[override] # from the levels
+        """The central intervals that are known: `central_levels`."""
+        return self.central_levels
+
+    @property
     def central_levels(self) -> tuple[float, ...]:
         """The probabilities of the central intervals between two of the levels, and the widest."""
         levels = self.levels.tolist()
@@ -104,6 +114,15 @@ class QuantilePrediction(Prediction):
         return self.central_levels[-1]
 
     @property
+    def score_name(self) -> str:  # type: ignore[override] # tells the level
+        """What the score is called."""
+        return f"width of the {100 * self.widest_level:.3g} % interval"
+
+    score_meaning = (
+        "the width of the widest interval between two predicted quantiles, in units of the target"
+    )
+
+    @property
     def score(self) -> Float[Tensor, "N D *positions"]:
         """Uncertainty: the width of the widest central interval, in units of the target."""
         lower, upper = self.interval(self.widest_level)
@@ -116,12 +135,18 @@ class QuantilePrediction(Prediction):
             ValueError: unless 0 < `factor`, and both are finite.
         """
         check_scale(factor, offset)
-        return type(self)(
-            offset + factor * self.quantiles,
-            self.levels,
-            factor**2 * self.epistemic,
-            None if self.draws is None else offset + factor * self.draws,
+        return replace(
+            self,
+            quantiles=offset + factor * self.quantiles,
+            epistemic=factor**2 * self.epistemic,
+            draws=None if self.draws is None else offset + factor * self.draws,
         )
+
+    def components(self) -> Sequence[Self]:
+        """Return the prediction of each draw; itself alone where no draws were kept."""
+        if self.draws is None:
+            return [self]
+        return [type(self)(each, self.levels) for each in self.draws]
 
     def quantile(self, q: float) -> Float[Tensor, "N D *positions"]:
         """Return the value below which the target lies with probability `q`.
@@ -152,6 +177,46 @@ class QuantilePrediction(Prediction):
                 "wider ones."
             )
         return self.quantile((1 - level) / 2), self.quantile((1 + level) / 2)
+
+    def crps(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
+        """Return twice the pinball loss, weighted over levels: the CRPS as they become dense.
+
+        Each level stands for the probabilities that are nearest to it. Source: Laio & Tamea 2007.
+        """
+        middles = (self.levels[1:] + self.levels[:-1]) / 2
+        edges = torch.cat([middles.new_zeros(1), middles, middles.new_ones(1)])
+        return 2 * torch.einsum("nq...,q->n...", self.pinball(y), edges.diff())
+
+    def pinball(self, y: ArrayLike) -> Float[Tensor, "N Q D *positions"]:
+        """Return the pinball loss of each quantile at `y`, in units of the target, float64.
+
+        Source: Koenker & Bassett 1978.
+        """
+        levels = self.levels.view(-1, *[1] * (self.quantiles.ndim - 2))
+        above = self._target(y).unsqueeze(1) - self.quantiles.double()
+        return torch.maximum(levels * above, (levels - 1) * above)
+
+    def contributions(self, y: ArrayLike) -> dict[str, Terms]:
+        """Return squared errors, pinball losses, coverage and width of the widest interval."""
+        level = self.widest_level
+        inside = self._inside(y, level)
+        # Only intervals that promise the same can be set beside those of others.
+        usual = abs(level - _USUAL) <= _ROUNDING
+        return {
+            "rmse": Terms(self.loss(y), "root-mean"),
+            "pinball": Terms(self.pinball(y).cpu()),
+            "coverage" if usual else "coverage_surplus": Terms(
+                inside, less=0.0 if usual else level
+            ),
+            "width": Terms(self.score.cpu().double()),
+        }
+
+    def bands(self) -> Bands:
+        """Return the central intervals between two of the levels."""
+        *others, last = (f"{100 * level:.3g} %" for level in self.central_levels)
+        shares = f"{', '.join(others)} and {last}" if others else last
+        ends = [self.interval(level) for level in reversed(self.central_levels)]
+        return Bands("median", f"should hold {shares} of the true values", ends)
 
 
 def quantile_at(quantiles: Tensor, levels: Sequence[float], q: float, dim: int) -> Tensor:

@@ -1,16 +1,16 @@
-"""Predictions of classes by methods that measure uncertainty by something else than entropy."""
+"""Class predictions with a score of their own, such as a distance, in place of the entropy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, at_least_float32, check_same_shape
-from duda.predictions.base import check_no_nan
 from duda.predictions.classes import ClassPrediction
+from duda.predictions.validity import check_no_nan
 
 __all__ = ["ScoredClassPrediction"]
 
@@ -29,6 +29,10 @@ class ScoredClassPrediction(ClassPrediction):
     """
 
     own_score: Float[Tensor, "N *positions"] = field(kw_only=True)
+
+    score_name: ClassVar[str] = "score"
+    score_unit = ""
+    score_meaning = "the method's own score, on a scale of its own; higher is less sure"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,6 +55,7 @@ class ScoredClassPrediction(ClassPrediction):
             prediction.votes,
             prediction.draws,
             own_score=own_score,  # type: ignore[arg-type] # made a tensor when checked
+            joint=prediction.joint,
         )
 
     @property

@@ -1,0 +1,223 @@
+"""Predictions of numbers: the contract of quantiles, intervals, densities and scores."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, NoReturn, Self
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from duda.checks import ArrayLike, as_tensor, check_finite, check_same_shape, counted
+from duda.predictions.base import Prediction
+from duda.predictions.terms import Bands, Terms
+from duda.predictions.validity import check_scale
+
+__all__ = ["NumberPrediction"]
+
+_LEVEL = 0.95
+_NODES = 400  # levels of the numerical CRPS
+_WIDTHS = (3, 2, 1)  # standard deviations, the widest below
+
+
+class NumberPrediction(Prediction):
+    """The distribution of D numbers for each of N examples.
+
+    A family is a frozen dataclass with `mean` and `std` `(N, D, *positions)`, as fields or
+    properties, and a `quantile`. What it may have beside is `cdf`, `log_prob`, `sample` and draws
+    with their `components`; what it lacks is told by whoever asks for it.
+
+    Attributes:
+        mean: in units of the target.
+        std: standard deviation, in units of the target.
+        interval_levels: the central intervals that are known; None if all are.
+    """
+
+    mean: Tensor
+    std: Tensor
+    interval_levels: tuple[float, ...] | None = None
+    score_name: ClassVar[str] = "standard deviation"
+    score_unit: str = "units of the target"
+    score_meaning: str = "the predicted standard deviation, in units of the target"
+    loss_name: ClassVar[str] = "mean squared error"
+
+    @abstractmethod
+    def quantile(self, q: float) -> Float[Tensor, "N D *positions"]:
+        """Return the value below which the target lies with probability `q`.
+
+        Raises:
+            ValueError: unless 0 < `q` < 1.
+        """
+
+    @property
+    def centre(self) -> Float[Tensor, "N D *positions"]:
+        """The one number to name where only one is asked for: the mean."""
+        return self.mean
+
+    @property
+    def score(self) -> Float[Tensor, "N D *positions"]:
+        """Uncertainty: the standard deviation, in units of the target."""
+        return self.std
+
+    @property
+    def outputs(self) -> str:
+        """How many numbers are predicted, in words."""
+        centre = self.centre
+        return counted(centre.shape[1], "output") + (" at each position" if centre.ndim > 2 else "")
+
+    @property
+    def widest_level(self) -> float:
+        """The probability of the widest central interval to judge by: 0.95, or the widest known."""
+        return _LEVEL if self.interval_levels is None else self.interval_levels[-1]
+
+    def interval(
+        self, level: float
+    ) -> tuple[Float[Tensor, "N D *positions"], Float[Tensor, "N D *positions"]]:
+        """Return the ends of the central interval that holds the target with probability `level`.
+
+        Raises:
+            ValueError: unless 0 < `level` < 1.
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"`level` is {level}, expected a probability between 0 and 1.")
+        return self.quantile((1 - level) / 2), self.quantile((1 + level) / 2)
+
+    def cdf(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
+        """Return the probability that the target is at most `y`, of the centre's shape."""
+        self._lacks("cdf")
+
+    def mid_cdf(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
+        """Return `cdf(y)` less half the probability of `y` itself, where that is not 0."""
+        return self.cdf(y)
+
+    def log_prob(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
+        """Return the log-density at `y`, of the centre's shape, for each output; nats."""
+        self._lacks("log_prob")
+
+    def sample(self, count: int, seed: int | None = None) -> Float[Tensor, "K N D *positions"]:
+        """Return `count` targets drawn for each output by itself."""
+        self._lacks("sample")
+
+    def components(self) -> Sequence[NumberPrediction]:
+        """Return the prediction of each draw; itself alone where no draws were kept."""
+        if self.draws is not None:
+            self._lacks("components")
+        return [self]
+
+    def crps(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
+        """Return the continuous ranked probability score at `y`, in units of the target, float64.
+
+        Here numerically, by 400 quantiles that are denser in the tails: the integral over levels
+        of twice their pinball loss. Source: Gneiting & Raftery 2007, eq. 21; Laio & Tamea 2007.
+        """
+        values = self._target(y).double()
+        total = torch.zeros_like(values)
+        for node in range(_NODES):
+            angle = math.pi * (node + 0.5) / _NODES
+            level, weight = (1 - math.cos(angle)) / 2, math.pi / 2 * math.sin(angle) / _NODES
+            above = values - self.quantile(level).double()
+            total += 2 * weight * torch.maximum(level * above, (level - 1) * above)
+        return total
+
+    def affine(self, factor: Tensor, offset: Tensor) -> NumberPrediction:
+        """Return the prediction of `offset + factor * y`, which broadcast against the centre."""
+        from duda.predictions.affine import AffinePrediction
+
+        centre = self.centre
+        return AffinePrediction(
+            self,
+            factor.to(centre).expand_as(centre).clone(),
+            offset.to(centre).expand_as(centre).clone(),
+        ).with_joint(self.joint)
+
+    def rescaled(self, factor: float, offset: float = 0.0) -> Self:
+        """Return the prediction of `offset + factor * y`, such as y in its own units.
+
+        Raises:
+            ValueError: unless 0 < `factor`, and both are finite.
+        """
+        check_scale(factor, offset)
+        like = self.centre
+        return self.affine(like.new_tensor(factor), like.new_tensor(offset))  # type: ignore[return-value] # of a family of its own it is of that family
+
+    def stretched(self, scale: Float[Tensor, "D"]) -> Self:
+        """Return the prediction with its standard deviations multiplied, about the mean."""
+        scale = scale.to(self.mean).view(-1, *[1] * (self.mean.ndim - 2))
+        return self.affine(scale, (1 - scale) * self.mean)  # type: ignore[return-value] # as above
+
+    def loss(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
+        """Return the squared errors of the centre, in squared units of the target."""
+        return (self.centre.detach().cpu().double() - self._finite_target(y)).square()
+
+    def is_bad(
+        self, y: ArrayLike, tolerance: float | None = None
+    ) -> Bool[Tensor, "N D *positions"]:
+        """Return where the centre is off by more than `tolerance`, in units of the target.
+
+        Raises:
+            ValueError: if the tolerance is missing or negative, or `y` does not fit.
+        """
+        if tolerance is None or not 0 <= tolerance < math.inf:
+            raise ValueError(
+                f"`tolerance` is {tolerance!r}, expected for predictions of numbers the largest "
+                "error that is not bad, in units of the target; or give `is_bad`."
+            )
+        target = self._finite_target(y)
+        return (target - self.centre.detach().cpu().double()).abs() > tolerance
+
+    def contributions(self, y: ArrayLike) -> dict[str, Terms]:
+        """Return squared errors, negative log-densities, and which targets their 95 % hold."""
+        found = {"rmse": Terms(self.loss(y), "root-mean")}
+        if self.can("log_prob"):
+            found["nll"] = Terms(-self.log_prob(y).cpu().double())
+        return found | {"coverage": Terms(self._inside(y, _LEVEL))}
+
+    def bands(self) -> Bands:
+        """Return what to draw about a curve: 1, 2 and 3 standard deviations about the mean."""
+        mean, std = self.mean, self.std
+        return Bands(
+            "mean",
+            "1, 2 and 3 standard deviations about it",
+            [(mean - width * std, mean + width * std) for width in _WIDTHS],
+        )
+
+    def can(self, ability: str) -> bool:
+        """Return whether the family has this ability: a method of its own, or the attribute."""
+        default = NumberPrediction.__dict__.get(ability)
+        if ability == "mid_cdf":
+            return self.can("cdf")
+        if ability in ("cdf", "log_prob", "sample"):
+            return getattr(type(self), ability) is not default
+        return hasattr(self, ability)
+
+    def _lacks(self, ability: str) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} has no `{ability}`, which this needs: give a prediction that "
+            "has it, such as a GaussianPrediction, or call what asks only for quantiles."
+        )
+
+    def _target(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
+        """Return `y` in float64 and the centre's shape; infinite values may pass."""
+        centre = self.centre
+        target = as_tensor(y, "y").to(centre.device, torch.float64)
+        check_same_shape(target, "y", tuple(centre.shape), "the predicted numbers")
+        nans = int(target.isnan().sum())
+        if nans:
+            raise ValueError(
+                f"`y` has {nans} NaN of {target.numel()} values: remove or replace them."
+            )
+        return target
+
+    def _finite_target(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
+        target = self._target(y).cpu()
+        check_finite(target, "y")
+        return target
+
+    def _inside(self, y: ArrayLike, level: float) -> Float[Tensor, "N D *positions"]:
+        """Return 1 where the target lies in its central interval, the ends included, else 0."""
+        lower, upper = self.interval(level)
+        target = self._target(y).to(lower)
+        return ((lower <= target) & (target <= upper)).cpu().double()

@@ -1,0 +1,110 @@
+"""Student t predictions of numbers, with heavy tails: one distribution, or a mixture of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from duda.checks import ArrayLike, as_tensor, check_finite, check_same_shape
+from duda.predictions.location_scale import LocationScalePrediction
+
+__all__ = ["StudentTPrediction"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class StudentTPrediction(LocationScalePrediction):
+    """The mixture of M Student t distributions, by its moments and degrees of freedom.
+
+    A scale s has the variance s² ν / (ν - 2), so that ν must be above 2. Quantiles, densities and
+    intervals are those of the t distribution with these moments, and those of the exact mixture
+    where the draws were kept. Source: Johnson, Kotz & Balakrishnan 1995, chapter 28.
+
+    Args:
+        mean: `(N, D, *positions)`, in units of the target, as all below but for the squares.
+        aleatoric: mean over draws of the variances that are noise, shape of `mean`.
+        epistemic: the rest of the variance, shape of `mean`; zero by default.
+        draws: `(M, N, 3 D, *positions)`, of each draw D means, D variances and D times ν.
+        df: ν, degrees of freedom, shape of `mean`; float64, as 2 + 1e-6 must not become 2.
+        joint: whether a draw is one function for all examples.
+
+    >>> answer = StudentTPrediction([[0.0]], [[3.0]], df=[[3.0]])  # of scale 1
+    >>> answer.quantile(0.975), answer.log_prob([[0.0]])
+    (tensor([[3.1824]], dtype=torch.float64), tensor([[-1.0009]], dtype=torch.float64))
+    """
+
+    df: Float[Tensor, "N D *positions"] = field(kw_only=True)
+
+    shape_parameters: ClassVar[tuple[str, ...]] = ("df",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        df = as_tensor(self.df, "df").double()
+        check_same_shape(df, "df", tuple(self.mean.shape), "`mean`")
+        check_finite(df, "df")
+        each = [df] if self.draws is None else [df, self.draws.chunk(3, dim=2)[2]]
+        lowest = min(float(values.min()) for values in each) if df.numel() else math.inf
+        if lowest <= 2:
+            raise ValueError(
+                f"`df` holds {lowest:.6g}, expected degrees of freedom above 2, without which "
+                "there is no variance."
+            )
+        object.__setattr__(self, "df", df)
+
+    @staticmethod
+    def _standard_cdf(z: Tensor, *shape: Tensor) -> Tensor:
+        from scipy.special import stdtr
+
+        [df] = shape
+        at = z.double() / _scale(df)
+        below = stdtr(df.double().detach().cpu().numpy(), at.detach().cpu().numpy())
+        return torch.as_tensor(below).to(z.device)
+
+    @staticmethod
+    def _standard_log_density(z: Tensor, *shape: Tensor) -> Tensor:
+        df = shape[0].double()
+        scale = _scale(df)
+        constant = ((df + 1) / 2).lgamma() - (df / 2).lgamma() - (math.pi * df).log() / 2
+        at = (z.double() / scale).square() / df
+        return constant - scale.log() - (df + 1) / 2 * at.log1p()
+
+    @staticmethod
+    def _standard_quantile(q: Tensor, *shape: Tensor) -> Tensor:
+        from scipy.special import stdtrit
+
+        [df] = shape
+        found = stdtrit(df.double().detach().cpu().numpy(), q.cpu().numpy())
+        return torch.as_tensor(found).to(df.device) * _scale(df)
+
+    def crps(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
+        """Return the CRPS at `y`, in units of the target, float64; of mixtures numerically.
+
+        Source: Jordan, Krüger & Lerch 2019, appendix A.
+        """
+        if self.draws is not None:
+            return super().crps(y)
+        df, scale = self.df, self.std.double() * _scale(self.df)
+        gap = self._target(y) - self.mean.double()
+        z = gap / scale
+        at = (z.square() / df).log1p()
+        constant = ((df + 1) / 2).lgamma() - (df / 2).lgamma() - (math.pi * df).log() / 2
+        density = (constant - (df + 1) / 2 * at).exp()
+        below = self._standard_cdf(z * _scale(df), df)
+        half = torch.full_like(df, 0.5)
+        ratio = (_log_beta(half, df - 0.5) - 2 * _log_beta(half, df / 2)).exp()
+        to_point = z * (2 * below - 1) + 2 * density * (df + z.square()) / (df - 1)
+        found = scale * (to_point - 2 * df.sqrt() / (df - 1) * ratio)
+        return torch.where(scale > 0, found, gap.abs())
+
+
+def _scale(df: Tensor) -> Tensor:
+    """Return the scale at which the variance is 1."""
+    return ((df.double() - 2) / df.double()).sqrt()
+
+
+def _log_beta(a: Tensor, b: Tensor) -> Tensor:
+    return a.lgamma() + b.lgamma() - (a + b).lgamma()

@@ -1,0 +1,59 @@
+"""Validity of what a prediction is made from: shapes, finite numbers, variances, draws."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from duda.checks import ArrayLike, as_tensor, at_least_float32, check_finite, check_same_shape
+
+__all__ = ["check_draws", "check_no_nan", "check_scale", "check_variances", "finite_numbers"]
+
+
+def check_draws(draws: Tensor | None, one: tuple[int, ...]) -> None:
+    """Raise a `ValueError` unless `draws` are None or at least one draw of shape `one`, no NaN."""
+    if draws is None:
+        return
+    if draws.ndim == 0 or len(draws) == 0:
+        raise ValueError(
+            f"`draws` has shape {tuple(draws.shape)}, expected at least one draw of shape {one}: "
+            "leave it out if there are none."
+        )
+    check_same_shape(draws, "draws", (len(draws), *one), "the examples, draws first")
+    check_no_nan(draws, "draws")
+
+
+def check_no_nan(value: Tensor, name: str) -> None:
+    """Raise a `ValueError` that counts the NaN of `value`; infinite values may pass."""
+    nans = int(value.isnan().sum())
+    if nans:
+        raise ValueError(
+            f"`{name}` has {nans} NaN of {value.numel()} values: check the network's weights and "
+            "inputs."
+        )
+
+
+def check_scale(factor: float, offset: float) -> None:
+    """Raise a `ValueError` unless `offset + factor * y` are finite numbers in the order of `y`."""
+    if not (0 < factor < math.inf and math.isfinite(offset)):
+        raise ValueError(
+            f"`factor` is {factor} and `offset` {offset}, expected finite numbers, `factor` above "
+            "0: the standard deviation and the mean by which targets were standardised."
+        )
+
+
+def check_variances(value: Tensor, name: str) -> None:
+    """Raise a `ValueError` if one of the variances is below 0."""
+    if bool((value < 0).any()):
+        raise ValueError(
+            f"`{name}` has a variance of {float(value.min()):.4g}, expected at least 0: square "
+            "standard deviations."
+        )
+
+
+def finite_numbers(value: ArrayLike, name: str) -> Tensor:
+    """Return `value` as floating-point numbers, none of them NaN or infinite."""
+    numbers = at_least_float32(as_tensor(value, name))
+    check_finite(numbers, name, "check the network's weights and inputs")
+    return numbers
