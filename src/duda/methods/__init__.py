@@ -13,6 +13,8 @@ from duda.methods.laplace import Laplace as Laplace
 from duda.methods.mc_dropconnect import MCDropConnect as MCDropConnect
 from duda.methods.mc_dropout import MCDropout as MCDropout
 from duda.methods.sde_net import SDENet as SDENet
+from duda.methods.storage import load as load
+from duda.methods.storage import save as save
 from duda.methods.sub_ensemble import SubEnsemble as SubEnsemble
 from duda.methods.swag import SWAG as SWAG
 from duda.methods.test_time_augmentation import TestTimeAugmentation as TestTimeAugmentation

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
@@ -49,9 +50,34 @@ class UncertainModel(nn.Module, ABC):
         self.samples = check_count(samples, "samples")
 
     @classmethod
-    def from_factory(cls, factory: Callable[[], nn.Module], likelihood: Likelihood) -> Self:
-        """Return the method with its defaults around as many new networks as it needs."""
-        return cls(factory(), likelihood)  # type: ignore[arg-type] # a subclass takes these two
+    def from_factory(
+        cls, factory: Callable[[], nn.Module], likelihood: Likelihood, **arguments: Any
+    ) -> Self:
+        """Return the method around as many new networks as it needs.
+
+        Args:
+            factory: makes a new network at each call.
+            likelihood: what their raw outputs mean.
+            arguments: of the constructor; the others keep their defaults.
+        """
+        return cls(factory(), likelihood, **arguments)  # type: ignore[arg-type] # as subclasses do
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what the constructor was given besides network and likelihood, by name.
+
+        Each argument is kept as an attribute of the same name, as in scikit-learn.
+        """
+        _, *names = inspect.signature(type(self)).parameters
+        return {name: getattr(self, name) for name in names if name != "likelihood"}
+
+    def extra_repr(self) -> str:
+        """Return the settings, for `repr`, by which a checkpoint knows its model."""
+        shown = {
+            name: value
+            for name, value in self.arguments().items()
+            if not (callable(value) or isinstance(value, nn.Module))
+        }
+        return ", ".join(f"{name}={value!r}" for name, value in shown.items())
 
     @abstractmethod
     def forward(self, x: Batch) -> Tensor:
@@ -130,8 +156,7 @@ class UncertainModel(nn.Module, ABC):
         """
         samples = self.samples if samples is None else check_count(samples, "samples")
         batches, count = input_batches(x, check_count(batch_size, "batch_size"))
-        if chunk is not None:
-            check_count(chunk, "chunk")
+        chunk = None if chunk is None else check_count(chunk, "chunk")
         with preserved(self, seed):
             self.before_predict(samples)
             parts = [

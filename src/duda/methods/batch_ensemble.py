@@ -66,8 +66,9 @@ class BatchEnsemble(Ensemble):
     ) -> None:
         super().__init__(likelihood, check_count(members, "members"))
         self.network = check_network(network)
+        self.members, self.layers = self.size, layers
         self._vectors = {
-            name: _vectors(layer, members) for name, layer in _chosen(network, layers).items()
+            name: _vectors(layer, self.size) for name, layer in _chosen(network, layers).items()
         }
         self.vectors = nn.ModuleList(self._vectors.values())
 

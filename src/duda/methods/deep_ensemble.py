@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -46,9 +46,11 @@ class DeepEnsemble(Ensemble):
         self.members = nn.ModuleList(made)
 
     @classmethod
-    def from_factory(cls, factory: Callable[[], nn.Module], likelihood: Likelihood) -> Self:
-        """Return the ensemble with its default number of members."""
-        return cls(factory, likelihood)
+    def from_factory(
+        cls, factory: Callable[[], nn.Module], likelihood: Likelihood, **arguments: Any
+    ) -> Self:
+        """Return the ensemble, whose members the factory makes."""
+        return cls(factory, likelihood, **arguments)
 
     def forward(self, x: Batch) -> Tensor:
         """Return the raw outputs of a member drawn at random."""

@@ -24,7 +24,7 @@ class Ensemble(UncertainModel):
 
     def __init__(self, likelihood: Likelihood, size: int) -> None:
         super().__init__(likelihood, samples=size)
-        self.size = size
+        self.size = self.samples
 
     def check_members(self, members: int) -> None:
         """Raise a `ValueError` if the ensemble has fewer members."""

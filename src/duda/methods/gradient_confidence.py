@@ -56,15 +56,16 @@ class GradientConfidence(UncertainModel):
     ) -> None:
         super().__init__(likelihood, samples=1)
         self.network = check_network(network)
-        self.layers = [layers] if isinstance(layers, str) else layers
+        self.layers = layers
+        self._patterns = [layers] if isinstance(layers, str) else layers
         names = [name for name, _ in network.named_parameters()]
         if not names:
             raise ValueError(
                 f"the network, a {type(network).__name__}, has no weights, expected some."
             )
-        if self.layers is not None and not self.layers:
+        if self._patterns is not None and not self._patterns:
             raise ValueError("`layers` is empty, expected names of layers: leave it out for all.")
-        for pattern in self.layers or ():
+        for pattern in self._patterns or ():
             if not any(matches(name, pattern) for name in names):
                 raise ValueError(
                     f"`layers` names {pattern!r}, which fits no weight: expected some of "
@@ -125,7 +126,7 @@ class GradientConfidence(UncertainModel):
         return {
             name: weight.detach()
             for name, weight in self.network.named_parameters()
-            if self.layers is None or any(matches(name, pattern) for pattern in self.layers)
+            if self._patterns is None or any(matches(name, pattern) for pattern in self._patterns)
         }
 
     def _norm(self, weights: dict[str, Tensor], x: Batch, label: Tensor) -> Tensor:

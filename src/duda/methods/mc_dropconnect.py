@@ -68,7 +68,7 @@ class MCDropConnect(UncertainModel):
         if not 0 <= p < 1:
             raise ValueError(f"`p` is {p}, expected a probability of at least 0 and below 1.")
         self.p = p
-        self.bias = bias
+        self.layers, self.bias = layers, bias
         self._layers = weight_layers(network, layers)
         self.deterministic_layers = _check_layers(deterministic_layers, len(self._layers))
         # Which layers are first is known from the first batch on; without any it does not matter.

@@ -62,15 +62,22 @@ class SubEnsemble(Ensemble):
         check_distinct(made, "factory")
         super().__init__(likelihood, members)
         self.members = nn.ModuleList(made)
-        self.shared = _shared_names(made[0], shared)
-        self.joint = joint
-        self.trained = trained is not None
+        self.shared, self.joint = shared, joint
+        self._shared = _shared_names(made[0], shared)
+        self._trained = trained is not None
         self._tie()
 
     @classmethod
-    def from_factory(cls, factory: Callable[[], nn.Module], likelihood: Likelihood) -> Self:
-        """Return the ensemble with its default trunk and number of members."""
-        return cls(factory, likelihood)
+    def from_factory(
+        cls, factory: Callable[[], nn.Module], likelihood: Likelihood, **arguments: Any
+    ) -> Self:
+        """Return the ensemble, whose members the factory makes."""
+        return cls(factory, likelihood, **arguments)
+
+    @property
+    def trained(self) -> nn.Module | None:
+        """The network that gave trunk and first head, if one did."""
+        return self.members[0] if self._trained else None
 
     def forward(self, x: Batch) -> Tensor:
         """Return the raw outputs of a member drawn at random."""
@@ -86,7 +93,7 @@ class SubEnsemble(Ensemble):
         if self.joint:
             return [self]
         parts: list[UncertainModel] = []
-        if not self.trained:
+        if not self._trained:
             parts.append(Deterministic(self.members[0], self.likelihood))
         if self.size > 1:
             parts.append(_Heads(self.members[1:], self.likelihood, self._trunk()))
@@ -100,13 +107,13 @@ class SubEnsemble(Ensemble):
     def _trunk(self) -> dict[int, nn.Module | Tensor]:
         """Return the modules, weights and buffers of the trunk."""
         parts = _parts(self.members[0])
-        return {id(parts[name]): parts[name] for name in self.shared}
+        return {id(parts[name]): parts[name] for name in self._shared}
 
     def _tie(self) -> None:
         """Put the trunk into all members."""
         first, *others = self.members
         for name, part in _parts(first).items():
-            if name not in self.shared:
+            if name not in self._shared:
                 continue
             owner, _, own = name.rpartition(".")
             for number, other in enumerate(others, 2):

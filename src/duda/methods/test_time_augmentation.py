@@ -66,11 +66,12 @@ class TestTimeAugmentation(UncertainModel):
         pairs = _pairs([_noisy] * _NOISY_COPIES if transforms is None else transforms)
         super().__init__(model.likelihood, samples=len(pairs) * model.samples)
         self.model = model
-        self.transforms = pairs
+        self.transforms = transforms
+        self._pairs = pairs
 
     def forward(self, x: Batch) -> Tensor:
         """Return one draw of raw outputs, by a transform drawn at random."""
-        number = int(torch.randint(len(self.transforms), ()))
+        number = int(torch.randint(len(self._pairs), ()))
         return self._restored(number, self.model(self._changed(number, x)))
 
     def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Tensor:
@@ -100,7 +101,7 @@ class TestTimeAugmentation(UncertainModel):
     def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
         """Yield the draws of one transform after the other."""
         for number, portion in self._portions(samples):
-            _, undo = self.transforms[number]
+            _, undo = self._pairs[number]
             for draws in self.model.draws(self._changed(number, x), portion, chunk):
                 if undo is not None:
                     draws = torch.stack([self._restored(number, outputs) for outputs in draws])
@@ -108,20 +109,20 @@ class TestTimeAugmentation(UncertainModel):
 
     def _portions(self, samples: int) -> Iterator[tuple[int, int]]:
         """Yield the number of a transform and how many draws it gets at once."""
-        for number in range(len(self.transforms)):
-            share = len(range(number, samples, len(self.transforms)))
+        for number in range(len(self._pairs)):
+            share = len(range(number, samples, len(self._pairs)))
             for done in range(0, share, self.model.samples):
                 yield number, min(share - done, self.model.samples)
 
     def _changed(self, number: int, x: Batch) -> Batch:
         """Return the inputs as a transform makes them, which may write to what it is given."""
-        transform, _ = self.transforms[number]
+        transform, _ = self._pairs[number]
         changed: Batch = transform(each_input(x, Tensor.clone))
         each_input(changed, lambda values: _checked(values, f"transforms[{number}]", rows_of(x)))
         return changed
 
     def _restored(self, number: int, outputs: Tensor) -> Tensor:
-        _, undo = self.transforms[number]
+        _, undo = self._pairs[number]
         if undo is None:
             return outputs
         return _checked(undo(outputs), f"transforms[{number}][1]", len(outputs))

@@ -263,7 +263,8 @@ def test_digits_are_learned(estimator: str, kind: str) -> None:
 
 def test_settings_are_shown_so_that_checkpoints_know_them() -> None:
     shown = repr(model_of(prior=duda.GaussianPrior(2.0), estimator="local"))
-    assert "prior=GaussianPrior(std=2.0), estimator='local', examples=None" in shown
+    assert "prior=GaussianPrior(std=2.0), estimator='local', layers=None" in shown
+    assert "examples=None" in shown
 
 
 BAD = {

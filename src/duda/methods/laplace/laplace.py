@@ -87,11 +87,15 @@ class Laplace(KeepsDtype, UncertainModel):
             _check_precision(prior_precision)
         features = linear.in_features + (linear.bias is not None)
         self.curvature = _STRUCTURES[structure](features, linear.out_features)
-        self.approximation = approximation
+        self.structure, self.approximation = structure, approximation
         self._given_precision = prior_precision
         for name in ("prior_precision", "log_likelihood", "squared_norm"):
             self.register_buffer(name, torch.zeros((), dtype=torch.float64))
         self.register_buffer("examples", torch.zeros((), dtype=torch.int64))
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the constructor's arguments; `prior_precision` became what is in force."""
+        return super().arguments() | {"prior_precision": self._given_precision}
 
     def forward(self, x: Batch) -> Tensor:
         """Return the raw outputs of the trained weights, which are the mean of the draws."""

@@ -89,10 +89,6 @@ class SWAG(KeepsDtype, UncertainModel):
         """Return the raw outputs of the weights that are being trained."""
         return raw_outputs(self.network, x)
 
-    def extra_repr(self) -> str:
-        """Return what decides which iterates are collected."""
-        return f"start={self.start}, rank={self.rank}"
-
     def collect(self) -> None:
         """Take the weights, as they are now, for an iterate.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -87,7 +88,7 @@ class Variational(UncertainModel):
             raise ValueError(
                 f"`estimator` is {estimator!r}, expected 'weight', 'local' or 'flipout'."
             )
-        self.estimator = estimator
+        self.estimator, self.layers = estimator, layers
         self.examples = None if examples is None else check_count(examples, "examples")
         self.annealing_epochs = check_count(annealing_epochs, "annealing_epochs", least=0)
         self._given = examples is not None
@@ -144,12 +145,9 @@ class Variational(UncertainModel):
         grown = math.inf if epoch is None else epoch + 1
         self._kl_weight = min(1.0, grown / (self.annealing_epochs + 1))
 
-    def extra_repr(self) -> str:
-        """Return the settings, for `repr`, by which a checkpoint knows its model."""
-        return (
-            f"prior={self.prior}, estimator={self.estimator!r}, examples="
-            f"{self.examples if self._given else None}, annealing_epochs={self.annealing_epochs}"
-        )
+    def arguments(self) -> dict[str, Any]:
+        """Return the constructor's arguments, `examples` only if they were given."""
+        return super().arguments() | {"examples": self.examples if self._given else None}
 
     def _normals(self) -> dict[str, NormalWeight]:
         """Return the distribution of each random weight, by its name in the network."""
