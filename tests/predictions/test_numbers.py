@@ -97,7 +97,7 @@ def test_a_family_of_ones_own_is_saved_and_loaded(
     back = LogisticPrediction.load(path)
     assert back.joint
     assert torch.equal(back.mean, answer.mean)
-    with pytest.raises(ValueError, match=r"no prediction that .* can read.*PREDICTIONS"):
+    with pytest.raises(ValueError, match=r"its family is 'LogisticPrediction'.*PREDICTIONS"):
         load_prediction(path)
     monkeypatch.setitem(PREDICTIONS, "LogisticPrediction", LogisticPrediction)
     assert torch.equal(load_prediction(path).std, answer.std)

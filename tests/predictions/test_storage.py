@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from duda import Categorical, ClassPrediction, Gaussian, GaussianPrediction, load_prediction
 from duda.predictions import Prediction
-from duda.predictions.storage import FORMAT
 from tests.predictions.test_base import MAKERS, assert_equal
 
 
@@ -61,11 +60,26 @@ def numbers() -> GaussianPrediction:
 
 
 def rewrite(path: Path, metadata: dict[str, str] | None = None, **changed: torch.Tensor) -> Path:
-    """Save a prediction with other metadata, and other or (if empty) no tensors."""
-    tensors = load_file(numbers().save(path)) | changed
+    """Save a prediction as version 0.1 did, with other metadata, and other or no tensors."""
+    answer = numbers()
+    tensors = {name: getattr(answer, name) for name in ("mean", "aleatoric", "epistemic")} | changed
     tensors = {name: value for name, value in tensors.items() if value.numel()}
-    save_file(tensors, path, FORMAT | {"kind": "GaussianPrediction"} | (metadata or {}))
+    known = {"format": "duda.prediction", "version": "1", "kind": "GaussianPrediction"}
+    save_file(tensors, path, known | (metadata or {}))
     return path
+
+
+def test_files_of_the_first_version_are_read(tmp_path: Path) -> None:
+    assert_equal(load_prediction(rewrite(tmp_path / "answer")), numbers())
+
+
+def test_a_flipped_bit_is_told(tmp_path: Path) -> None:
+    path = numbers().save(tmp_path / "answer")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"answer` is damaged, its checksum is wrong"):
+        load_prediction(path)
 
 
 NONE = torch.empty(0)
@@ -74,28 +88,34 @@ NONE = torch.empty(0)
 @pytest.mark.parametrize("name", ["mean", "aleatoric", "epistemic"])
 def test_missing_tensors_are_told(name: str, tmp_path: Path) -> None:
     path = rewrite(tmp_path / "answer", **{name: NONE})
-    with pytest.raises(ValueError, match=r"answer` holds .*, expected for a GaussianPrediction"):
+    with pytest.raises(ValueError, match=r"answer` holds no valid GaussianPrediction: it holds"):
         load_prediction(path)
 
 
 def test_unknown_tensors_are_told(tmp_path: Path) -> None:
     path = rewrite(tmp_path / "answer", median=torch.zeros(2, 1))
-    with pytest.raises(ValueError, match=r"'median'.*expected for a GaussianPrediction"):
+    with pytest.raises(ValueError, match=r"valid GaussianPrediction: it holds .*'median'"):
         load_prediction(path)
 
 
 @pytest.mark.parametrize(
-    "metadata", [{"format": "pt"}, {"version": "3"}, {"kind": "Module"}, {"kind": "Prediction"}]
+    ("metadata", "message"),
+    [
+        ({"format": "pt"}, "holds a 'pt', expected a 'duda.prediction'"),
+        ({"version": "3"}, "in version '3' of its format, expected at most 2: update duda"),
+        ({"kind": "Module"}, "its family is 'Module', expected one of .*PREDICTIONS"),
+        ({"kind": "Prediction"}, "its family is 'Prediction', expected one of"),
+    ],
 )
-def test_other_files_are_told(metadata: dict[str, str], tmp_path: Path) -> None:
+def test_other_files_are_told(metadata: dict[str, str], message: str, tmp_path: Path) -> None:
     path = rewrite(tmp_path / "answer", metadata)
-    with pytest.raises(ValueError, match="no prediction that this version of duda can read"):
+    with pytest.raises(ValueError, match=f"answer` .*{message}"):
         load_prediction(path)
 
 
 def test_weights_are_no_prediction(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(2)}, tmp_path / "weights")
-    with pytest.raises(ValueError, match=r"its metadata are {}"):
+    with pytest.raises(ValueError, match=r"holds a 'set of tensors', expected a 'duda.prediction'"):
         load_prediction(tmp_path / "weights")
 
 
