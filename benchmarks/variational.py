@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import duda
 from benchmarks.clock import machine
+from duda.training import FitState
 
 ESTIMATORS = ("weight", "local", "flipout")
 DRAWS = 20
@@ -60,7 +61,7 @@ class Watched(duda.Variational):
         self._notes: list[tuple[float, float]] = []
         return self._notes
 
-    def ends_epoch(self, epoch: int, epochs: int) -> None:
+    def on_epoch_end(self, state: FitState) -> None:
         """Predict, off the clock."""
         stopped = time.perf_counter()
         x, y = self._test

@@ -37,8 +37,8 @@ so_far = []
 
 
 class Recorder(duda.TrainingDynamics):
-    def end_epoch(self, member=0):
-        super().end_epoch(member)
+    def on_epoch_end(self, state):
+        super().on_epoch_end(state)
         so_far.append(self.action)
 
 

@@ -32,10 +32,11 @@ def test_loss_is_the_risk_under_the_dirichlet_and_the_divergence_of_torch() -> N
     misleading = torch.distributions.Dirichlet(shares + (1 - shares) * alpha)
     divergence = kl_divergence(misleading, torch.distributions.Dirichlet(torch.ones(3).double()))
     likelihood = Dirichlet()
-    for epoch, weight in ((0, 0.0), (3, 0.3), (10, 1.0), (99, 1.0), (None, 1.0)):
-        likelihood.anneal(epoch)
+    for weight in (0.0, 0.3, 1.0):
         expected = np.mean(risk) + weight * float(divergence.mean())
-        assert float(likelihood.loss(raw(alpha), y)) == pytest.approx(expected, rel=1e-9)
+        assert float(likelihood.loss(raw(alpha), y, weight)) == pytest.approx(expected, rel=1e-9)
+    assert likelihood.loss(raw(alpha), y) == likelihood.loss(raw(alpha), y, 1.0)
+    assert likelihood.negative_log_likelihood(raw(alpha), y) == likelihood.loss(raw(alpha), y)
 
 
 def test_soft_labels_of_one_class_are_hard_ones() -> None:
@@ -95,9 +96,9 @@ def test_evidence_removes_epistemic_uncertainty_and_leaves_aleatoric() -> None:
     assert float(answers[2].aleatoric) == pytest.approx(scipy.stats.entropy(shares), abs=1e-5)
 
 
-def test_place_in_training_is_no_setting() -> None:
+def test_it_is_frozen() -> None:
     one, other = Dirichlet(), Dirichlet()
-    one.anneal(0)
     assert one == other
     assert hash(one) == hash(other)
     assert repr(one) == repr(other) == "Dirichlet()"
+    assert vars(one) == {}

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import duda
 from duda import ClassPrediction, QuantilePrediction
+from duda.hooks import FitState
 from duda.likelihoods import LIKELIHOODS, Likelihood
 from duda.methods import METHODS, UncertainModel
 from duda.predictions import Prediction
@@ -107,7 +108,7 @@ def test_shapes_and_identities(method: str, likelihood: str) -> None:
 def test_every_parameter_gets_a_gradient(method: str, likelihood: str) -> None:
     model = build(method, likelihood)
     for part in model.independent():
-        part.starts_epoch(None, N)
+        part.on_epoch_start(FitState(examples=N))
         loss = part.loss(inputs(), targets(part.likelihood))
         assert loss.shape == ()
         loss.backward()

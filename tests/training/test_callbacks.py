@@ -22,6 +22,7 @@ from torch.utils.data import (
 
 import duda
 from duda.difficulty import TrainingDynamics
+from duda.hooks import FitState, Hooks
 from duda.likelihoods import LIKELIHOODS
 from duda.methods import METHODS
 from duda.training import Callback
@@ -45,18 +46,19 @@ class Seen:
     """A callback that keeps all it is told."""
 
     def __init__(self) -> None:
-        self.examples = 0
-        self.batches: list[dict[str, Any]] = []
+        self.examples: int | None = 0
+        self.batches: list[FitState] = []
         self.ends: list[int] = []
 
-    def starts_fit(self, examples: int) -> None:
-        self.examples = examples
+    def on_fit_start(self, state: FitState) -> None:
+        self.examples = state.examples
 
-    def update(self, index: Tensor, **rest: Any) -> None:
-        self.batches.append({"index": index, **rest})
+    def on_outputs(self, state: FitState) -> None:
+        assert state.outputs is not None
+        self.batches.append(state)
 
-    def end_epoch(self, member: int = 0) -> None:
-        self.ends.append(member)
+    def on_epoch_end(self, state: FitState) -> None:
+        self.ends.append(state.member)
 
     def state_dict(self) -> dict[str, Any]:
         return {"ends": self.ends}
@@ -78,8 +80,9 @@ def equal(one: TrainingDynamics, other: TrainingDynamics, names: tuple[str, ...]
 
 
 def test_the_protocol() -> None:
-    assert isinstance(TrainingDynamics(1), Callback)
-    assert isinstance(Seen(), Callback)
+    assert issubclass(Callback, Hooks)
+    for callback in (TrainingDynamics(50), Seen(), Callback()):
+        duda.fit(classifier(), classes(), epochs=1, callbacks=[callback])
 
 
 # Each method with both kinds of targets, and each likelihood with one method.
@@ -170,7 +173,7 @@ def test_members_are_told_one_by_one() -> None:
         duda.fit(classifier(members=2), classes(), epochs=2, vectorize=vectorize, callbacks=[seen])
         assert seen.examples == 50
         assert seen.ends == ends
-        assert [batch["member"] for batch in seen.batches] == ends
+        assert [batch.member for batch in seen.batches] == ends
 
 
 class Items(Dataset[tuple[Tensor, Tensor]]):
@@ -208,12 +211,12 @@ def test_examples_come_once_each_and_in_the_order_of_the_data(kind: str) -> None
     duda.fit(models[1], LOADERS[kind](), epochs=2, seed=0)
     assert same(*map(values, models))
     x, y = classes()
-    index = torch.cat([batch["index"] for batch in seen.batches])
+    index = torch.cat([batch.outputs.index for batch in seen.batches])
     assert index.tolist() == 2 * list(range(50))
-    labels = torch.cat([batch["y"] for batch in seen.batches])
+    labels = torch.cat([batch.outputs.y for batch in seen.batches])
     assert torch.equal(labels, y.repeat(2))
     models[0].eval()
-    said = torch.cat([batch["outputs"] for batch in seen.batches])[50:]
+    said = torch.cat([batch.outputs.log_probs for batch in seen.batches])[50:]
     torch.testing.assert_close(said, models[0](x).detach().log_softmax(1))
 
 
@@ -229,12 +232,12 @@ def test_regression_gives_the_loss_of_each_example() -> None:
     model, seen = plain(), Seen()
     duda.fit(model, (x, y), epochs=1, seed=0, callbacks=[seen])
     (batch,) = seen.batches
-    assert batch.keys() == {"index", "losses", "member"}
+    assert batch.outputs.log_probs is None
     mean, raw = model(x).detach().double().chunk(2, 1)
     variance = F.softplus(raw) + model.likelihood.floor  # type: ignore[operator]
     expected = -torch.distributions.Normal(mean, variance.sqrt()).log_prob(y)
     torch.testing.assert_close(
-        batch["losses"]["loss"].double(), expected.squeeze(1), rtol=1e-4, atol=1e-5
+        batch.outputs.losses["loss"].double(), expected.squeeze(1), rtol=1e-4, atol=1e-5
     )
 
 
@@ -298,7 +301,7 @@ def test_every_epoch_is_a_place_to_go_on_from(
     duda.fit(whole, classes(), callbacks=[expected], **arguments)
     recorders: list[TrainingDynamics] = []
 
-    def callbacks() -> list[Callback]:
+    def callbacks() -> list[TrainingDynamics]:
         recorders.append(TrainingDynamics(50))
         return [recorders[-1]]
 

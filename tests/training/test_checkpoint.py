@@ -21,7 +21,6 @@ from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, TensorDataset
 
 import duda
-from duda.training import Callback
 from duda.training.checkpoint import Checkpoint
 from tests.training.killed import CASES, train
 from tests.training.models import (
@@ -83,7 +82,7 @@ def cut_off_each_epoch(
     path: Path,
     monkeypatch: pytest.MonkeyPatch,
     data: Callable[[], Any] = regression,
-    callbacks: Callable[[], list[Callback]] = list,
+    callbacks: Callable[[], list[Any]] = list,
     **arguments: Any,
 ) -> tuple[duda.UncertainModel, Any, int]:
     """Train with all new and another `fit` for every epoch that the checkpoint takes in."""

@@ -16,6 +16,7 @@ import duda
 from duda.likelihoods import LIKELIHOODS
 from duda.methods import METHODS
 from duda.sampling import preserved
+from duda.training import FitState
 from tests.pairs import PAIRS, takes_labels
 from tests.training.models import (
     classes,
@@ -78,8 +79,8 @@ def test_every_method_learns_with_every_likelihood(method: str, likelihood: str)
 
 
 def loss_in_full(model: duda.UncertainModel, x: Tensor, y: Tensor) -> float:
-    """Return the loss as it is at the end of training, where terms that grow are full-grown."""
-    model.starts_epoch(None, len(x))
+    """Return the loss in eval mode, where terms that grow are full-grown."""
+    model.on_epoch_start(FitState(examples=len(x)))
     with preserved(model, seed=0):
         return float(model.loss(x, y))
 

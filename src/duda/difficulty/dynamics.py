@@ -12,6 +12,7 @@ from torch import Tensor
 from duda.checks import ArrayLike, check_count, nearest
 from duda.difficulty.measures import checked_index, checked_loss, class_measures
 from duda.difficulty.table import Table
+from duda.hooks import FitState
 from duda.plots import difficulty as plots
 
 if TYPE_CHECKING:
@@ -119,13 +120,24 @@ class TrainingDynamics:
         self._table.epochs[member] += 1
         self._table.values["seen"][member] = False
 
-    def starts_fit(self, examples: int) -> None:
-        """Raise a `ValueError` unless there are n examples; `duda.fit` asks before it trains."""
-        if examples != self.n:
+    def on_fit_start(self, state: FitState) -> None:
+        """Raise a `ValueError` unless there are n examples."""
+        if state.examples != self.n:
             raise ValueError(
-                f"`n` of a TrainingDynamics is {self.n}, but `data` has {examples} examples: make "
-                f"it as `TrainingDynamics({examples})`."
+                f"`n` of a TrainingDynamics is {self.n}, but `data` has {state.examples} examples: "
+                f"make it as `TrainingDynamics({state.examples})`."
             )
+
+    def on_outputs(self, state: FitState) -> None:
+        """Take in what the model says of some examples after an epoch."""
+        seen = state.outputs
+        if seen is not None:
+            y = None if seen.log_probs is None else seen.y
+            self.update(seen.index, seen.log_probs, y, losses=seen.losses, member=state.member)
+
+    def on_epoch_end(self, state: FitState) -> None:
+        """Take note that an epoch of a member is over."""
+        self.end_epoch(state.member)
 
     @property
     def counts(self) -> Int[Tensor, "n"]:

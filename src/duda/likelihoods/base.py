@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from jaxtyping import Float, Shaped
 from torch import Tensor
@@ -39,7 +40,13 @@ class Reduction(ABC):
 
 
 class Likelihood(ABC):
-    """The distribution of a target given a network's raw outputs `(N, ...)`."""
+    """The distribution of a target given a network's raw outputs `(N, ...)`.
+
+    Attributes:
+        annealing_epochs: epochs in which a term of the loss grows to its full weight, if one does.
+    """
+
+    annealing_epochs: ClassVar[int] = 0
 
     @abstractmethod
     def width(self, targets: int) -> int:
@@ -57,26 +64,37 @@ class Likelihood(ABC):
     ) -> Float[Tensor, ""]:
         """Return the mean over examples of -log p(y | outputs), unchecked, so that vmap runs it."""
 
-    def anneal(self, epoch: int | None) -> None:
-        """Give terms of the loss that grow with training their weight in `epoch`, from 0 on.
-
-        `None` stands for the end of the growth, which is also where a new likelihood is.
-        """
+    def annealed_loss(
+        self,
+        outputs: Float[Tensor, "N *outputs"],
+        y: Shaped[Tensor, "N *targets"],
+        annealed: float,
+    ) -> Float[Tensor, ""]:
+        """Return the loss while terms that grow have the weight `annealed`, unchecked as above."""
+        return self.negative_log_likelihood(outputs, y)
 
     @abstractmethod
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws, which also keeps them if asked to."""
 
     def loss(
-        self, outputs: Float[Tensor, "N *outputs"], y: Shaped[Tensor, "N *targets"]
+        self,
+        outputs: Float[Tensor, "N *outputs"],
+        y: Shaped[Tensor, "N *targets"],
+        annealed: float = 1.0,
     ) -> Float[Tensor, ""]:
         """Return the mean over examples of -log p(y | outputs), in nats.
+
+        Args:
+            outputs: raw outputs of the network.
+            y: targets.
+            annealed: the weight, from 0 to 1, of terms that grow in the first `annealing_epochs`.
 
         Raises:
             ValueError: if `y` does not fit the outputs, or holds what is no target.
         """
         self.check_targets(outputs, y)
-        return self.negative_log_likelihood(outputs, y)
+        return self.annealed_loss(outputs, y, annealed)
 
     def reduce(self, draws: Float[Tensor, "M N *outputs"], keep_draws: bool = False) -> Prediction:
         """Return the prediction that M draws of raw outputs make."""

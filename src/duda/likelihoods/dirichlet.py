@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +17,6 @@ from duda.likelihoods.categorical import Categorical
 from duda.likelihoods.class_draws import ClassReduction
 
 __all__ = ["Dirichlet"]
-
-_GROWTH = 10  # epochs until the KL term counts in full
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,7 @@ class Dirichlet(Likelihood):
     0.1931
     """
 
-    # The place in training is no setting: it has no part in what a likelihood is.
-    _weight: float = field(default=1.0, init=False, repr=False, compare=False)
+    annealing_epochs: ClassVar[int] = 10
 
     def width(self, targets: int) -> int:
         """Return the number of classes: evidence for each."""
@@ -43,11 +41,6 @@ class Dirichlet(Likelihood):
     def concentration(self, outputs: Tensor) -> Tensor:
         """Return α, the parameters of the Dirichlet distribution."""
         return F.softplus(outputs) + 1
-
-    def anneal(self, epoch: int | None) -> None:
-        """Let the KL term count min(1, epoch / 10), or in full without an epoch."""
-        weight = 1.0 if epoch is None else min(1.0, epoch / _GROWTH)
-        object.__setattr__(self, "_weight", weight)
 
     def check_targets(
         self, outputs: Float[Tensor, "N C *positions"], y: Shaped[Tensor, "N *targets"]
@@ -58,6 +51,15 @@ class Dirichlet(Likelihood):
     def negative_log_likelihood(
         self, outputs: Float[Tensor, "N C *positions"], y: Shaped[Tensor, "N *targets"]
     ) -> Float[Tensor, ""]:
+        """Return the loss with the KL divergence in full."""
+        return self.annealed_loss(outputs, y, 1.0)
+
+    def annealed_loss(
+        self,
+        outputs: Float[Tensor, "N C *positions"],
+        y: Shaped[Tensor, "N *targets"],
+        annealed: float,
+    ) -> Float[Tensor, ""]:
         """Return E|y - p|² + λ KL(Dir(α̃) || Dir(1)), α̃ = y + (1 - y) α, the mean over examples."""
         alpha = self.concentration(at_least_float32(outputs))
         shares = y.to(alpha.dtype)
@@ -67,7 +69,7 @@ class Dirichlet(Likelihood):
         probs = alpha / total
         risk = (shares - probs).square() + probs * (1 - probs) / (total + 1)
         misleading = shares + (1 - shares) * alpha
-        return (risk.sum(1) + self._weight * _kl_from_uniform(misleading)).mean()
+        return (risk.sum(1) + annealed * _kl_from_uniform(misleading)).mean()
 
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws of raw outputs."""

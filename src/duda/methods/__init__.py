@@ -1,5 +1,6 @@
 """Methods: what is random in the network when it is asked what it does not know; one file each."""
 
+from duda.hooks import FitState as FitState
 from duda.methods.base import UncertainModel as UncertainModel
 from duda.methods.deterministic import Deterministic as Deterministic
 

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from duda.batches import Batch, Inputs, input_batches, suited
 from duda.checks import check_count
+from duda.hooks import FitState
 from duda.likelihoods import Likelihood
+from duda.methods.old_hooks import OldHooks
 from duda.predictions import Prediction
 from duda.progress import progress
 from duda.sampling import preserved
@@ -20,7 +22,7 @@ from duda.sampling import preserved
 __all__ = ["UncertainModel", "check_count", "check_network", "check_one_draw"]
 
 
-class UncertainModel(nn.Module, ABC):
+class UncertainModel(OldHooks, nn.Module, ABC):
     """A network, and what is random in it.
 
     Args:
@@ -29,6 +31,7 @@ class UncertainModel(nn.Module, ABC):
 
     Attributes:
         likelihoods: the kinds of likelihood that the method makes sense for.
+        training_epoch: the epoch, counted from 0, of the training that goes on; None otherwise.
     """
 
     likelihoods: ClassVar[tuple[type[Likelihood], ...]] = (Likelihood,)
@@ -48,6 +51,7 @@ class UncertainModel(nn.Module, ABC):
             )
         self.likelihood = likelihood
         self.samples = check_count(samples, "samples")
+        self.training_epoch: int | None = None
 
     @classmethod
     def from_factory(
@@ -89,7 +93,29 @@ class UncertainModel(nn.Module, ABC):
 
     def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
         """Return what to minimise on a batch: -log p(y | x), nats, the mean over examples."""
-        return self.likelihood.loss(self(x), y)
+        return self.data_loss(self(x), y)
+
+    def data_loss(
+        self, outputs: Float[Tensor, "N *outputs"], y: Shaped[Tensor, "N *targets"]
+    ) -> Float[Tensor, ""]:
+        """Return the likelihood's loss, in which terms that grow have the weight of this epoch."""
+        if self.annealed == 1.0:
+            return self.likelihood.loss(outputs, y)  # most likelihoods know of no growth
+        return self.likelihood.loss(outputs, y, self.annealed)
+
+    @property
+    def annealed(self) -> float:
+        """The weight of those terms of the likelihood's loss that grow in the first epochs."""
+        return self.grown(self.likelihood.annealing_epochs)
+
+    def grown(self, epochs: int, ahead: int = 0) -> float:
+        """Return the weight now of a term of the loss that grows over `epochs`, linearly to 1.
+
+        It is min(1, (epoch + ahead) / epochs) in training mode between `on_epoch_start` and the end
+        of the training, and 1 otherwise, as in a validation.
+        """
+        epoch = self.training_epoch if self.training else None
+        return 1.0 if epoch is None or not epochs else min(1.0, (epoch + ahead) / epochs)
 
     def independent(self) -> list[UncertainModel]:
         """Return the models that `fit` trains one after the other: itself, or its members.
@@ -98,24 +124,15 @@ class UncertainModel(nn.Module, ABC):
         """
         return [self]
 
-    def starts_epoch(self, epoch: int | None, examples: int | None) -> None:
-        """Take note of an epoch that begins, counted from 0; `fit` says so before each.
+    def on_epoch_start(self, state: FitState) -> None:
+        """Take note of the epoch, from which terms of the loss that grow have their weight."""
+        super().on_epoch_start(state)
+        self.training_epoch = state.epoch
 
-        Args:
-            epoch: None stands for the end of training, as in a validation.
-            examples: how many there are in the training data, if that is known.
-        """
-        self.likelihood.anneal(epoch)
-
-    def ends_epoch(self, epoch: int, epochs: int) -> None:
-        """Take note of an epoch of training that ends, counted from 0; `fit` says so after each."""
-
-    def fitted(self, batches: Callable[[], Iterator[tuple[Batch, Tensor]]]) -> None:
-        """Do what is left to do with the training data at the end; `fit` calls this, in eval mode.
-
-        Args:
-            batches: makes a new iterator over the batches `(x, y)` of one epoch, in order.
-        """
+    def on_fit_end(self, state: FitState) -> None:
+        """Take note that the training is over."""
+        super().on_fit_end(state)
+        self.training_epoch = None
 
     def before_predict(self, samples: int) -> None:
         """Prepare what all batches of a prediction share, such as draws of weights."""

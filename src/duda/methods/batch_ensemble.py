@@ -79,9 +79,8 @@ class BatchEnsemble(Ensemble):
     def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Tensor:
         """Return the mean of -log p(y | x) over examples and members, in nats."""
         members = torch.arange(self.size).repeat_interleave(len(y))
-        return self.likelihood.loss(
-            self._outputs(each_input(x, self._for_each), members), self._for_each(y)
-        )
+        outputs = self._outputs(each_input(x, self._for_each), members)
+        return self.data_loss(outputs, self._for_each(y))
 
     def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
         """Yield the outputs of the first `samples` members, some at a time."""

@@ -86,7 +86,7 @@ class SubEnsemble(Ensemble):
     def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Tensor:
         """Return the mean over members of their losses, by which trunk and heads train together."""
         draws = self.draws(x, self.size, None)
-        return torch.stack([self.likelihood.loss(each[0], y) for each in draws]).mean()
+        return torch.stack([self.data_loss(each[0], y) for each in draws]).mean()
 
     def independent(self) -> list[UncertainModel]:
         """Return the trunk with the first head, and the other heads as one model; or all as one."""
@@ -183,7 +183,7 @@ class _Heads(UncertainModel):
         """Return the sum of the heads' losses, whose gradient is for each that of its own loss."""
         with self._frozen():
             draws = self.draws(x, self.samples, None)
-            return torch.stack([self.likelihood.loss(each[0], y) for each in draws]).sum()
+            return torch.stack([self.data_loss(each[0], y) for each in draws]).sum()
 
     @contextmanager
     def _frozen(self) -> Iterator[None]:

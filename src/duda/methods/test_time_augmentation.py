@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from duda.batches import Batch, each_input, rows_of
 from duda.checks import check_finite
+from duda.hooks import FitState
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel
 from duda.methods.deterministic import Deterministic
@@ -82,17 +83,25 @@ class TestTimeAugmentation(UncertainModel):
         """Return what of the model trains by itself."""
         return self.model.independent()
 
-    def starts_epoch(self, epoch: int | None, examples: int | None) -> None:
+    def on_fit_start(self, state: FitState) -> None:
         """Tell the model."""
-        self.model.starts_epoch(epoch, examples)
+        self.model.on_fit_start(state)
 
-    def ends_epoch(self, epoch: int, epochs: int) -> None:
+    def on_epoch_start(self, state: FitState) -> None:
         """Tell the model."""
-        self.model.ends_epoch(epoch, epochs)
+        self.model.on_epoch_start(state)
 
-    def fitted(self, batches: Callable[[], Iterator[tuple[Batch, Tensor]]]) -> None:
-        """Let the model do what it has left to do with the training data."""
-        self.model.fitted(batches)
+    def on_step_end(self, state: FitState) -> None:
+        """Tell the model."""
+        self.model.on_step_end(state)
+
+    def on_epoch_end(self, state: FitState) -> None:
+        """Tell the model."""
+        self.model.on_epoch_end(state)
+
+    def on_fit_end(self, state: FitState) -> None:
+        """Tell the model."""
+        self.model.on_fit_end(state)
 
     def before_predict(self, samples: int) -> None:
         """Let the model prepare as many draws as a transform gets at once."""

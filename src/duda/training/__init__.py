@@ -5,8 +5,9 @@ on from the end of an epoch makes the same weights, bit for bit, as one that was
 Random numbers that a Dataset takes from elsewhere than torch are its own affair.
 """
 
+from duda.hooks import FitState
 from duda.training.callbacks import Callback
 from duda.training.fitting import fit
 from duda.training.history import History
 
-__all__ = ["Callback", "History", "fit"]
+__all__ = ["Callback", "FitState", "History", "fit"]

@@ -18,7 +18,7 @@ from duda.trees import checksum, flatten, unflatten
 
 __all__ = ["Checkpoint"]
 
-_FORMAT = "duda training checkpoint 1"
+_FORMAT = "duda training checkpoint 2"
 
 
 class Checkpoint:

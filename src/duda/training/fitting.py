@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from duda.training.loop import LoopTrainer
 from duda.training.optimizers import OptimizerFactory, described
 from duda.training.run import Run
 from duda.training.seeds import new_seed
+from duda.training.trainer import Trainer
 from duda.training.vectorized import StackedTrainer
 
 __all__ = ["fit"]
@@ -86,14 +88,14 @@ def fit(
     with _modes_kept(model):
         train, valid = _prepared(parts, data, validation, batch_size)
         stacked = choose(vectorize, parts, train, optimizer, lr)
-        trainers: list[LoopTrainer | StackedTrainer] = (
+        trainers: list[Trainer] = (
             [StackedTrainer(parts, optimizer, lr)]
             if stacked
             else [LoopTrainer(part, i, optimizer, lr) for i, part in enumerate(parts)]
         )
         device = next(parts[0].parameters()).device
-        audience = _audience(callbacks, train, batch_size)
-        run = Run(trainers, train, valid, epochs, patience, start, device, audience)
+        audience = Audience(callbacks, train, batch_size)
+        file = None
         if checkpoint is not None:
             _check_workers(train)
             settings = {
@@ -107,12 +109,16 @@ def fit(
                 "vectorize": stacked,
                 "callbacks": [type(callback).__name__ for callback in callbacks],
             }
-            run.go_on_from(Checkpoint(checkpoint, settings))
-        run.train()
-        for part in parts:
-            part.starts_epoch(None, train.examples())
-        model.eval()
-        model.fitted(train.in_order)
+            file = Checkpoint(checkpoint, settings)
+        run = Run(trainers, train, valid, epochs, patience, start, device, audience, file)
+        try:
+            run.start(model)
+            run.train()
+            model.eval()
+            audience.tell("on_fit_end", replace(run.state(), model=model))
+        finally:
+            for part in parts:
+                part.training_epoch = None
     return history_of([r for t in trainers for r in t.records], run.seed, stacked)
 
 
@@ -156,19 +162,6 @@ def _check_targets(part: UncertainModel, data: TensorData) -> None:
     if outputs.ndim and len(outputs) == len(data.y[:2]):
         outputs = outputs[:1].expand(len(data.y), *outputs.shape[1:])
     part.likelihood.check_targets(outputs, data.y)
-
-
-def _audience(
-    callbacks: Sequence[Callback], train: TensorData | LoaderData, batch_size: int
-) -> Audience:
-    if not isinstance(callbacks, Sequence):
-        raise TypeError(
-            f"`callbacks` is a {type(callbacks).__name__}, expected a list, such as "
-            "`[duda.TrainingDynamics(n)]`."
-        )
-    if callbacks and isinstance(train, LoaderData):
-        train = train.in_dataset_order(batch_size)
-    return Audience(callbacks, train)
 
 
 def _check_workers(data: TensorData | LoaderData) -> None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from duda.hooks import FitState
+from duda.methods import UncertainModel
 from duda.progress import Bar
 from duda.sampling import seeded
 from duda.training.callbacks import Audience
 from duda.training.checkpoint import Checkpoint
 from duda.training.data import LoaderData, TensorData
-from duda.training.loop import LoopTrainer
 from duda.training.seeds import epoch_seed
-from duda.training.vectorized import StackedTrainer
+from duda.training.trainer import Trainer
 
 __all__ = ["Run"]
 
@@ -25,7 +26,7 @@ __all__ = ["Run"]
 class Run:
     """Trainers that have their turn one after the other, and what they all share."""
 
-    trainers: Sequence[LoopTrainer | StackedTrainer]
+    trainers: Sequence[Trainer]
     data: TensorData | LoaderData
     validation: TensorData | LoaderData | None
     epochs: int
@@ -35,10 +36,13 @@ class Run:
     audience: Audience
     checkpoint: Checkpoint | None = None
 
-    def go_on_from(self, checkpoint: Checkpoint) -> None:
-        """Take up what the file holds; write it before training, to learn whether that works."""
-        self.checkpoint = checkpoint
-        state = checkpoint.load()
+    def start(self, model: UncertainModel) -> None:
+        """Tell all that training starts, and take up what the checkpoint holds.
+
+        A new one is written before training, to learn whether that works.
+        """
+        state = None if self.checkpoint is None else self.checkpoint.load()
+        self.audience.tell("on_fit_start", replace(self.state(), model=model))
         if state is None:
             self._save()
             return
@@ -46,6 +50,11 @@ class Run:
         for trainer, part in zip(self.trainers, state["trainers"], strict=True):
             trainer.load(part)
         self.audience.load(state["callbacks"])
+
+    def state(self) -> FitState:
+        """Return what hooks are told of all epochs and members."""
+        examples, batches = self.data.examples(), self.data.in_order
+        return FitState(epochs=self.epochs, examples=examples, batches=batches)
 
     def train(self) -> None:
         """Train until every member has stopped."""
@@ -59,7 +68,7 @@ class Run:
                 finally:
                     trainer.write_back()
 
-    def _epoch(self, trainer: LoopTrainer | StackedTrainer, turn: int, bar: Bar) -> None:
+    def _epoch(self, trainer: Trainer, turn: int, bar: Bar) -> None:
         epoch = 1 + max(len(record.losses) for record in trainer.records)
         going = [not record.stopped for record in trainer.records]
         before = (turn * self.epochs + epoch - 1) * (self.data.batches() or 0)
@@ -67,17 +76,17 @@ class Run:
         devices = [self.device] if self.device.type == "cuda" else []
         # Validation and callbacks draw after training, so that one seed serves all.
         with seeded(epoch_seed(self.seed, trainer.first, epoch), devices):
+            state = replace(self.state(), epoch=epoch - 1)
             losses = trainer.train(
-                self.data, self.seed, epoch, lambda batch: bar.update(before + batch)
+                self.data, self.seed, state, self.audience, lambda batch: bar.update(before + batch)
             )
             self._check_weights(trainer, going, epoch)
-            for part in trainer.parts:
-                part.ends_epoch(epoch - 1, self.epochs)
+            trainer.tell(lambda told: told.model.on_epoch_end(told), trainer.states(state, losses))
             validations: list[float] | None = None
             if self.validation is not None:
                 validations = trainer.validate(self.validation)
                 self._check_validation(validations, trainer, going, epoch)
-            self._show(trainer, going)
+            trainer.tell(self.audience.show, trainer.states(state, losses, validations))
         self._record(trainer, losses, validations, (time.perf_counter() - start) / sum(going))
         member = f"member {turn + 1} of {len(self.trainers)}, " if len(self.trainers) > 1 else ""
         bar.note(f"{member}epoch {epoch}, {_figures(losses, validations, going)}")
@@ -85,7 +94,7 @@ class Run:
 
     def _record(
         self,
-        trainer: LoopTrainer | StackedTrainer,
+        trainer: Trainer,
         losses: list[float],
         validations: list[float] | None,
         seconds: float,
@@ -102,15 +111,6 @@ class Run:
         if all(record.stopped for record in trainer.records):
             trainer.finish()
 
-    def _show(self, trainer: LoopTrainer | StackedTrainer, going: list[bool]) -> None:
-        """Let the callbacks see the members that have learnt in this epoch."""
-        if not self.audience.callbacks:
-            return
-        trainer.write_back()  # stacked weights, into the members
-        for i, part in enumerate(trainer.parts):
-            if going[i]:
-                self.audience.watch(part, trainer.first + i)
-
     def _save(self) -> None:
         if self.checkpoint is not None:
             states = [trainer.state() for trainer in self.trainers]
@@ -118,9 +118,7 @@ class Run:
                 {"seed": self.seed, "trainers": states, "callbacks": self.audience.state()}
             )
 
-    def _check_weights(
-        self, trainer: LoopTrainer | StackedTrainer, going: list[bool], epoch: int
-    ) -> None:
+    def _check_weights(self, trainer: Trainer, going: list[bool], epoch: int) -> None:
         for i, (goes, finite) in enumerate(zip(going, trainer.finite(), strict=True)):
             if goes and not finite:
                 raise FloatingPointError(
@@ -131,7 +129,7 @@ class Run:
     def _check_validation(
         self,
         values: list[float],
-        trainer: LoopTrainer | StackedTrainer,
+        trainer: Trainer,
         going: list[bool],
         epoch: int,
     ) -> None:

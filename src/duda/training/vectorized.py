@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
 from duda.batches import Batch
+from duda.hooks import FitState
 from duda.methods import UncertainModel
+from duda.training.callbacks import Audience
 from duda.training.data import LoaderData, TensorData
-from duda.training.history import Record
-from duda.training.loop import not_finite
 from duda.training.optimizers import OptimizerFactory, make_optimizer
 from duda.training.seeds import epoch_seed
+from duda.training.trainer import Trainer, not_finite
 
 __all__ = ["StackedTrainer", "stack", "stacked_losses"]
 
@@ -36,20 +37,18 @@ def stacked_losses(
 
     def loss(weights: dict[str, Tensor], x: Batch, y: Tensor) -> Tensor:
         outputs = functional_call(part, weights, (x,))
-        return part.likelihood.negative_log_likelihood(outputs, y)
+        return part.likelihood.annealed_loss(outputs, y, part.annealed)
 
     rows = None if shared else 0
     losses: Tensor = vmap(loss, in_dims=(0, rows, rows), randomness="error")(weights, x, y)
     return losses
 
 
-class StackedTrainer:
-    """Members of equal structure, one optimizer over their stacked weights, the best of each.
+class StackedTrainer(Trainer):
+    """Members of equal structure, with one optimizer over their stacked weights.
 
     A member that has stopped is carried along, its best weights kept.
     """
-
-    first = 0
 
     def __init__(
         self,
@@ -57,21 +56,27 @@ class StackedTrainer:
         optimizer: OptimizerFactory | None,
         lr: float | None,
     ) -> None:
-        self.parts = parts
-        self.records = [Record() for _ in parts]
         self.weights = stack(parts)
-        self.optimizer = make_optimizer(optimizer, lr, self.weights.values())
-        self.best: dict[str, Tensor] | None = None
+        super().__init__(parts, 0, make_optimizer(optimizer, lr, self.weights.values()))
 
     def train(
-        self, data: TensorData | LoaderData, seed: int, epoch: int, tick: Callable[[int], None]
+        self,
+        data: TensorData | LoaderData,
+        seed: int,
+        state: FitState,
+        audience: Audience,
+        tick: Callable[[int], None],
     ) -> list[float]:
         """Train for an epoch, and return each member's mean loss over its examples."""
         if not isinstance(data, TensorData) or isinstance(data.x, dict):
             raise TypeError("a vectorised step needs `data` as tensors.")
-        self._starts_epoch(epoch - 1, data)
-        members = len(self.parts)
-        self.parts[0].train()
+        epoch, members = state.epoch + 1, len(self.parts)
+        for part in self.parts:
+            part.train()
+        self.tell(partial(audience.tell, "on_epoch_start"), self.states(state))
+        # The first stands for all in a step, also once it has stopped itself.
+        self.parts[0].training_epoch = state.epoch
+        steps_heard = any(audience.hears("on_step_end", part) for part in self.parts)
         going = torch.tensor([not record.stopped for record in self.records])
         orders = torch.stack([data.order(epoch_seed(seed, i, epoch)) for i in range(members)])
         total = torch.zeros(members, dtype=torch.float64)
@@ -90,6 +95,11 @@ class StackedTrainer:
             self.optimizer.zero_grad()
             losses.sum().backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
+            self.step += 1
+            if steps_heard:
+                self.tell(
+                    partial(audience.tell, "on_step_end"), self.states(state, values.tolist())
+                )
             total += values * rows.shape[1]
             tick(batch)
         return (total / len(data.y)).tolist()
@@ -97,7 +107,6 @@ class StackedTrainer:
     def validate(self, data: TensorData | LoaderData) -> list[float]:
         """Return each member's mean loss in eval mode."""
         self.parts[0].eval()
-        self._starts_epoch(None, data)
         total, count = torch.zeros(len(self.parts), dtype=torch.float64), 0
         with torch.no_grad():
             for x, y in data.in_order():
@@ -105,28 +114,17 @@ class StackedTrainer:
                 total, count = total + losses.double().cpu() * len(y), count + len(y)
         return (total / count).tolist()
 
-    def _starts_epoch(self, epoch: int | None, data: TensorData | LoaderData) -> None:
-        for part in self.parts:
-            part.starts_epoch(epoch, data.examples())
+    def values(self) -> dict[str, Tensor]:
+        """Return the stacked weights."""
+        return {name: weight.detach() for name, weight in self.weights.items()}
 
     def remember(self, improved: list[bool]) -> None:
         """Keep the weights of the members that have improved as their best so far."""
         if self.best is None:
-            self.best = {name: weight.detach().clone() for name, weight in self.weights.items()}
-        for name, weight in self.weights.items():
+            self.best = {name: weight.clone() for name, weight in self.values().items()}
+        for name, weight in self.values().items():
             rows = torch.tensor(improved, device=weight.device)
-            self.best[name][rows] = weight.detach()[rows]
-
-    def finish(self) -> None:
-        """Give the members their best weights, and drop what only training needs."""
-        if self.best is not None:
-            with torch.no_grad():
-                for name, weight in self.weights.items():
-                    weight.copy_(self.best[name])
-        self.best = None
-        self.optimizer.zero_grad()
-        self.optimizer.state.clear()
-        self.write_back()
+            self.best[name][rows] = weight[rows]
 
     @torch.no_grad()
     def write_back(self) -> None:
@@ -135,29 +133,15 @@ class StackedTrainer:
             for name, weight in part.named_parameters():
                 weight.copy_(self.weights[name][i])
 
+    @torch.no_grad()
+    def take_over(self) -> None:
+        """Train on with the weights that the members have, which a hook may have changed."""
+        for name, weights in stack(self.parts).items():
+            self.weights[name].copy_(weights)
+
     def finite(self) -> list[bool]:
         """Return for each member whether its weights are all finite."""
         each = [
             weight.isfinite().reshape(len(weight), -1).all(1) for weight in self.weights.values()
         ]
         return torch.stack(each).all(0).tolist()
-
-    def state(self) -> dict[str, Any]:
-        """Return all that decides how training goes on."""
-        return {
-            "records": [record.state() for record in self.records],
-            "values": self.weights,
-            "best": self.best,
-            "optimizer": self.optimizer.state_dict(),
-        }
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
-        self.records = [Record(**record) for record in state["records"]]
-        with torch.no_grad():
-            for name, weight in self.weights.items():
-                weight.copy_(state["values"][name])
-        device = next(iter(self.weights.values())).device
-        best = state["best"]
-        self.best = best and {name: value.to(device) for name, value in best.items()}
-        self.optimizer.load_state_dict(state["optimizer"])

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader, TensorDataset
 
 import duda
+from duda.hooks import FitState
 from duda.methods.swag.batch_norm import refreshed_statistics, sampled_rows
 from duda.sampling import preserved
 from tests.training.models import noisy, regression, same, seeded_model, values
@@ -129,8 +130,8 @@ def test_moments_are_those_of_the_ends_of_epochs() -> None:
     seen: list[Tensor] = []
 
     class Watched(duda.SWAG):
-        def ends_epoch(self, epoch: int, epochs: int) -> None:
-            super().ends_epoch(epoch, epochs)
+        def on_epoch_end(self, state: FitState) -> None:
+            super().on_epoch_end(state)
             seen.append(torch.cat([w.detach().flatten() for w in self.network.parameters()]))
 
     model = seeded_model(lambda: Watched(noisy(), duda.Gaussian()))
@@ -305,9 +306,9 @@ def test_a_loop_of_ones_own() -> None:
         model.loss(x, y).backward()
         optimizer.step()
         model.collect()
-    with pytest.raises(ValueError, match=r"has BatchNorm, but .*`model\.fitted"):
+    with pytest.raises(ValueError, match=r"has BatchNorm, but .*`model\.on_fit_end"):
         model.predict(x)
-    model.fitted(lambda: iter([(x, y)]))
+    model.on_fit_end(FitState(batches=lambda: iter([(x, y)])))
     assert bool((model.predict(x, seed=0).epistemic > 0).all())
 
 

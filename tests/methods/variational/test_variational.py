@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import duda
+from duda.hooks import FitState
 from duda.methods.variational.priors import Prior
 from tests.methods.foreign import CLASSES, NETWORKS
 from tests.sampling.networks import Counter
@@ -70,18 +71,20 @@ def test_weight_of_the_kl_divergence_grows() -> None:
     model = model_of(annealing_epochs=3)
     x, y = data()
 
-    def share(epoch: int | None) -> float:
-        model.starts_epoch(epoch, 10)
+    def share(epoch: int) -> float:
+        model.on_epoch_start(FitState(epoch=epoch, examples=10))
         torch.manual_seed(0)
         loss = model.loss(x, y)
         torch.manual_seed(0)
         data_term = F.cross_entropy(model(x), y)
         return float(((loss - data_term) / (model.kl_divergence() / 10)).detach())
 
-    assert [share(epoch) for epoch in (0, 1, 2, 3, 9, None)] == pytest.approx(
-        [0.25, 0.5, 0.75, 1, 1, 1], rel=1e-4
+    assert [share(epoch) for epoch in (0, 1, 2, 3, 9)] == pytest.approx(
+        [0.25, 0.5, 0.75, 1, 1], rel=1e-4
     )
-    model.starts_epoch(0, 10)
+    model.eval()
+    assert share(0) == pytest.approx(1, rel=1e-4)
+    model.train()
     model.annealing_epochs = 0
     assert share(0) == pytest.approx(1, rel=1e-4)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from duda.batches import Batch, Labelled, labelled_batches, suited
 from duda.checks import check_count
+from duda.hooks import FitState
 from duda.likelihoods import Categorical, FixedGaussian, Gaussian, Likelihood
 from duda.likelihoods.class_draws import ClassReduction
 from duda.methods.base import UncertainModel, check_network
@@ -111,14 +112,19 @@ class Laplace(KeepsDtype, UncertainModel):
         Raises:
             ValueError: if the data do not fit, or the network does not end in its last layer.
         """
-        self.fitted(lambda: labelled_batches(data, check_count(batch_size, "batch_size")))
+        self._fit_to(labelled_batches(data, check_count(batch_size, "batch_size")))
 
-    def fitted(self, batches: Callable[[], Iterator[tuple[Batch, Tensor]]]) -> None:
-        """Fit the posterior to the training data; accumulates in float64."""
+    def on_fit_end(self, state: FitState) -> None:
+        """Fit the posterior to the training data."""
+        super().on_fit_end(state)
+        self._fit_to(state.training_batches())
+
+    def _fit_to(self, batches: Iterator[tuple[Batch, Tensor]]) -> None:
+        """Fit the posterior; accumulates in float64."""
         sums: list[Tensor] = []
         log_likelihood, examples = torch.zeros(()), 0
         with preserved(self):
-            for x, y in batches():
+            for x, y in batches:
                 outputs, features, y = self._counted(suited(x, self), y)
                 if len(outputs) == 0:
                     continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from duda.batches import Batch, suited
 from duda.checks import at_least_float32
+from duda.hooks import FitState
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
 from duda.methods.buffers import KeepsDtype
@@ -102,22 +103,25 @@ class SWAG(KeepsDtype, UncertainModel):
         self.squares += step * (iterate - self.mean)
         self.deviations[place] = (iterate - self.mean).to(self.deviations.dtype)
 
-    def starts_epoch(self, epoch: int | None, examples: int | None) -> None:
+    def on_epoch_start(self, state: FitState) -> None:
         """Forget the iterates of a training before this one."""
-        super().starts_epoch(epoch, examples)
-        if epoch == 0:
+        super().on_epoch_start(state)
+        if state.epoch == 0:
             for buffer in (self.mean, self.squares, self.deviations, self.collected):
                 buffer.zero_()
 
-    def ends_epoch(self, epoch: int, epochs: int) -> None:
+    def on_epoch_end(self, state: FitState) -> None:
         """Collect the weights, once the share `start` of the epochs is over."""
-        if epoch + 1 >= self.start * epochs:
+        super().on_epoch_end(state)
+        if state.epoch + 1 >= self.start * state.epochs:
             self.collect()
 
-    def fitted(self, batches: Callable[[], Iterator[tuple[Batch, Tensor]]]) -> None:
+    def on_fit_end(self, state: FitState) -> None:
         """Keep some training inputs, if the network has BatchNorm."""
+        super().on_fit_end(state)
         if batch_norms(self.network):
-            self._inputs = sampled_rows((x for x, _ in batches()), self.bn_examples)
+            inputs = (x for x, _ in state.training_batches())
+            self._inputs = sampled_rows(inputs, self.bn_examples)
 
     def before_predict(self, samples: int) -> None:
         """Draw a seed for each draw's weights, and compute BatchNorm's statistics for them."""
@@ -173,8 +177,8 @@ class SWAG(KeepsDtype, UncertainModel):
         if self._inputs is None and batch_norms(self.network):
             raise ValueError(
                 "`network` has BatchNorm, but the SWAG model no training inputs to compute its "
-                "statistics from, expected some: after your own loop call `model.fitted(lambda: "
-                "iter(loader))`, with batches (x, y)."
+                "statistics from, expected some: after your own loop call `model.on_fit_end("
+                "duda.training.FitState(batches=lambda: iter(loader)))`, with batches (x, y)."
             )
 
     def _save_to_state_dict(

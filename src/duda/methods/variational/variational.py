@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from duda.batches import Batch
+from duda.hooks import FitState
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
 from duda.methods.variational.normal_weights import (
@@ -92,7 +93,6 @@ class Variational(UncertainModel):
         self.examples = None if examples is None else check_count(examples, "examples")
         self.annealing_epochs = check_count(annealing_epochs, "annealing_epochs", least=0)
         self._given = examples is not None
-        self._kl_weight = 1.0
         starts = _starting_raw_stds(weight_layers(network, layers))
         self._names = list(starts)
         self.raw_stds = nn.ParameterList(starts.values())
@@ -135,15 +135,14 @@ class Variational(UncertainModel):
                 "divergence is divided: give it to `Variational`, or train with `duda.fit`."
             )
         kl = self.kl_divergence() / self.examples
-        return super().loss(x, y) + self._kl_weight * kl
+        # A KL divergence of weight 0 would let the first epoch forget the prior.
+        return super().loss(x, y) + self.grown(self.annealing_epochs + 1, ahead=1) * kl
 
-    def starts_epoch(self, epoch: int | None, examples: int | None) -> None:
-        """Let the KL divergence count (epoch + 1) / (annealing_epochs + 1), at most in full."""
-        super().starts_epoch(epoch, examples)
+    def on_epoch_start(self, state: FitState) -> None:
+        """Take note of the size of the training data, unless it was given."""
+        super().on_epoch_start(state)
         if not self._given:
-            self.examples = examples
-        grown = math.inf if epoch is None else epoch + 1
-        self._kl_weight = min(1.0, grown / (self.annealing_epochs + 1))
+            self.examples = state.examples
 
     def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments, `examples` only if they were given."""

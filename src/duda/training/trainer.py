@@ -1,0 +1,138 @@
+"""What trains one member by itself and all members as one step have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from duda.hooks import FitState
+from duda.methods import UncertainModel
+from duda.training.callbacks import Audience
+from duda.training.data import LoaderData, TensorData
+from duda.training.history import Record
+
+__all__ = ["Trainer", "not_finite"]
+
+
+class Trainer(ABC):
+    """Some members, the optimizer of their weights, and the best weights so far.
+
+    Args:
+        parts: the members that train here.
+        first: the number of the first of them, which decides its order of the data.
+        optimizer: of the weights.
+    """
+
+    def __init__(self, parts: list[UncertainModel], first: int, optimizer: Optimizer) -> None:
+        self.parts, self.first, self.optimizer = parts, first, optimizer
+        self.records = [Record() for _ in parts]
+        self.best: dict[str, Tensor] | None = None
+        self.step = 0  # how many the optimizer has made
+
+    @abstractmethod
+    def train(
+        self,
+        data: TensorData | LoaderData,
+        seed: int,
+        state: FitState,
+        audience: Audience,
+        tick: Callable[[int], None],
+    ) -> list[float]:
+        """Train for an epoch, and return each member's mean loss over its examples."""
+
+    @abstractmethod
+    def validate(self, data: TensorData | LoaderData) -> list[float]:
+        """Return each member's mean loss in eval mode."""
+
+    @abstractmethod
+    def values(self) -> dict[str, Tensor]:
+        """Return the tensors that are trained and kept, without gradients, to read and write."""
+
+    @abstractmethod
+    def remember(self, improved: list[bool]) -> None:
+        """Keep the values of the members that have improved as their best so far."""
+
+    @abstractmethod
+    def finite(self) -> list[bool]:
+        """Return for each member whether its weights are all finite."""
+
+    @abstractmethod
+    def write_back(self) -> None:
+        """Give the members the weights that they have now."""
+
+    @abstractmethod
+    def take_over(self) -> None:
+        """Train on with the weights that the members have, which a hook may have changed."""
+
+    def tell(self, hook: Callable[[FitState], None], states: Sequence[FitState]) -> None:
+        """Call a hook with each state, and train on with the weights that it leaves."""
+        self.write_back()
+        for state in states:
+            hook(state)
+        self.take_over()
+
+    def states(
+        self,
+        state: FitState,
+        losses: Sequence[float] | None = None,
+        validations: Sequence[float] | None = None,
+    ) -> list[FitState]:
+        """Return `state` for each member that has not stopped, with its figures, if known."""
+        return [
+            replace(
+                state,
+                member=self.first + i,
+                model=part,
+                step=self.step,
+                loss=None if losses is None else losses[i],
+                validation_loss=None if validations is None else validations[i],
+            )
+            for i, part in enumerate(self.parts)
+            if not self.records[i].stopped
+        ]
+
+    def finish(self) -> None:
+        """Give the members their best values, and drop what only training needs."""
+        if self.best is not None:
+            self._put(self.best)
+        self.best = None
+        self.optimizer.zero_grad()
+        self.optimizer.state.clear()
+        self.write_back()
+
+    def state(self) -> dict[str, Any]:
+        """Return all that decides how training goes on."""
+        return {
+            "records": [record.state() for record in self.records],
+            "values": self.values(),
+            "best": self.best,
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.records = [Record(**record) for record in state["records"]]
+        self._put(state["values"])
+        device = next(iter(self.values().values())).device
+        best = state["best"]
+        self.best = best and {name: value.to(device) for name, value in best.items()}
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+    def _put(self, values: dict[str, Tensor]) -> None:
+        for name, value in self.values().items():
+            value.copy_(values[name])
+
+
+def not_finite(value: float, epoch: int, batch: int, member: int) -> FloatingPointError:
+    """Return the error for a loss that is NaN or infinite; the step was not made."""
+    return FloatingPointError(
+        f"the loss is {value} in epoch {epoch}, batch {batch} of member {member + 1} (counted from "
+        "1): lower `lr`, or look for extreme inputs; the weights are left as before that batch."
+    )
