@@ -1,5 +1,6 @@
 """How Sphinx builds the documents: pages in Markdown, the gallery, the reference."""
 
+import importlib
 import os
 from pathlib import Path
 
@@ -62,17 +63,19 @@ def mode_changed() -> bool:
     return before != mode
 
 
-def write_reference(package: str, about: str, first: list[str], *options: str) -> None:
-    """Write the reference of a package all of whose names are duda's: a new one comes by itself."""
+def write_reference(
+    package: str, about: str, first: list[str], *options: str, home: str = "duda"
+) -> None:
+    """Write the reference of a package, whose names `home` has too: a new one comes by itself."""
     lines = [f"# {package.capitalize()}", "", about, "", "```{eval-rst}"]
     for name in dict.fromkeys([*first, *exported(f"duda.{package}")]):
-        value = getattr(duda, name)
+        value = getattr(importlib.import_module(home), name)
         if isinstance(value, type):
-            lines += [f".. autoclass:: duda.{name}", "   :members:", *options, ""]
+            lines += [f".. autoclass:: {home}.{name}", "   :members:", *options, ""]
         elif callable(value):
-            lines += [f".. autofunction:: duda.{name}", ""]
+            lines += [f".. autofunction:: {home}.{name}", ""]
         else:  # a registry
-            lines += [f".. py:data:: duda.{name}", "", "   Those above, by name.", ""]
+            lines += [f".. py:data:: {home}.{name}", "", "   Those above, by name.", ""]
     text = "\n".join([*lines, "```", ""])
     path = HERE / "reference" / f"{package}.md"
     if not path.is_file() or path.read_text() != text:
@@ -94,6 +97,13 @@ write_reference(
     "What `predict` returns: data, and what follows from it.",
     ["Prediction", "ClassPrediction", "GaussianPrediction"],
     "   :inherited-members:",
+)
+write_reference(
+    "detectors",
+    "Fitted to in-distribution data, they score other inputs; higher is more out-of-distribution.",
+    ["OnNetwork", *(detector.__name__ for detector in duda.detectors.DETECTORS.values())],
+    "   :inherited-members:",
+    home="duda.detectors",
 )
 
 sphinx_gallery_conf = {

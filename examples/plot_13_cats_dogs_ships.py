@@ -61,18 +61,14 @@ for model in (ensemble, duq):
     duda.fit(model, both, epochs=epochs, batch_size=64, seed=0)
 plain = duda.Deterministic(ensemble.members[0], duda.Categorical())
 
-
-def features(inputs):
-    """Return what the first network's third block sees, the mean over places."""
-    return duda.evaluation.features_of(plain.network, "12", inputs, positions="mean")
-
-
-distance = duda.evaluation.Mahalanobis().fit(features(x), y)
+# What the first network's third block sees, the mean over places, has a distance to both classes.
+mahalanobis = duda.detectors.Mahalanobis()
+distance = duda.detectors.OnNetwork(plain.network, mahalanobis, "12", positions="mean").fit(x, y)
 scores = {
     "softmax confidence": lambda inputs: 1 - plain.predict(inputs).confidence,
     "deep ensemble, entropy": lambda inputs: ensemble.predict(inputs).entropy,
     "DUQ, distance": lambda inputs: duq.predict(inputs).score,
-    "Mahalanobis' distance": lambda inputs: distance(features(inputs)),
+    "Mahalanobis' distance": distance.score,
 }
 
 # %%

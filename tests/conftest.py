@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +21,14 @@ def _seeded() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    folder = os.environ.get("DUDA_DATA")
+    if not folder:
+        pytest.skip("DUDA_DATA is not set: it names the folder of real data sets.")
+    return Path(folder)
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ _HOMES = {
     "compare": "comparison",
     "datasets": "datasets",
     "decisions": "decisions",
+    "detectors": "detectors",
     "difficulty": "difficulty",
     "evaluation": "evaluation",
     "fit": "training",
@@ -26,6 +27,7 @@ _HOMES = {
 if TYPE_CHECKING:  # the same once more, for those that only read
     from duda import datasets as datasets
     from duda import decisions as decisions
+    from duda import detectors as detectors
     from duda import difficulty as difficulty
     from duda import evaluation as evaluation
     from duda import layers as layers

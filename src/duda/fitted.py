@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -44,40 +45,60 @@ class Fitted(Params):
             ValueError: before `fit`.
             OSError: if the file cannot be written.
         """
-        self.check_fitted()
-        learned = {each.name: getattr(self, each.name) for each in fields(self) if not each.init}
-        state = {"options": self.get_params(deep=False), "learned": learned}
-        return self.format.write(path, type(self).__name__, state)
+        return self.format.write(path, type(self).__name__, self.state())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read what `save` wrote, to the last bit.
 
+        An abstract class reads what any of its concrete ones wrote.
+
         Raises:
             FileNotFoundError: if there is no such file.
             ValueError: if the file is damaged or holds something else.
         """
-        name, state = cls.format.read(path)
+        return cls.restored(path, *cls.format.read(path))
+
+    def state(self) -> dict[str, Any]:
+        """Return options and what was learned, as files hold them.
+
+        Raises:
+            ValueError: before `fit`.
+        """
+        self.check_fitted()
+        learned = {each.name: getattr(self, each.name) for each in fields(self) if not each.init}
+        return {"options": self.get_params(deep=False), "learned": learned}
+
+    @classmethod
+    def restored(cls, path: str | os.PathLike[str], kind: str, state: Any) -> Self:
+        """Return what had this `state`, with errors that name the file it stood in.
+
+        Raises:
+            ValueError: if that is not of the class, or not whole.
+        """
         kinds = cls._kinds()
-        if name not in kinds:
+        if kind not in kinds:
             raise ValueError(
-                f"`{path}` holds a {cls.format.noun} of the kind {name!r}, expected "
+                f"`{path}` holds a {cls.format.noun} of the kind {kind!r}, expected "
                 f"{', '.join(kinds)}."
             )
         try:
-            return kinds[name]._of_state(state)
+            return kinds[kind]._of_state(state)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"`{path}` holds no valid {name}: {error}") from error
+            raise ValueError(f"`{path}` holds no valid {kind}: {error}") from error
 
     @classmethod
     def _kinds(cls) -> dict[str, type[Self]]:
-        """Return what `load` may find, by the names of the classes."""
-        return {cls.__name__: cls}
+        """Return the class by its name, or of an abstract one all that are made of it."""
+        if not inspect.isabstract(cls):
+            return {cls.__name__: cls}
+        return {name: kind for each in cls.__subclasses__() for name, kind in each._kinds().items()}
 
     @classmethod
-    def _of_state(cls, state: dict[str, Any]) -> Self:
+    def _of_state(cls, state: Any) -> Self:
         learned = {each.name for each in fields(cls) if not each.init}
-        if state.keys() != {"options", "learned"} or state["learned"].keys() != learned:
+        whole = isinstance(state, dict) and state.keys() == {"options", "learned"}
+        if not whole or state["learned"].keys() != learned:
             raise ValueError(f"it lacks some of {sorted(learned)}, or has others; save it again.")
         made = cls(**state["options"])
         hints = get_type_hints(cls)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 __all__ = ["OldAttribute", "renamed", "renamed_arguments"]
@@ -14,14 +14,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def renamed(package: str, places: Mapping[str, str]) -> Callable[[str], Any]:
+def renamed(
+    package: str, places: Mapping[str, str], lazy: Collection[str] = ()
+) -> Callable[[str], Any]:
     """Return the `__getattr__` of a package some of whose names are others now.
 
     It stands below `if not TYPE_CHECKING`, or a type checker would take any misspelled name.
 
     Args:
         package: its `__name__`.
-        places: by old name, where it is now: `"duda.evaluation.NearestNeighbors"`.
+        places: by old name, where it is now: `"duda.detectors.NearestNeighbors"`.
+        lazy: heavy modules in the package, to be imported when they are first used.
 
     >>> old = renamed("duda.likelihoods", {"Normal": "duda.likelihoods.Gaussian"})
     >>> import pytest
@@ -31,6 +34,8 @@ def renamed(package: str, places: Mapping[str, str]) -> Callable[[str], Any]:
     """
 
     def find(name: str) -> Any:
+        if name in lazy:
+            return importlib.import_module(f"{package}.{name}")
         if name not in places:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         home, _, new = places[name].rpartition(".")

@@ -1,16 +1,5 @@
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-
-@pytest.fixture(scope="session")
-def real_data():
-    folder = os.environ.get("DUDA_DATA")
-    if not folder:
-        pytest.skip("DUDA_DATA is not set: it names the folder of real data sets.")
-    return Path(folder)
 
 
 @pytest.fixture(scope="session")

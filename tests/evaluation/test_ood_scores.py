@@ -1,12 +1,9 @@
-import math
-
-import numpy as np
 import pytest
 import torch
-from scipy import special, stats
+from scipy import stats
 
 from duda import Categorical, GaussianPrediction, Quantiles
-from duda.evaluation import energy, max_logit, ood, ood_scores
+from duda.evaluation import ood, ood_scores
 from duda.evaluation.ood_scores import PREDICTION_SCORES
 from duda.predictions import ClassPrediction
 
@@ -98,52 +95,6 @@ def test_saturated_logits():
     # p log p from float32 softmax is NaN for these in pytorch-ood before 0.4
     answer = Categorical().reduce(torch.tensor([[[200.0, 0.0]]]))
     assert ood_scores.entropy(answer).tolist() == [0.0]
-
-
-def test_energy_of_scipy():
-    logits = np.random.default_rng(0).normal(size=(6, 4, 3)) * 100
-    for temperature in (0.5, 1.0, 7.0):
-        expected = -temperature * special.logsumexp(logits / temperature, axis=1)
-        found = energy(logits, temperature=temperature)
-        np.testing.assert_allclose(found, expected, rtol=1e-12)
-        assert found.shape == (6, 3)
-    np.testing.assert_allclose(max_logit(logits), -logits.max(1), rtol=0)
-
-
-def test_cold_energy_is_the_largest_logit():
-    logits = torch.tensor([[1.0, 2.0, 3.0], [-5.0, 0.0, 0.0]])
-    assert energy(logits, temperature=1e-3).tolist() == pytest.approx([-3, 0], abs=1e-3)
-
-
-def test_energy_sees_what_softmax_forgets():
-    assert energy([[1.0, 0.0]]) > energy([[11.0, 10.0]])
-
-
-def test_a_class_may_be_impossible():
-    assert energy([[0.0, -math.inf]]).tolist() == [0.0]
-
-
-@pytest.mark.parametrize(
-    ("logits", "message"),
-    [
-        ([[0.0, math.nan]], "`logits` has NaN"),
-        ([[0.0, math.inf]], "`logits` has NaN or"),
-        ([[-math.inf, -math.inf]], "-infinite ones for all classes"),
-        ([[1.0]], "`logits` has shape"),
-        ([1.0, 2.0], "`logits` has shape"),
-        (np.zeros((0, 3)), "`logits` .* is empty"),
-    ],
-)
-def test_bad_logits(logits, message):
-    for score in (energy, max_logit):
-        with pytest.raises(ValueError, match=message):
-            score(logits)
-
-
-@pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, math.inf])
-def test_bad_temperature(temperature):
-    with pytest.raises(ValueError, match="`temperature` is"):
-        energy([[0.0, 1.0]], temperature=temperature)
 
 
 def test_of_one_network():

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from duda.detectors import Mahalanobis, NearestNeighbors, energy
 from duda.evaluation import (
-    Mahalanobis,
-    NearestNeighbours,
     Selection,
-    energy,
     ood,
     ood_scores,
     rank,
@@ -94,7 +92,7 @@ ANSWERS: dict[str, Callable[[Any, Any], Any]] = {
     "mahalanobis_min_sq": lambda inputs, params: Mahalanobis(shrinkage=0).fit(
         inputs["features"], inputs["labels"]
     )(inputs["query"]),
-    "knn_distance": lambda inputs, params: NearestNeighbours(k=params["k"]).fit(inputs["features"])(
+    "knn_distance": lambda inputs, params: NearestNeighbors(k=params["k"]).fit(inputs["features"])(
         inputs["query"]
     ),
 }

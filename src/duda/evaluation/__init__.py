@@ -4,8 +4,7 @@ Every function takes plain tensors, arrays or lists, so it serves predictions of
 results lie on the CPU, counts in int64 and sums in float64.
 """
 
-import importlib
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 from duda.evaluation.calibration import Reliability, reliability, reliability_of
 from duda.evaluation.crps import (
@@ -18,8 +17,6 @@ from duda.evaluation.crps import (
 )
 from duda.evaluation.decomposition import BrierParts, brier_parts
 from duda.evaluation.detection import Ranking, rank
-from duda.evaluation.feature_scores import FeatureDensity, Mahalanobis, NearestNeighbours
-from duda.evaluation.features import features_of
 from duda.evaluation.intervals import (
     interval_coverage,
     interval_score,
@@ -28,7 +25,8 @@ from duda.evaluation.intervals import (
     pinball_of_quantiles,
 )
 from duda.evaluation.null_band import NullBand
-from duda.evaluation.ood_scores import energy, max_logit
+from duda.evaluation.old_names import MOVED
+from duda.evaluation.old_names import features_of as features_of
 from duda.evaluation.pit import Pit, pit, pit_of_draws, pit_of_gaussian, pit_of_values
 from duda.evaluation.regression import Coverage, coverage
 from duda.evaluation.scoring import accuracy, brier, density_nll, nll, rmse
@@ -39,15 +37,13 @@ from duda.evaluation.smooth import smooth_ece, smooth_ece_of
 from duda.evaluation.sparsification import Sparsification, sparsification
 from duda.evaluation.spread import Spread, sharpness, spread
 from duda.evaluation.votes import VoteDistance, vote_distance
+from duda.renamed import renamed
 
 __all__ = [
     "AccuracyAbove",
     "BrierParts",
     "Confusion",
     "Coverage",
-    "FeatureDensity",
-    "Mahalanobis",
-    "NearestNeighbours",
     "NullBand",
     "Pit",
     "Ranking",
@@ -70,12 +66,9 @@ __all__ = [
     "crps_of_mixture",
     "crps_of_quantiles",
     "density_nll",
-    "energy",
-    "features_of",
     "interval_coverage",
     "interval_score",
     "interval_width",
-    "max_logit",
     "nll",
     "ood",
     "pinball",
@@ -98,9 +91,5 @@ __all__ = [
     "vote_distance",
 ]
 
-
-def __getattr__(name: str) -> ModuleType:
-    """Import `streaming` when it is first used: torchmetrics is heavy."""
-    if name != "streaming":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module("duda.evaluation.streaming")
+if not TYPE_CHECKING:
+    __getattr__ = renamed(__name__, MOVED, lazy=["streaming"])  # torchmetrics is heavy

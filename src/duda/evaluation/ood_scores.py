@@ -1,28 +1,23 @@
-"""Scores of how foreign an input is, from a prediction or from logits; higher is more foreign.
+"""Out-of-distribution scores from a prediction: higher is more out-of-distribution.
 
-Those from a prediction are called alike, `score(prediction)`, and listed in `PREDICTION_SCORES`.
-Those from features have to be fitted first: see `duda.evaluation.feature_scores`.
+All are called alike, `score(prediction)`, and listed in `PREDICTION_SCORES`. Those from logits or
+from features are in `duda.detectors`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from jaxtyping import Float
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor
-from duda.inputs import class_log_probs
 from duda.predictions import ClassPrediction, LocationScalePrediction, Prediction
 
 __all__ = [
     "PREDICTION_SCORES",
-    "energy",
     "entropy",
     "expected_entropy",
     "margin",
-    "max_logit",
     "max_probability",
     "mutual_information",
     "std",
@@ -118,34 +113,6 @@ PREDICTION_SCORES: dict[str, Callable[[Prediction], Tensor]] = {
 }
 
 
-def energy(logits: ArrayLike, *, temperature: float = 1.0) -> Float[Tensor, "N *positions"]:
-    """Return the energy −T log Σ exp(logit / T) of logits `(N, C, *positions)`.
-
-    What all logits share, which softmax forgets, counts. Source: Liu et al. 2020.
-
-    Raises:
-        ValueError: if `temperature` is not above 0, or `logits` hold NaN or no classes.
-
-    >>> energy([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]], temperature=2.0)
-    tensor([-4.3605, -2.1972], dtype=torch.float64)
-    """
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"`temperature` is {temperature}, expected a finite number above 0.")
-    return -temperature * (_logits(logits) / temperature).logsumexp(1)
-
-
-def max_logit(logits: ArrayLike) -> Float[Tensor, "N *positions"]:
-    """Return minus the largest of logits `(N, C, *positions)` (Hendrycks et al. 2022).
-
-    Raises:
-        ValueError: if `logits` hold NaN or no classes.
-
-    >>> max_logit([[1.0, 2.0, 3.0]])
-    tensor([-3.], dtype=torch.float64)
-    """
-    return -_logits(logits).amax(1)
-
-
 def _of_classes(prediction: Prediction) -> ClassPrediction:
     if not isinstance(prediction, ClassPrediction):
         raise TypeError(
@@ -153,8 +120,3 @@ def _of_classes(prediction: Prediction) -> ClassPrediction:
             "for one of numbers."
         )
     return prediction
-
-
-def _logits(logits: ArrayLike) -> Float[Tensor, "N C *positions"]:
-    class_log_probs(None, logits)  # asks of them what every metric does
-    return as_tensor(logits, "logits").cpu().double()

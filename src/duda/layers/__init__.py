@@ -1,12 +1,11 @@
 """Layers to build networks with: RBF kernels, and blocks that are differential equations."""
 
-import importlib
-import warnings
-from typing import Any
+from typing import TYPE_CHECKING
 
 from duda.layers.ode import ODEBlock
 from duda.layers.rbf import RBF
 from duda.layers.sde import SDEBlock
+from duda.renamed import renamed
 
 __all__ = ["RBF", "ODEBlock", "SDEBlock"]
 
@@ -20,14 +19,5 @@ _MOVED = (
     "with_last_linear",
 )
 
-
-def __getattr__(name: str) -> Any:
-    """Find what is in `duda.sampling` by now, for one version more."""
-    if name not in _MOVED:
-        raise AttributeError(f"module 'duda.layers' has no attribute {name!r}")
-    warnings.warn(
-        f"`duda.layers.{name}` is `duda.sampling.{name}` by now: import it from there.",
-        DeprecationWarning,
-        stacklevel=2,
-    )
-    return getattr(importlib.import_module("duda.sampling"), name)
+if not TYPE_CHECKING:
+    __getattr__ = renamed(__name__, {name: f"duda.sampling.{name}" for name in _MOVED})

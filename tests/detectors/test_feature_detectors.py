@@ -8,17 +8,17 @@ from scipy.spatial import distance
 from sklearn import covariance, neighbors
 
 from duda.datasets.mnist import read_idx
-from duda.evaluation import (
+from duda.detectors import (
     FeatureDensity,
     Mahalanobis,
-    NearestNeighbours,
-    feature_scores,
+    NearestNeighbors,
+    feature_detector,
     features_of,
-    ood,
 )
+from duda.evaluation import ood
 
-ALL = [Mahalanobis, FeatureDensity, lambda: NearestNeighbours(k=3)]
-NAMES = ["Mahalanobis", "FeatureDensity", "NearestNeighbours"]
+ALL = [Mahalanobis, FeatureDensity, lambda: NearestNeighbors(k=3)]
+NAMES = ["Mahalanobis", "FeatureDensity", "NearestNeighbors"]
 each_score = pytest.mark.parametrize("make", ALL, ids=NAMES)
 
 
@@ -102,24 +102,24 @@ def test_neighbours_of_scikit_learn(data, query):
     for k in (1, 7, 120):
         peer = neighbors.NearestNeighbors(n_neighbors=k).fit(unit(features))
         expected = peer.kneighbors(unit(query))[0][:, -1]
-        found = NearestNeighbours(k=k).fit(features)(query)
+        found = NearestNeighbors(k=k).fit(features)(query)
         np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def test_neighbours_see_no_length(data, query):
-    score = NearestNeighbours(k=3).fit(data[0])
+    score = NearestNeighbors(k=3).fit(data[0])
     for factor in (1e3, 1e-20):
         torch.testing.assert_close(score(query), score(factor * query))
 
 
 def test_a_row_of_zeros_is_one_away():
-    score = NearestNeighbours(k=1).fit([[1.0, 0.0], [0.0, 5.0]])
+    score = NearestNeighbors(k=1).fit([[1.0, 0.0], [0.0, 5.0]])
     assert score([[0.0, 0.0]]).tolist() == [1.0]
 
 
 def test_an_example_is_its_own_first_neighbour(data):
     features, _ = data
-    assert NearestNeighbours(k=1).fit(features)(features).tolist() == [0.0] * 120
+    assert NearestNeighbors(k=1).fit(features)(features).tolist() == [0.0] * 120
 
 
 @each_score
@@ -134,12 +134,12 @@ def test_the_order_of_examples_means_nothing(make, data, query):
 def test_chunks_are_the_whole(make, data, query, monkeypatch):
     score = make().fit(*data)
     whole = score(query)
-    monkeypatch.setattr(feature_scores, "_ENTRIES", 250)
+    monkeypatch.setattr(feature_detector, "_ENTRIES", 250)
     torch.testing.assert_close(score(query), whole)
 
 
 def test_memory_does_not_grow_with_pairs(monkeypatch):
-    score = NearestNeighbours(k=1).fit(torch.randn(500, 3))
+    score = NearestNeighbors(k=1).fit(torch.randn(500, 3))
     sizes = []
     addmm = torch.addmm
 
@@ -149,7 +149,7 @@ def test_memory_does_not_grow_with_pairs(monkeypatch):
         return product
 
     monkeypatch.setattr(torch, "addmm", noting)
-    monkeypatch.setattr(feature_scores, "_ENTRIES", 10_000)
+    monkeypatch.setattr(feature_detector, "_ENTRIES", 10_000)
     score(torch.randn(1000, 3))
     assert sum(sizes) == 500 * 1000
     assert max(sizes) <= 10_000
@@ -205,7 +205,7 @@ def test_bad_fit(make, features, y, message):
 
 @each_score
 def test_bad_call(make, data):
-    with pytest.raises(ValueError, match=r"call `fit\(features, y\)` first"):
+    with pytest.raises(ValueError, match="is not fitted: call its `fit` first"):
         make()(data[0])
     score = make().fit(*data)
     with pytest.raises(ValueError, match=r"shape \(2, 3\), expected \(N, 4\)"):
@@ -241,12 +241,12 @@ def test_singular_covariances(data):
 @pytest.mark.parametrize("k", [0, -1, 2.5, True])
 def test_bad_k(k):
     with pytest.raises(ValueError, match="`k` is"):
-        NearestNeighbours(k=k)
+        NearestNeighbors(k=k)
 
 
 def test_too_few_neighbours():
     with pytest.raises(ValueError, match="has 2 examples, expected at least `k` = 3"):
-        NearestNeighbours(k=3).fit([[1.0, 0.0], [0.0, 1.0]])
+        NearestNeighbors(k=3).fit([[1.0, 0.0], [0.0, 1.0]])
 
 
 @pytest.fixture(scope="module")
@@ -275,7 +275,7 @@ def digits(real_data):
             torch.nn.functional.cross_entropy(network(x[rows]), y[rows]).backward()
             optimizer.step()
     sets = x, pictures("mnist", "t10k", 1000)[0], pictures("fashion-mnist", "t10k", 1000)[0]
-    return y, *(features_of(network, "3", each, positions="mean") for each in sets)
+    return y, *(features_of(network, each, "3", positions="mean") for each in sets)
 
 
 @each_score

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import covariance
 
-from duda.evaluation.covariance import Scatter, check_shrinkage
+from duda.detectors.covariance import Scatter, check_shrinkage
 
 
 def residuals(count=30, width=5, seed=0):

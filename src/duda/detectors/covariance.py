@@ -1,4 +1,4 @@
-"""Covariances of features, shrunk so that they can be inverted."""
+"""Shrunk covariances (Ledoit-Wolf) of features, so that they can be inverted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from duda.checks import plain_number
 
-__all__ = ["Scatter", "Shrinkage", "check_shrinkage"]
+__all__ = ["Scatter", "Shrinkage", "check_shrinkage", "whitened"]
 
 Shrinkage = float | Literal["ledoit-wolf"]
 
@@ -82,10 +82,17 @@ class Scatter:
         return float(self.products.trace()) / (self.count * len(self.products))
 
 
-def check_shrinkage(shrinkage: Shrinkage) -> None:
-    """Raise a `ValueError` unless `shrinkage` is a share or the name of a rule."""
-    if shrinkage == "ledoit-wolf":
-        return
+def whitened(rows: Float[Tensor, "N D"], factor: Float[Tensor, "D D"]) -> Float[Tensor, "N D"]:
+    """Return rows whose squared lengths are those of `rows` by the inverse covariance."""
+    solved: Tensor = torch.linalg.solve_triangular(factor.T, rows, upper=True, left=False)
+    return solved
+
+
+def check_shrinkage(shrinkage: Shrinkage) -> Shrinkage:
+    """Return `shrinkage` if it is a share or the name of a rule, else raise a `ValueError`."""
+    if isinstance(shrinkage, str) and shrinkage == "ledoit-wolf":
+        return "ledoit-wolf"
     share = plain_number(shrinkage)
     if share is None or not 0 <= share <= 1:
         raise ValueError(f"`shrinkage` is {shrinkage!r}, expected a share or 'ledoit-wolf'.")
+    return share

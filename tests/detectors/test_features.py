@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from duda.evaluation import features_of
+from duda.detectors import features_of
 
 
 class Counting(nn.Module):
@@ -46,7 +46,7 @@ def test_plain_features(network, x):
     network.eval()
     pooled = network.body(x).mean((2, 3))
     expected = network.head(network.again(network.again(pooled))).detach()
-    found = features_of(network, "head", x)
+    found = features_of(network, x, "head")
     torch.testing.assert_close(found, expected)
     assert not found.requires_grad
 
@@ -55,30 +55,30 @@ def test_positions(network, x):
     network.eval()
     out = network.body[0](x).detach()
     torch.testing.assert_close(
-        features_of(network, "body.0", x, positions="mean"), out.mean((2, 3))
+        features_of(network, x, "body.0", positions="mean"), out.mean((2, 3))
     )
-    flat = features_of(network, "body.0", x, positions="flatten")
+    flat = features_of(network, x, "body.0", positions="flatten")
     torch.testing.assert_close(flat, out.flatten(1))
-    corner = features_of(network, "body.0", x, positions=lambda out: out[:, :, 0, 0])
+    corner = features_of(network, x, "body.0", positions=lambda out: out[:, :, 0, 0])
     torch.testing.assert_close(corner, out[:, :, 0, 0])
 
 
 def test_positions_do_nothing_to_plain_features(network, x):
-    expected = features_of(network, "head", x)
-    assert torch.equal(features_of(network, "head", x, positions="mean"), expected)
-    assert torch.equal(features_of(network, "head", x, positions="flatten"), expected)
+    expected = features_of(network, x, "head")
+    assert torch.equal(features_of(network, x, "head", positions="mean"), expected)
+    assert torch.equal(features_of(network, x, "head", positions="flatten"), expected)
 
 
 def test_what_is_overwritten_later(network, x):
     # the ReLU after the normalisation writes into its output
-    found = features_of(network, "body.1", x, positions="flatten")
+    found = features_of(network, x, "body.1", positions="flatten")
     assert (found < 0).any()
 
 
 def test_batches(network, x):
-    whole = features_of(network, "head", x)
+    whole = features_of(network, x, "head")
     network.batches.clear()
-    torch.testing.assert_close(features_of(network, "head", x, batch_size=4), whole)
+    torch.testing.assert_close(features_of(network, x, "head", batch_size=4), whole)
     assert network.batches == [4, 4, 2]
 
 
@@ -91,9 +91,9 @@ def test_the_network_is_left_as_it_was(network, x, fail):
     buffers = {name: buffer.data_ptr() for name, buffer in network.named_buffers()}
     if fail:
         with pytest.raises(RuntimeError):
-            features_of(network, "head", torch.randn(2, 3, 6, 6))
+            features_of(network, torch.randn(2, 3, 6, 6), "head")
     else:
-        features_of(network, "head", x)
+        features_of(network, x, "head")
     assert [module.training for module in network.modules()] == modes
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name
@@ -102,10 +102,10 @@ def test_the_network_is_left_as_it_was(network, x, fail):
 
 
 def test_sources_of_inputs(network, x):
-    expected = features_of(network, "head", x)
+    expected = features_of(network, x, "head")
     dataset = TensorDataset(x, torch.zeros(10))
     for source in (x.numpy(), dataset, DataLoader(dataset, 3)):
-        torch.testing.assert_close(features_of(network, "head", source), expected)
+        torch.testing.assert_close(features_of(network, source, "head"), expected)
 
 
 def test_named_inputs():
@@ -120,15 +120,15 @@ def test_named_inputs():
     network = Named()
     inputs = {"left": torch.ones(5, 2), "right": np.ones((5, 2), dtype=np.float32)}
     expected = network.layer(torch.full((5, 2), 2.0)).detach()
-    torch.testing.assert_close(features_of(network, "layer", inputs), expected)
+    torch.testing.assert_close(features_of(network, inputs, "layer"), expected)
 
 
 def test_outputs_that_are_no_tensor():
     network = nn.Sequential(nn.LSTM(3, 4, batch_first=True))
     x = torch.randn(5, 7, 3)
     with pytest.raises(TypeError, match="puts out a tuple, expected a tensor"):
-        features_of(network, "0", x)
-    last = features_of(network, "0", x, positions=lambda out: out[0][:, -1])
+        features_of(network, x, "0")
+    last = features_of(network, x, "0", positions=lambda out: out[0][:, -1])
     torch.testing.assert_close(last, network(x)[0][:, -1].detach())
 
 
@@ -136,7 +136,7 @@ def test_a_transformer_has_features():
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     network = nn.TransformerEncoder(layer, 2)
     x = torch.randn(3, 5, 8)
-    found = features_of(network, "layers.0.linear1", x, positions=lambda out: out.mean(1))
+    found = features_of(network, x, "layers.0.linear1", positions=lambda out: out.mean(1))
     assert found.shape == (3, 16)
 
 
@@ -145,7 +145,7 @@ def test_two_names_of_one_layer():
     network = nn.ModuleDict({"one": layer, "other": layer})
     network.forward = lambda x: layer(x)
     x = torch.randn(3, 2)
-    assert torch.equal(features_of(network, "one", x), features_of(network, "other", x))
+    assert torch.equal(features_of(network, x, "one"), features_of(network, x, "other"))
 
 
 @pytest.mark.parametrize(
@@ -163,10 +163,10 @@ def test_two_names_of_one_layer():
 )
 def test_bad_input(network, x, layer, arguments, message):
     with pytest.raises(ValueError, match=message):
-        features_of(network, layer, x, **arguments)
+        features_of(network, x, layer, **arguments)
 
 
 def test_inputs_that_are_not_finite(network, x):
     x[0, 0, 0, 0] = torch.nan
     with pytest.raises(ValueError, match="`x` has 1 NaN"):
-        features_of(network, "head", x)
+        features_of(network, x, "head")
