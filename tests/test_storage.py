@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 import duda
-from duda.storage import Format, content_checksum, read_safetensors
+from duda.storage import Format, checksum_of, read_safetensors
 
 THING = Format("thing", version=2)
 STATE: dict[str, Any] = {
@@ -28,7 +30,8 @@ def rewritten(path: Path, **changes: str) -> Path:
     metadata, tensors = read_safetensors(path)
     metadata |= changes
     if "checksum" not in changes:
-        metadata["checksum"] = content_checksum(metadata["content"], tensors)
+        del metadata["checksum"]
+        metadata["checksum"] = checksum_of(metadata, tensors)
     save_file(tensors, path, metadata)
     return path
 
@@ -42,9 +45,9 @@ def test_a_state_comes_back_to_the_last_bit(path: Path) -> None:
     kind, state = THING.read(path)
     assert kind == "Box"
     assert repr(state["options"]) == repr(STATE["options"])
-    for found, given in zip(state["weights"], STATE["weights"], strict=True):
-        assert torch.equal(found, given)
-        assert found.dtype == given.dtype
+    for found, stored in zip(state["weights"], STATE["weights"], strict=True):
+        assert torch.equal(found, stored)
+        assert found.dtype == stored.dtype
     assert state["empty"].shape == (0, 4)
     assert state["flag"].dtype == torch.bool
 
@@ -104,6 +107,21 @@ def test_no_file(tmp_path: Path) -> None:
 def test_files_of_something_else(path: Path, changes: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         THING.read(rewritten(path, **changes))
+
+
+@given(data=st.data())
+def test_damage_anywhere_is_told(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+    state = {name: value for name, value in STATE.items() if name != "flag"}  # any byte is True
+    path = THING.write(tmp_path_factory.getbasetemp() / "thing", "Box", state)
+    whole = path.read_bytes()
+    place = data.draw(st.integers(0, len(whole) - 1))
+    damaged = bytearray(whole)
+    damaged[place] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(damaged)
+    if damaged[place] in b"\t\n\r" and whole[place] == ord(" "):
+        return  # a blank that pads the header means nothing
+    with pytest.raises(ValueError, match="thing"):
+        THING.read(path)
 
 
 def test_older_versions_are_read(path: Path) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 from duda.files import write_atomically
 from duda.trees import checksum, flatten, unflatten
 
-__all__ = ["Format", "content_checksum", "read_safetensors"]
+__all__ = ["Format", "checksum_of", "read_safetensors"]
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,14 @@ class Format:
         from safetensors.torch import save
 
         tensors: dict[str, Tensor] = {}
-        content = json.dumps(flatten(dict(state), tensors), allow_nan=False)
         metadata = {
             "format": self.name,
             "version": str(self.version),
             "kind": kind,
             "duda": sys.modules["duda"].__version__,  # whose face no module of it imports
-            "content": content,
-            "checksum": content_checksum(content, tensors),
+            "content": json.dumps(flatten(dict(state), tensors), allow_nan=False),
         }
+        metadata["checksum"] = checksum_of(metadata, tensors)
         # Not save_file: killed, it would leave a file with a name of its own behind.
         return write_atomically(path, save(tensors, metadata))
 
@@ -86,11 +85,10 @@ class Format:
                 f"`{path}` holds a {self.noun} in version {version!r} of its format, expected at "
                 f"most {self.version}: update duda."
             )
-        content = metadata.get("content", "")
-        if metadata.get("checksum") != content_checksum(content, tensors):
+        if metadata.pop("checksum", None) != checksum_of(metadata, tensors):
             raise ValueError(f"`{path}` is damaged, its checksum is wrong: save it again.")
         try:
-            state = unflatten(json.loads(content), tensors)
+            state = unflatten(json.loads(metadata.get("content", "")), tensors)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"`{path}` holds a {self.noun} with no readable state.") from error
         if not isinstance(state, dict):
@@ -116,13 +114,14 @@ def read_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict
         raise ValueError(f"`{path}` is no whole safetensors file: {why}; save it again.") from error
 
 
-def content_checksum(content: str, tensors: Mapping[str, Tensor]) -> str:
-    """Return the CRC-32 of a text and of tensors with their names, dtypes and shapes.
+def checksum_of(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """Return the CRC-32 of texts by name, and of tensors with their names, dtypes and shapes.
 
-    >>> content_checksum("", {})
-    '00000000'
+    >>> import torch
+    >>> checksum_of({}, {"a": torch.ones(1)}) == checksum_of({}, {"b": torch.ones(1)})
+    False
     """
-    total = zlib.crc32(content.encode())
+    total = zlib.crc32(json.dumps(metadata, sort_keys=True).encode())
     for name in sorted(tensors):
         kind = f"{name} {tensors[name].dtype} {list(tensors[name].shape)}"
         total = checksum(tensors[name], zlib.crc32(kind.encode(), total))

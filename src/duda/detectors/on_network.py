@@ -17,7 +17,7 @@ from duda.detectors.base import Detector
 from duda.detectors.features import Positions, check_positions
 from duda.params import Params
 from duda.predictions import ClassPrediction, ScoredClassPrediction
-from duda.storage import Format, content_checksum
+from duda.storage import Format, checksum_of
 
 __all__ = ["OnNetwork"]
 
@@ -152,4 +152,4 @@ class OnNetwork(Params):
 
 def _checksum(network: nn.Module) -> str:
     tensors = {name: each.detach() for name, each in network.named_parameters()}
-    return content_checksum("", tensors | dict(network.named_buffers()))
+    return checksum_of({}, tensors | dict(network.named_buffers()))

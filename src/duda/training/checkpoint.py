@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import zlib
 from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from duda.files import write_atomically
-from duda.trees import checksum, flatten, unflatten
+from duda.storage import Format
 
 __all__ = ["Checkpoint"]
 
-_FORMAT = "duda training checkpoint 2"
+_FORMAT = Format("training checkpoint", version=3)
 
 
 class Checkpoint:
@@ -41,14 +37,7 @@ class Checkpoint:
         Raises:
             OSError: if the directory cannot be made or written.
         """
-        from safetensors.torch import save
-
-        tensors: dict[str, Tensor] = {}
-        tree = flatten(state, tensors)
-        content = json.dumps({"settings": self.settings, "state": tree})
-        metadata = {"format": _FORMAT, "content": content, "checksum": _checksum(content, tensors)}
-        # Not save_file: killed, it would leave a file with a name of its own behind.
-        write_atomically(self.path, save(tensors, metadata))
+        _FORMAT.write(self.path, "run", {"settings": self.settings, "state": state})
 
     def load(self) -> dict[str, Any] | None:
         """Return the state, or None if there is no file.
@@ -59,16 +48,14 @@ class Checkpoint:
         self._remove_leftovers()
         if not self.path.exists():
             return None
-        metadata, tensors = self._read()
-        if metadata.get("format") != _FORMAT:
+        try:
+            _, found = _FORMAT.read(self.path)
+        except ValueError as error:
             raise ValueError(
-                f"`checkpoint` {self.path} is no checkpoint that this version of duda can read: "
-                "give another path, or delete it to start again."
-            )
-        content = metadata.get("content", "")
-        if metadata.get("checksum") != _checksum(content, tensors):
-            raise self._damaged("its checksum is wrong")
-        found = json.loads(content)
+                f"`checkpoint` {self.path} is damaged, or no checkpoint that this version of duda "
+                f"can read ({str(error).rstrip('.')}): delete it to start again, or give another "
+                "path."
+            ) from error
         for name, value in self.settings.items():
             if found["settings"].get(name) != value:
                 there, here = _difference(found["settings"].get(name), value)
@@ -76,24 +63,8 @@ class Checkpoint:
                     f"`checkpoint` {self.path} is of another run: its {name} is {there}, here it "
                     f"is {here}: give another path, or delete it to start again."
                 )
-        state: dict[str, Any] = unflatten(found["state"], tensors)
+        state: dict[str, Any] = found["state"]
         return state
-
-    def _read(self) -> tuple[dict[str, str], dict[str, Tensor]]:
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(self.path, "pt") as file:
-                # Copies: the file may be replaced while its pages are still mapped.
-                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-                return file.metadata() or {}, tensors
-        except SafetensorError as error:
-            raise self._damaged(str(error)) from error
-
-    def _damaged(self, why: str) -> ValueError:
-        return ValueError(
-            f"`checkpoint` {self.path} is damaged ({why.rstrip('.')}): delete it to start again."
-        )
 
     def _remove_leftovers(self) -> None:
         """Delete the temporary files of runs that were killed while they wrote."""
@@ -103,15 +74,6 @@ class Checkpoint:
             for file in self.path.parent.iterdir():
                 if pattern.fullmatch(file.name):
                     file.unlink(missing_ok=True)
-
-
-def _checksum(content: str, tensors: Mapping[str, Tensor]) -> str:
-    total = zlib.crc32(content.encode())
-    for name in sorted(tensors):
-        kind = f"{name} {tensors[name].dtype} {list(tensors[name].shape)}"
-        total = zlib.crc32(kind.encode(), total)
-        total = checksum(tensors[name], total)
-    return f"{total:08x}"
 
 
 def _difference(one: Any, other: Any) -> tuple[str, str]:
