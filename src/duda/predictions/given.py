@@ -1,6 +1,8 @@
-"""A prediction or plain arrays: what metrics and decisions take, made one."""
+"""Predictions or plain arrays: what metrics and decisions take, made one."""
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -12,10 +14,46 @@ from duda.predictions.classes import ClassPrediction
 from duda.predictions.gaussian import GaussianPrediction
 from duda.predictions.numbers import NumberPrediction
 
-__all__ = ["ClassesGiven", "NumbersGiven", "centres", "class_arrays", "number_prediction", "scored"]
+__all__ = [
+    "ClassesGiven",
+    "NumbersGiven",
+    "centres",
+    "class_arrays",
+    "number_prediction",
+    "prediction_given",
+    "scored",
+]
 
 ClassesGiven = Prediction | ArrayLike | None  # what may come as `probs`
 NumbersGiven = Prediction | ArrayLike | None  # what may come as `mean`
+
+P = TypeVar("P", bound=Prediction)
+
+
+def prediction_given(
+    source: Prediction | ArrayLike | None, kind: type[P], name: str, arrays: str = "arrays"
+) -> P | None:
+    """Return a prediction as it is, and None for plain arrays or nothing.
+
+    Args:
+        source: what came as the argument.
+        kind: `ClassPrediction`, `NumberPrediction`, or `Prediction` for any.
+        name: of the argument.
+        arrays: what may come in place of a prediction.
+
+    Raises:
+        TypeError: if it is a prediction of another kind.
+
+    >>> prediction_given([0.5, 0.5], ClassPrediction, "probs") is None
+    True
+    """
+    if isinstance(source, kind):
+        return source
+    if isinstance(source, Prediction):
+        raise TypeError(
+            f"`{name}` is a {type(source).__name__}, expected a {kind.__name__} or {arrays}."
+        )
+    return None
 
 
 def class_arrays(
@@ -31,14 +69,10 @@ def class_arrays(
     """
     if (probs is None) == (logits is None):
         raise TypeError("give either `probs` or `logits=`, not both and not neither.")
-    if isinstance(probs, ClassPrediction):
-        return None, probs.log_probs
-    if isinstance(probs, Prediction):
-        raise TypeError(
-            f"`probs` is a {type(probs).__name__}, expected a ClassPrediction or probabilities: "
-            "this needs classes."
-        )
-    return probs, logits
+    prediction = prediction_given(probs, ClassPrediction, "probs", "probabilities")
+    if prediction is not None:
+        return None, prediction.log_probs
+    return probs, logits  # type: ignore[return-value] # no prediction, as was asked above
 
 
 def number_prediction(
@@ -53,21 +87,18 @@ def number_prediction(
     >>> number_prediction([0.0, 1.0], [1.0, 1.0])
     (GaussianPrediction(mean=(2, 1), aleatoric=(2, 1), epistemic=(2, 1)), (2,))
     """
-    if isinstance(mean, NumberPrediction):
+    prediction = prediction_given(mean, NumberPrediction, "mean", "means")
+    if prediction is not None:
         if std is not None:
             raise TypeError(f"`std` comes with the {type(mean).__name__} already: leave it out.")
-        check_not_empty(mean.centre, "mean")
-        return mean, tuple(mean.centre.shape)
-    if isinstance(mean, Prediction) or mean is None:
-        raise TypeError(
-            f"`mean` is a {type(mean).__name__}, expected a prediction of numbers, or means."
-        )
+        check_not_empty(prediction.centre, "mean")
+        return prediction, tuple(prediction.centre.shape)
     if std is None:
         raise TypeError(
             f"`std` is missing beside a {type(mean).__name__}, expected one for each mean, or a "
             "GaussianPrediction in place of both."
         )
-    centre, spread = numbers(mean, "mean"), numbers(std, "std")
+    centre, spread = numbers(centres(mean), "mean"), numbers(std, "std")
     shape = tuple(centre.shape)
     check_same_shape(spread, "std", shape, "`mean`")
     if float(spread.min()) < 0:
@@ -85,13 +116,12 @@ def centres(mean: NumbersGiven) -> ArrayLike:
     Raises:
         TypeError: if a prediction is not of numbers.
     """
-    if isinstance(mean, NumberPrediction):
-        return mean.centre
-    if isinstance(mean, Prediction) or mean is None:
-        raise TypeError(
-            f"`mean` is a {type(mean).__name__}, expected a prediction of numbers, or means."
-        )
-    return mean
+    prediction = prediction_given(mean, NumberPrediction, "mean", "means")
+    if prediction is not None:
+        return prediction.centre
+    if mean is None:
+        raise TypeError("`mean` is missing, expected a NumberPrediction or means.")
+    return mean  # type: ignore[return-value] # no prediction, as was asked above
 
 
 def scored(source: Prediction | ArrayLike, name: str = "score") -> Float[Tensor, "N *rest"]:
@@ -100,4 +130,6 @@ def scored(source: Prediction | ArrayLike, name: str = "score") -> Float[Tensor,
     >>> scored(GaussianPrediction([[0.0]], [[4.0]]))
     tensor([[2.]], dtype=torch.float64)
     """
-    return scores(source.score if isinstance(source, Prediction) else source, name).double()
+    prediction = prediction_given(source, Prediction, name)
+    value = source if prediction is None else prediction.score
+    return scores(value, name).double()  # type: ignore[arg-type] # no prediction, as was asked

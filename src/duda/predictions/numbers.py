@@ -145,6 +145,7 @@ class NumberPrediction(Prediction):
 
     def stretched(self, scale: Float[Tensor, "D"]) -> Self:
         """Return the prediction with its standard deviations multiplied, about the mean."""
+        self.check_can("mean")
         scale = scale.to(self.mean).view(-1, *[1] * (self.mean.ndim - 2))
         return self.affine(scale, (1 - scale) * self.mean)  # type: ignore[return-value] # as above
 
@@ -192,6 +193,12 @@ class NumberPrediction(Prediction):
         if ability in ("cdf", "log_prob", "sample"):
             return getattr(type(self), ability) is not default
         return hasattr(self, ability)
+
+    def check_can(self, *abilities: str) -> None:
+        """Raise a `TypeError` that names the first of these abilities that the family lacks."""
+        for ability in abilities:
+            if not self.can(ability):
+                self._lacks(ability)
 
     def _lacks(self, ability: str) -> NoReturn:
         raise TypeError(
