@@ -79,7 +79,7 @@ def test_damaged_tensors_are_named(name, data, tmp_path):
     learned = state["learned"]
     for key, value in learned.items():
         for changed, message in (
-            (value.long(), f"its `{key}` is a tensor .* torch.int64, expected Float"),
+            (value.long(), f"its `{key}` is a tensor .* torch.int64, expected Float64"),
             (value.unsqueeze(0), f"its `{key}` is a tensor of shape"),
             (torch.full_like(value, math.nan), f"`{key}` has {value.numel()} NaN"),
         ):

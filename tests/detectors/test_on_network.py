@@ -191,6 +191,8 @@ def test_bad_input(network, x):
         OnNetwork(network, Mahalanobis)
     with pytest.raises(TypeError, match="`network` is a Mahalanobis and `detector` a Sequential"):
         OnNetwork(Mahalanobis(), network)
+    with pytest.raises(TypeError, match=r"`network` is a MCDropout, .* give `model\.network`"):
+        OnNetwork(duda.MCDropout(network, duda.Categorical()), Mahalanobis())
     with pytest.raises(ValueError, match="`positions` is 'max'"):
         OnNetwork(network, Mahalanobis(), positions="max")
     with pytest.raises(ValueError, match="`batch_size` is 0"):

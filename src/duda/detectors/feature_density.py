@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float64
 from torch import Tensor
 
 from duda.detectors.covariance import Scatter, Shrinkage, check_shrinkage, whitened
@@ -40,9 +40,9 @@ class FeatureDensity(FeatureDetector):
     needs_labels = True
 
     shrinkage: Shrinkage = "ledoit-wolf"
-    means: Float[Tensor, "C D"] = field(init=False, repr=False)
-    factors: Float[Tensor, "C D D"] = field(init=False, repr=False)
-    log_shares: Float[Tensor, "C"] = field(init=False, repr=False)
+    means: Float64[Tensor, "C D"] = field(init=False, repr=False)
+    factors: Float64[Tensor, "C D D"] = field(init=False, repr=False)
+    log_shares: Float64[Tensor, "C"] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.shrinkage = check_shrinkage(self.shrinkage)

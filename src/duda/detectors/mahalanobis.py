@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float64
 from torch import Tensor
 
 from duda.detectors.covariance import Scatter, Shrinkage, check_shrinkage, whitened
@@ -39,9 +39,9 @@ class Mahalanobis(FeatureDetector):
     needs_labels = True
 
     shrinkage: Shrinkage = "ledoit-wolf"
-    center: Float[Tensor, "D"] = field(init=False, repr=False)
-    factor: Float[Tensor, "D D"] = field(init=False, repr=False)
-    whitened_means: Float[Tensor, "C D"] = field(init=False, repr=False)
+    center: Float64[Tensor, "D"] = field(init=False, repr=False)
+    factor: Float64[Tensor, "D D"] = field(init=False, repr=False)
+    whitened_means: Float64[Tensor, "C D"] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.shrinkage = check_shrinkage(self.shrinkage)

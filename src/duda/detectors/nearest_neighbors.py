@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from duda.checks import check_count
@@ -33,8 +33,8 @@ class NearestNeighbors(FeatureDetector):
     """
 
     k: int = 50
-    directions: Float[Tensor, "N D"] = field(init=False, repr=False)
-    squares: Float[Tensor, "N"] = field(init=False, repr=False)
+    directions: Float64[Tensor, "N D"] = field(init=False, repr=False)
+    squares: Float64[Tensor, "N"] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.k = check_count(self.k, "k")

@@ -28,7 +28,7 @@ class OnNetwork(Params):
     """A detector that knows its network, and so takes inputs in place of features or logits.
 
     Args:
-        network: any module; of a model of duda its `network`, as some models draw at random.
+        network: any module but a model of duda, which may draw at random.
         detector: of features or logits, fitted to this network's already or not.
         layer: whose outputs are the features, see `features_of`; by default they are what goes
             into the last linear layer.
@@ -58,6 +58,11 @@ class OnNetwork(Params):
                 f"`network` is a {type(network).__name__} and `detector` a "
                 f"{type(detector).__name__}, expected a module and a detector such as "
                 "`Mahalanobis()` (with its brackets)."
+            )
+        if hasattr(network, "predict") and hasattr(network, "likelihood"):
+            raise TypeError(
+                f"`network` is a {type(network).__name__}, whose passes may be random draws, "
+                "expected the module in it: give `model.network`, or one of `model.members`."
             )
         check_positions(positions)
         self.network, self.detector = network, detector
