@@ -25,6 +25,7 @@ __all__ = [
     "numbers",
     "ordered_ends",
     "scores",
+    "spreads",
 ]
 
 
@@ -121,6 +122,20 @@ def numbers(value: ArrayLike, name: str, like: Tensor | None = None) -> Float[Te
         check_same_shape(values, name, tuple(like.shape), "the predicted numbers")
     check_finite(values, name)
     check_not_empty(values, name)
+    return values
+
+
+def spreads(value: ArrayLike, like: Tensor | None = None) -> Float[Tensor, "*shape"]:
+    """Return standard deviations in float64, of the shape of `like` if it is given.
+
+    >>> spreads([0.0, 1.0])
+    tensor([0., 1.], dtype=torch.float64)
+    """
+    values = numbers(value, "std", like)
+    if float(values.min()) < 0:
+        raise ValueError(
+            f"`std` holds {float(values.min()):.4g}, expected standard deviations of at least 0."
+        )
     return values
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite
 from duda.evaluation.intervals import pinball_of_quantiles
-from duda.evaluation.numbers import blocks, check_members, spreads, targets
+from duda.evaluation.numbers import blocks, check_members, targets
 from duda.evaluation.regression import promised_levels
-from duda.inputs import numbers
+from duda.inputs import numbers, spreads
 from duda.predictions import NumberPrediction
 from duda.predictions.distances import GAUSSIAN, LAPLACIAN, Distances, mixture_crps
 

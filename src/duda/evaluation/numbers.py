@@ -9,22 +9,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty, check_same_shape
-from duda.inputs import flags, numbers
+from duda.inputs import flags
 from duda.predictions import NumberPrediction
 
-__all__ = ["blocks", "check_members", "spreads", "targets"]
+__all__ = ["blocks", "check_members", "targets"]
 
 _NUMBERS_IN_A_BLOCK = 2**16
-
-
-def spreads(std: ArrayLike, like: Tensor | None = None) -> Float[Tensor, "*shape"]:
-    """Return standard deviations, of the shape of `like` if it is given."""
-    values = numbers(std, "std", like)
-    if float(values.min()) < 0:
-        raise ValueError(
-            f"`std` holds {float(values.min()):.4g}, expected standard deviations of at least 0."
-        )
-    return values
 
 
 def targets(

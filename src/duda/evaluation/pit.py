@@ -14,9 +14,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_count, check_finite
-from duda.evaluation.numbers import blocks, check_members, spreads, targets
+from duda.evaluation.numbers import blocks, check_members, targets
 from duda.evaluation.regression import Coverage, binomial_band
-from duda.inputs import numbers
+from duda.inputs import numbers, spreads
 from duda.predictions import GaussianPrediction, NumberPrediction
 
 if TYPE_CHECKING:

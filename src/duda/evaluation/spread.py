@@ -12,8 +12,7 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, check_count
 from duda.evaluation.binning import Binning, is_uniform
-from duda.evaluation.numbers import spreads
-from duda.inputs import numbers
+from duda.inputs import numbers, spreads
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

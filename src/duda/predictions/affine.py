@@ -103,8 +103,8 @@ class AffinePrediction(NumberPrediction):
         return Parts(self.factor * known.aleatoric, self.factor * known.epistemic, known.unit)
 
     def can(self, ability: str) -> bool:
-        """Return whether the base has this ability."""
-        return self.base.can(ability)
+        """Return whether the base has this ability, and it is passed on."""
+        return self.base.can(ability) and hasattr(self, ability)
 
     def _inverse(self, y: ArrayLike) -> Tensor:
         return (self._target(y) - self.offset) / self.factor

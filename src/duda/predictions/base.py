@@ -6,9 +6,9 @@ import copy
 import dataclasses
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
 import torch
@@ -79,6 +79,15 @@ class Prediction(ABC):
     def contributions(self, y: ArrayLike) -> dict[str, Terms]:
         """Return what each example adds to each metric that fits, by its name, on the CPU."""
 
+    def log_likelihoods(self, y: ArrayLike) -> Iterator[Float[Tensor, "N *rest"]]:
+        """Yield each kept draw's log-likelihood of `y`, nats, float64 on the CPU; else its own.
+
+        Raises:
+            TypeError: if the family has no likelihood.
+            ValueError: if `y` does not fit.
+        """
+        raise TypeError(f"a {type(self).__name__} has no likelihood, which this needs.")
+
     def parts(self) -> Parts | None:
         """Return the aleatoric and the epistemic part of the uncertainty, None if not both are."""
         return None
@@ -138,6 +147,9 @@ class Prediction(ABC):
         if isinstance(rows, Tensor):
             rows = rows.to(self.device)
         return self._changed(lambda name, value: value[:, rows] if name == "draws" else value[rows])
+
+    def __array__(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("it is no array, but its `numpy()` holds arrays by name")
 
     def __repr__(self) -> str:
         shown = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
@@ -170,6 +171,15 @@ class ClassPrediction(Prediction):
     def loss(self, y: ArrayLike) -> Float[Tensor, "N *positions"]:
         """Return 1 for each wrong answer, else 0."""
         return self.is_bad(y).double()
+
+    def log_likelihoods(self, y: ArrayLike) -> Iterator[Float[Tensor, "N *positions"]]:
+        """Yield each kept draw's log-likelihood of the labels, nats; without draws the mean's."""
+        labels = hard_labels(y, tuple(self.log_probs.shape)).unsqueeze(1)
+        if self.draws is None:
+            yield self.log_probs.detach().cpu().double().gather(1, labels).squeeze(1)
+            return
+        for probs in self.draws:
+            yield probs.detach().cpu().double().gather(1, labels).squeeze(1).log()
 
     def contributions(self, y: ArrayLike) -> dict[str, Terms]:
         """Return what each example adds to accuracy, NLL, Brier score, ECE and AUROC of errors."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, NoReturn, Self
 
 import torch
@@ -107,6 +107,11 @@ class NumberPrediction(Prediction):
             self._lacks("components")
         return [self]
 
+    def log_likelihoods(self, y: ArrayLike) -> Iterator[Float[Tensor, "N D *positions"]]:
+        """Yield the log-density of each component at `y`, nats, for each output."""
+        for component in self.components():
+            yield component.log_prob(y).detach().cpu().double()
+
     def crps(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
         """Return the continuous ranked probability score at `y`, in units of the target, float64.
 
@@ -194,16 +199,22 @@ class NumberPrediction(Prediction):
             return getattr(type(self), ability) is not default
         return hasattr(self, ability)
 
-    def check_can(self, *abilities: str) -> None:
-        """Raise a `TypeError` that names the first of these abilities that the family lacks."""
+    def check_can(self, *abilities: str, instead: str = "") -> None:
+        """Raise a `TypeError` that names the first of these abilities that the family lacks.
+
+        Args:
+            abilities: such as "log_prob".
+            instead: what to call where they are missing.
+        """
         for ability in abilities:
             if not self.can(ability):
-                self._lacks(ability)
+                self._lacks(ability, instead)
 
-    def _lacks(self, ability: str) -> NoReturn:
+    def _lacks(self, ability: str, instead: str = "") -> NoReturn:
+        quantiles = "what asks only for quantiles"
         raise TypeError(
             f"a {type(self).__name__} has no `{ability}`, which this needs: give a prediction that "
-            "has it, such as a GaussianPrediction, or call what asks only for quantiles."
+            f"has it, such as a GaussianPrediction, or call {instead or quantiles}."
         )
 
     def _target(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
