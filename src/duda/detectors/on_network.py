@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -84,10 +84,14 @@ class OnNetwork(Params):
         if not self.detector.needs_labels and not isinstance(pairs, (tuple, list)):
             self.detector.fit(self._read(input_batches(pairs, self.batch_size)[0]))
             return self
+        return self.fit_batches(labelled_batches(pairs, self.batch_size))
+
+    def fit_batches(self, batches: Iterable[tuple[Batch, Tensor]]) -> Self:
+        """Fit the detector to batches of inputs and labels, such as those of a `FitState`."""
         labels: list[Tensor] = []
 
         def inputs() -> Iterator[Batch]:
-            for batch, target in labelled_batches(pairs, self.batch_size):
+            for batch, target in batches:
                 labels.append(target)
                 yield batch
 

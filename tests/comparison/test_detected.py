@@ -1,0 +1,63 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import duda
+from duda.comparison.detected import Detected
+from duda.detectors import DETECTORS, Energy, Mahalanobis, NearestNeighbors, OnNetwork
+
+
+def network():
+    return nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 2))
+
+
+@pytest.fixture
+def data():
+    return duda.datasets.load("two-moons", seed=0)
+
+
+def test_training_ends_with_the_detector(data):
+    model = Detected(network(), duda.Categorical(), Mahalanobis())
+    with pytest.raises(ValueError, match="this Mahalanobis is not fitted"):
+        model.predict(data.test[0])
+    duda.fit(model, data.train, epochs=3, seed=0)
+    answer = model.predict(data.test[0])
+    plain = duda.Deterministic(model.network, duda.Categorical()).predict(data.test[0])
+    assert torch.equal(answer.probs, plain.probs)
+    expected = OnNetwork(model.network, Mahalanobis()).fit(data.train).score(data.test[0])
+    torch.testing.assert_close(answer.score, expected)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_each_detector_and_a_gate(name, data):
+    torch.manual_seed(0)
+    model = Detected(network(), duda.Categorical(), DETECTORS[name]())
+    duda.fit(model, data.train, epochs=3, seed=0)
+    answer = model.predict(data.test[0])
+    assert answer.score.shape == (len(data.test[0]),)
+    assert duda.Gate.keep(0.9).fit(answer)(answer).accepted.double().mean() >= 0.9
+
+
+def test_a_shuffled_loader_keeps_answers_and_scores_together(data):
+    model = Detected(network(), duda.Categorical(), NearestNeighbors(k=5), "0")
+    duda.fit(model, data.train, epochs=1, seed=0)
+    loader = DataLoader(TensorDataset(data.test[0]), 16, shuffle=True)
+    whole, shuffled = model.predict(data.test[0]), model.predict(loader)
+
+    def pairs(answer):
+        return sorted(zip(answer.probs[:, 0].tolist(), answer.score.tolist(), strict=True))
+
+    for one, other in zip(pairs(whole), pairs(shuffled), strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+
+
+def test_a_copy_has_a_network_of_its_own(data):
+    model = Detected(network(), duda.Categorical(), Energy())
+    other = copy.deepcopy(model)
+    nn.init.zeros_(other.network[2].weight)
+    nn.init.zeros_(other.network[2].bias)
+    assert model.predict(data.test[0]).score.std() > 0
+    assert len(other.predict(data.test[0]).score.unique()) == 1
