@@ -18,16 +18,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 from unittest.mock import patch
 
 import torch
 
 import duda
 from benchmarks.clock import machine
-from duda.comparison.experiment import run
-from duda.comparison.networks import likelihood_for, recipe
-from duda.datasets import Split, load, ood_inputs
+from duda.comparison.networks import likelihood_for, network_factory, recipe
+from duda.comparison.rehearsal import rehearse
+from duda.comparison.run import run
+from duda.comparison.task import Task, tasks
 from duda.reporting import METRICS, rows
 
 DATA = {"two-moons": None, "sinusoid": None, "mnist": "fashion-mnist"}
@@ -44,14 +44,13 @@ def main(arguments: Sequence[str] = ()) -> None:
     found = _read(asked.results)
     for seed in range(3 if asked.full else 1):
         for data in asked.data:
-            split = load(data, seed)
-            foreign = ood_inputs(split, DATA[data], seed)
+            task = tasks(data, ood=DATA[data])(seed)
             count = FULL_EXAMPLES if asked.full else QUICK_EXAMPLES
-            split = replace(split, train=tuple(part[:count] for part in split.train))
+            task = replace(task, train=tuple(part[:count] for part in task.train))
             for method in asked.methods:
-                if (data, method, seed, asked.full) in found or not _suits(method, split):
+                if (data, method, seed, asked.full) in found or not _suits(method, task):
                     continue
-                figures = _run(method, split, foreign, seed, asked.full)
+                figures = _run(method, task, seed, asked.full)
                 found[data, method, seed, asked.full] = figures
                 _write(asked.results, (data, method, seed, asked.full), figures)
     print(f"duda {duda.__version__}, {machine()}, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}")
@@ -59,19 +58,22 @@ def main(arguments: Sequence[str] = ()) -> None:
         print(_table(data, asked.full, found))
 
 
-def _suits(method: str, split: Split) -> bool:
-    return isinstance(likelihood_for(split), duda.METHODS[method].likelihoods)
+def _suits(method: str, task: Task) -> bool:
+    return isinstance(likelihood_for(task.split), duda.METHODS[method].likelihoods)
 
 
-def _run(method: str, split: Split, foreign: Any, seed: int, full: bool) -> dict[str, float]:
-    epochs = (FULL_EPOCHS if full else QUICK_EPOCHS)[split.name]
-    plan = replace(recipe(split), epochs=epochs)
+def _run(method: str, task: Task, seed: int, full: bool) -> dict[str, float]:
+    epochs = (FULL_EPOCHS if full else QUICK_EPOCHS)[task.name]
+    options = vars(recipe(task.split)) | {"epochs": epochs}
+    meaning = likelihood_for(task.split)
+    make, network = duda.METHODS[method].from_factory, network_factory(task.split, meaning)
+    rehearse(method, make, network, meaning, task, options)  # what torch does once in a process
     clock = SimpleNamespace(perf_counter=time.process_time)
-    with patch("duda.comparison.experiment.time", clock):
-        result = run(method, split, foreign[0] if foreign else None, plan, seed)
+    with patch("duda.comparison.run.time", clock):
+        result = run(method, make, network, meaning, task, options, seed)
     figures = {name: value for name, value in result.figures.items() if not math.isnan(value)}
     told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-    print(f"  {split.name}, {method}, seed {seed}: {told}", flush=True)
+    print(f"  {task.name}, {method}, seed {seed}: {told}", flush=True)
     return figures
 
 

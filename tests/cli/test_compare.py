@@ -11,9 +11,9 @@ import pytest
 
 from duda import METHODS, ClassPrediction
 from duda.cli.compare import _show
-from duda.comparison import Comparison, recipe
-from duda.comparison.experiment import Run
-from duda.datasets import load
+from duda.comparison import Comparison
+from duda.comparison.run import Run
+from duda.comparison.task import tasks
 from tests.cli.runner import run
 
 QUICK = ("compare", "--data", "two-moons", "--methods", "deterministic,mc-dropout", "--epochs", "1")
@@ -55,14 +55,14 @@ def test_tables_of_all_methods_are_whole_in_80_columns(
     data, seeds, quality, tables, monkeypatch, capsys
 ):
     monkeypatch.setenv("COLUMNS", "80")
-    split, answer = load(data, 0), ClassPrediction.from_probs([[0.5, 0.5]])
+    task, answer = tasks(data)(0), ClassPrediction.from_probs([[0.5, 0.5]])
     figures = dict.fromkeys((*quality, "parameters", "seconds_train", "seconds_predict"), 0.1234)
     runs = [
-        Run(method, seed, answer, None, None, {name: seed + figures[name] for name in figures})
+        Run(method, seed, answer, {name: seed + figures[name] for name in figures})
         for seed in range(seeds)
         for method in METHODS
     ]
-    comparison = Comparison(split, None, recipe(split), "any", runs)
+    comparison = Comparison(task, "any", {"epochs": 1}, runs)
     _show(comparison)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
@@ -84,9 +84,9 @@ def test_a_comma_too_many_names_no_method(tmp_path):
 def test_names_are_printed_as_they_are(capsys):
     figures = {"nll": 0.5, "seconds_train": 1.0}
     answer = ClassPrediction.from_probs([[0.5, 0.5]])
-    runs = [Run(name, 0, answer, None, None, figures) for name in ("a[v1]", "[/b]", "a:cat:")]
-    split = replace(load("two-moons", 0), name="moons[2]")
-    _show(Comparison(split, None, recipe(split), "any", runs))
+    runs = [Run(name, 0, answer, figures) for name in ("a[v1]", "[/b]", "a:cat:")]
+    task = replace(tasks("two-moons")(0), name="moons[2]")
+    _show(Comparison(task, "any", {"epochs": 1}, runs))
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("moons[2]", "a[v1]", "[/b]", "a:cat:"))
 

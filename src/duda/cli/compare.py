@@ -77,7 +77,7 @@ def _tell(line: str) -> None:
 def _show(comparison: Comparison) -> None:
     """Print a row for each method, a column for each metric, the best in bold."""
     console = terminal()
-    console.print(comparison.split.name, style="bold")
+    console.print(comparison.task.name, style="bold")
     for price in (False, True):
         columns = [row for row in comparison.table if row.metric.price == price]
         for table in method_tables(comparison.methods, columns, console):

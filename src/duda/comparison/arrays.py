@@ -1,4 +1,4 @@
-"""Predictions that any program left in an `.npz` file, and the targets with them."""
+"""Files `.npz` of predictions of any program, and the targets with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder that results go to, tried before work begins."""
+"""Folder for results, tried before work begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network and the training for each kind of data, the same for all methods."""
+"""Networks and training for the built-in data sets, the same for all methods."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import torch
 from torch import nn
 
-from duda.checks import nearest
+from duda.comparison.likelihood import find_likelihood
 from duda.datasets import Split
-from duda.likelihoods import LIKELIHOODS, Likelihood
+from duda.likelihoods import Likelihood
 
-__all__ = ["Recipe", "default_likelihood", "likelihood_for", "network_factory", "recipe"]
+__all__ = ["Recipe", "likelihood_for", "network_factory", "recipe"]
 
 _SMALL_PICTURE = 16  # pixels a side, up to which one pooling is enough
 
@@ -49,52 +48,27 @@ def recipe(split: Split) -> Recipe:
     return _BY_NAME.get(split.name, _CLASSES if split.classes else _NUMBERS)
 
 
-def default_likelihood(split: Split) -> str:
-    """Return the name of the likelihood that is used unless another is asked for."""
-    return "categorical" if split.task == "classification" else "gaussian"
-
-
 def likelihood_for(split: Split, name: str | None = None) -> Likelihood:
     """Return what the outputs mean: by default logits of classes, or means and scales of Gaussians.
 
     Raises:
         ValueError: if there is no likelihood of this `name`, or it does not fit the task.
     """
-    name = default_likelihood(split) if name is None else name
-    if name not in LIKELIHOODS:
-        raise ValueError(nearest(name, LIKELIHOODS, "likelihood"))
-    if not _fits(LIKELIHOODS[name](), split):
-        fitting = [other for other, kind in LIKELIHOODS.items() if _fits(kind(), split)]
-        raise ValueError(
-            f"`likelihood` is {name!r}, expected for {split.name}, which is a {split.task}, one of "
-            f"{', '.join(fitting)}."
-        )
-    return LIKELIHOODS[name]()
-
-
-def _fits(likelihood: Likelihood, split: Split) -> bool:
-    """Return whether the targets of the split are targets for the likelihood."""
-    y = split.train[1][:2]
-    try:
-        likelihood.check_targets(torch.zeros(len(y), _outputs(likelihood, split)), y)
-    except ValueError:
-        return False
-    return True
-
-
-def _outputs(likelihood: Likelihood, split: Split) -> int:
-    return likelihood.width(len(split.classes) or split.train[1].shape[1])
+    of = f"{split.name}, which is a {split.task}"
+    return find_likelihood(name, split.test[1], of, len(split.classes))[1]
 
 
 def network_factory(split: Split, likelihood: Likelihood) -> Callable[[], nn.Module]:
     """Return a function that makes a new small network with dropout: a CNN or an MLP.
 
     >>> import duda
+    >>> import torch
     >>> from duda.datasets import load
     >>> network_factory(load("two-moons"), duda.Categorical())()(torch.zeros(5, 2)).shape
     torch.Size([5, 2])
     """
-    x, outputs = split.train[0], _outputs(likelihood, split)
+    x, y = split.test
+    outputs = likelihood.width(len(split.classes) or y.shape[1])
     if x.ndim == 4:
         return partial(_convolutional, x.shape[1], x.shape[2], x.shape[3], outputs)
     # Dropout blurs a regression's mean, so there is less of it.

@@ -50,7 +50,7 @@ def two_histograms(
     Args:
         values: distinct scores.
         inside: how many examples of the distribution have each.
-        outside: how many from elsewhere have each.
+        outside: how many out of distribution have each.
         threshold: the highest score that is accepted.
         ax: where to draw, by default in a new figure.
 
@@ -58,7 +58,7 @@ def two_histograms(
     >>> ax.get_ylabel()
     'density'
     """
-    ax = canvas(ax, "In and out of distribution", "score, higher is more foreign", "density")
+    ax = canvas(ax, "In and out of distribution", "score, higher is further out", "density")
     finite = np.isfinite(values)
     shown = values[finite].astype(float)
     edges = np.histogram_bin_edges(shown, _BINS)

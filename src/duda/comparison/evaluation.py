@@ -1,4 +1,4 @@
-"""Predictions of any program, from a file to the numbers and the report."""
+"""Evaluation of predictions of any program, from a file to the numbers and the report."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Evaluation:
         name: of the predictions.
         prediction: for the test examples.
         y: their labels or targets.
-        ood: for inputs from elsewhere, by their name, if there are any.
+        ood: for out-of-distribution inputs, by name, if there are any.
         figures: by the name of the metric.
         ends: of a 95 % interval for each of these.
     """
@@ -67,7 +67,7 @@ class Evaluation:
             "duda": duda.__version__,
             "predictions": self.name,
             "examples": len(self.prediction),
-            "ood": {name: len(foreign) for name, foreign in self.ood.items()},
+            "ood": {name: len(each) for name, each in self.ood.items()},
             "metrics": {
                 metric: {
                     "value": json_number(value),
@@ -100,7 +100,7 @@ class Evaluation:
 
 
 def evaluate(path: str | os.PathLike[str], ood: str | os.PathLike[str] | None = None) -> Evaluation:
-    """Measure the predictions in one file, against those for inputs from elsewhere in another.
+    """Measure the predictions in one file, against those of out-of-distribution inputs.
 
     Args:
         path: an `.npz` file as `read_arrays` takes it, with labels or targets.
@@ -116,18 +116,18 @@ def evaluate(path: str | os.PathLike[str], ood: str | os.PathLike[str] | None = 
             f"`{path}` holds no `labels` and no `y`, expected what the predictions are to be "
             "compared with."
         )
-    foreign = None if ood is None else read_prediction(ood)
-    if foreign is not None:
-        check_alike(foreign, str(ood), prediction, f"`{path}`")
+    outside = None if ood is None else read_prediction(ood)
+    if outside is not None:
+        check_alike(outside, str(ood), prediction, f"`{path}`")
     try:
-        figures = measure(prediction, y, foreign)
+        figures = measure(prediction, y, outside)
     except ValueError as error:
         raise ValueError(f"`{path}`: {error}") from error
     return Evaluation(
         Path(path).stem,
         prediction,
         y,
-        {} if foreign is None or ood is None else {Path(ood).stem: foreign},
+        {} if outside is None or ood is None else {Path(ood).stem: outside},
         figures,
-        intervals(prediction, y, foreign),
+        intervals(prediction, y, outside),
     )

@@ -7,7 +7,6 @@ import torch
 
 from duda import METHODS, Categorical, Quantiles, load_prediction
 from duda.comparison import compare, writable
-from duda.comparison.experiment import targets
 from duda.reporting import measure, rows
 
 TAKE_CLASSES = [name for name in METHODS if issubclass(Categorical, METHODS[name].likelihoods)]
@@ -84,7 +83,7 @@ def test_saved_predictions_are_those_of_the_table(moons, tmp_path):
         load_prediction(tmp_path / "predictions" / f"deep-ensemble-seed0-{part}.safetensors")
         for part in ("test", "ood")
     )
-    found = measure(test, targets(moons.split), ood)
+    found = measure(test, moons.task.targets, ood)
     assert found == {name: moons.measured["deep-ensemble"][name][0] for name in found}
 
 
@@ -97,10 +96,10 @@ def test_the_report_shows_all_seeds_in_the_table_and_says_what_was_done(moons):
 
 
 def test_numbers_are_in_the_units_of_the_target(cubic):
-    y = targets(cubic.split)
-    assert float(y.std()) == pytest.approx(cubic.split.y_std, rel=0.2)
+    y = cubic.task.targets
+    assert float(y.std()) == pytest.approx(cubic.task.split.y_std, rel=0.2)
     [row] = [row for row in cubic.table if row.metric.label == "RMSE"]
-    constant = float((y - cubic.split.y_mean).square().mean().sqrt())
+    constant = float((y - cubic.task.split.y_mean).square().mean().sqrt())
     assert cubic.measured["deterministic"]["rmse"][0] < 1.1 * constant
     assert cubic.measured["deterministic"]["rmse"][0] > 0.05 * constant
     assert len(row.cells) == 2
@@ -124,7 +123,7 @@ def test_a_likelihood_may_be_chosen(quantiles, cubic, tmp_path):
     quantiles.save(tmp_path)
     answer = load_prediction(tmp_path / "predictions" / "mc-dropout-seed0-test.safetensors")
     assert answer.levels.tolist() == list(Quantiles().levels)
-    y = targets(quantiles.split)
+    y = quantiles.task.targets
     assert measure(answer, y)["width"] == quantiles.measured["mc-dropout"]["width"][0]
 
 
@@ -132,7 +131,8 @@ def test_a_likelihood_may_be_chosen(quantiles, cubic, tmp_path):
 def test_methods_that_do_not_take_the_likelihood_are_left_out_with_a_line(data, monkeypatch):
     monkeypatch.setattr(METHODS["mc-dropout"], "likelihoods", (Categorical,))
     kept = {name: METHODS[name] for name in ("deterministic", "mc-dropout")}
-    monkeypatch.setattr("duda.comparison.comparing.METHODS", kept)
+    for module in ("side_by_side", "makers"):
+        monkeypatch.setattr(f"duda.comparison.{module}.METHODS", kept)
     told: list[str] = []
     found = compare(data, epochs=1, tell=told.append)
     if data == "two-moons":

@@ -1,0 +1,156 @@
+"""Comparing methods: the same data, the same network, the same training, with several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from duda.batches import Labelled
+from duda.checks import check_count
+from duda.comparison.comparison import Comparison
+from duda.comparison.likelihood import find_likelihood
+from duda.comparison.makers import Maker, Methods, NetworkFactory, check_methods, makers
+from duda.comparison.networks import network_factory, recipe
+from duda.comparison.options import fit_options
+from duda.comparison.rehearsal import check_network, rehearse
+from duda.comparison.run import Run, run
+from duda.comparison.task import Ood, Task, tasks
+from duda.likelihoods import Likelihood
+from duda.methods import METHODS
+
+__all__ = ["compare"]
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is the same for all seeds."""
+
+    methods: Mapping[str, Maker]
+    network: NetworkFactory
+    likelihood: Likelihood
+    name: str
+    options: Mapping[str, Any]
+    chosen: Sequence[str]
+
+
+def compare(
+    data: str | Labelled,
+    methods: Methods | None = None,
+    *,
+    network: NetworkFactory | None = None,
+    validation: Labelled | None = None,
+    test: Labelled | None = None,
+    ood: str | Ood | None = None,
+    likelihood: str | Likelihood | None = None,
+    seeds: int = 1,
+    fit: Mapping[str, Any] | None = None,
+    epochs: int | None = None,
+    classes: Iterable[str] = (),
+    tell: Tell | None = None,
+) -> Comparison:
+    """Train and ask each method on the same data, with seeds 0 to `seeds` - 1.
+
+    Args:
+        data: a name, as in `duda.datasets.load`; or `(x, y)`, a Dataset or a DataLoader.
+        methods: as in `duda.METHODS`; or functions of a network factory and a likelihood that
+            return a model, by label; by default all that take the likelihood and the network.
+        network: a function that makes a new one; for data of your own.
+        validation: as `data`, for `duda.fit`.
+        test: as `data`; by default a fifth of the data, drawn by the seed.
+        ood: out-of-distribution inputs by name, or a data set's name; the table is on the first.
+        likelihood: one, or a name; by default categorical for whole numbers, gaussian for floats.
+        seeds: how many.
+        fit: options of `duda.fit`, such as `{"epochs": 20, "lr": 0.01}`.
+        epochs: the same as that option.
+        classes: their names, for data of your own.
+        tell: called with a line before each training, and one on each method left out.
+
+    Raises:
+        ValueError: if something does not fit, before anything is trained; so does a `TypeError`.
+        FileNotFoundError: if the data is not there.
+    """
+    check_methods(methods)
+    seeds = check_count(seeds, "seeds")
+    task = tasks(data, validation=validation, test=test, ood=ood, classes=tuple(classes))
+    first = task(0)
+    usual = None if first.split is None else recipe(first.split)
+    plan = _plan(first, methods, network, likelihood, fit_options(fit, epochs, usual))
+    tell = tell or (lambda line: None)
+    plan, left_out = _rehearsed(plan, first, methods is None, tell)
+    runs = _runs(plan, first, task, seeds, tell)
+    return Comparison(first, plan.name, plan.options, runs, plan.chosen, left_out)
+
+
+def _plan(
+    task: Task,
+    methods: Methods | None,
+    network: NetworkFactory | None,
+    likelihood: str | Likelihood | None,
+    options: Mapping[str, Any],
+) -> _Plan:
+    """Return what to do, if it fits the task.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    y = task.test[1]
+    of = f"{task.name}, which is a {'regression' if y.is_floating_point() else 'classification'}"
+    name, meaning = find_likelihood(likelihood, y, of, len(task.classes))
+    chosen = makers(methods, meaning, name)
+    if network is None:
+        network = _usual_network(task, meaning)
+    check_network(network, task, meaning, name)
+    said = list(task.chosen)
+    if likelihood is None and task.split is None:
+        kind = "floats" if y.is_floating_point() else "whole numbers"
+        said.append(f"this likelihood because the targets are {kind}")
+    return _Plan(chosen, network, meaning, name, options, said)
+
+
+def _usual_network(task: Task, likelihood: Likelihood) -> NetworkFactory:
+    if task.split is None:
+        raise ValueError(
+            "`network` is missing, expected for data of your own a function that makes a new one: "
+            "`lambda: nn.Sequential(...)`."
+        )
+    return network_factory(task.split, likelihood)
+
+
+def _rehearsed(
+    plan: _Plan, task: Task, by_default: bool, tell: Tell
+) -> tuple[_Plan, dict[str, str]]:
+    """Return the plan with the methods that can be trained and asked, and why others cannot.
+
+    Raises:
+        ValueError: what a method has to say that was asked for; so does a `TypeError`.
+    """
+    others = [method for method in METHODS if method not in plan.methods]
+    if by_default and others:
+        tell(f"left out, because they do not take the likelihood {plan.name}: {', '.join(others)}")
+    fit_ones, left_out = {}, {}
+    for label, make in plan.methods.items():
+        try:
+            rehearse(label, make, plan.network, plan.likelihood, task, plan.options)
+        except (TypeError, ValueError) as error:
+            if not by_default or label == next(iter(METHODS)):  # the plain network
+                raise
+            left_out[label] = str(error)
+            tell(f"left out {label}: {error}")
+        else:
+            fit_ones[label] = make
+    return replace(plan, methods=fit_ones), left_out
+
+
+def _runs(
+    plan: _Plan, first: Task, task: Callable[[int], Task], seeds: int, tell: Tell
+) -> list[Run]:
+    runs: list[Run] = []
+    for seed in range(seeds):
+        now = first if seed == 0 else task(seed)
+        for label, make in plan.methods.items():
+            tell(f"{len(runs) + 1} of {seeds * len(plan.methods)}: {label}, seed {seed}")
+            runs.append(run(label, make, plan.network, plan.likelihood, now, plan.options, seed))
+    return runs

@@ -1,0 +1,197 @@
+"""Tasks: what methods are compared on with one seed, by a name or from data of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sized
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+
+from duda.batches import Batch, Inputs, Labelled, each_input, labelled_batches, rows_of
+from duda.checks import as_tensor
+from duda.datasets import Split, load, ood_inputs
+
+__all__ = ["Ood", "Task", "tasks"]
+
+Ood = Mapping[str, Inputs | tuple[Any, Any]]
+
+_SHARE = 5  # one of so many examples is for the test
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Data to train on, to test with, and from out of the distribution.
+
+    Args:
+        name: of the data set.
+        train: what `duda.fit` takes.
+        test: inputs and targets.
+        validation: what `duda.fit` takes, if anything.
+        ood: inputs that are out of distribution, by name.
+        classes: their names, by label.
+        chosen: in words, what stands for arguments that are missing.
+        split: the built-in data set, if it is one.
+    """
+
+    name: str
+    train: Labelled
+    test: tuple[Batch, Tensor]
+    validation: Labelled | None = None
+    ood: Mapping[str, Inputs] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    chosen: tuple[str, ...] = ()
+    split: Split | None = None
+
+    @property
+    def targets(self) -> Tensor:
+        """The test labels, or the test targets in their own units."""
+        return self.in_units(self.test[1])
+
+    @property
+    def examples(self) -> int | None:
+        """The number of training examples, or None where it is not known."""
+        data = self.train.dataset if isinstance(self.train, DataLoader) else self.train
+        if isinstance(data, tuple):
+            return len(data[1]) if isinstance(data[1], Sized) else None
+        return len(data) if isinstance(data, Sized) else None
+
+    def in_units(self, y: Tensor) -> Tensor:
+        """Return labels as they are, and standardised targets in their own units."""
+        if self.split is None or self.split.task == "classification":
+            return y
+        return self.split.y_mean + self.split.y_std * y
+
+
+def tasks(
+    data: str | Labelled,
+    *,
+    validation: Labelled | None = None,
+    test: Labelled | None = None,
+    ood: str | Ood | None = None,
+    classes: tuple[str, ...] = (),
+) -> Callable[[int], Task]:
+    """Return a function from a seed to the task.
+
+    Raises:
+        ValueError: if something is missing or does not fit.
+    """
+    if isinstance(data, str):
+        if test is not None or classes:
+            raise ValueError(
+                f"`{'classes' if classes else 'test'}` is given, but the data set {data!r} has its "
+                "own: give it with data of your own."
+            )
+        return lambda seed: _named(data, seed, validation, ood)
+    if isinstance(ood, str):
+        raise ValueError(
+            f"`ood` is {ood!r}, the name of a data set, expected for data of your own inputs by "
+            "their name, such as `{'noise': x}`."
+        )
+    outside = _inputs(ood)
+    whole = None if test is None else _whole(test)
+    return lambda seed: _own(data, seed, validation, whole, outside, classes)
+
+
+def _named(name: str, seed: int, validation: Labelled | None, ood: str | Ood | None) -> Task:
+    split = load(name, seed)
+    if ood is None or isinstance(ood, str):
+        found = ood_inputs(split, ood, seed)
+        outside: Mapping[str, Inputs] = {} if found is None else {found[1]: found[0]}
+    else:
+        outside = _inputs(ood)
+    return Task(
+        name=split.name,
+        train=split.train,
+        test=split.test,
+        validation=validation,
+        ood=outside,
+        classes=split.classes,
+        split=split,
+    )
+
+
+def _own(
+    data: Labelled,
+    seed: int,
+    validation: Labelled | None,
+    test: tuple[Batch, Tensor] | None,
+    ood: Mapping[str, Inputs],
+    classes: tuple[str, ...],
+) -> Task:
+    chosen: tuple[str, ...] = ()
+    if test is None:
+        data, held_out = _split(data, seed)
+        test = _whole(held_out)
+        chosen = ("a fifth of the data, drawn by the seed, is kept for the test",)
+    return Task("own data", data, test, validation, ood, classes, chosen=chosen)
+
+
+def _inputs(ood: Ood | None) -> dict[str, Inputs]:
+    """Return inputs by name, without the targets that some may have."""
+    if ood is None:
+        return {}
+    if not isinstance(ood, Mapping):
+        raise TypeError(
+            f"`ood` is a {type(ood).__name__}, expected inputs by their name, such as "
+            "`{'noise': x}`."
+        )
+    return {name: x[0] if isinstance(x, tuple) and len(x) == 2 else x for name, x in ood.items()}
+
+
+def _split(data: Labelled, seed: int) -> tuple[Labelled, Labelled]:
+    """Return what to train on and what to test with, drawn by the seed."""
+    if type(data) is TensorDataset and len(data.tensors) == 2:
+        data = data.tensors
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        x, y = data
+        inputs: Batch = (
+            {name: as_tensor(each, name) for name, each in x.items()}
+            if isinstance(x, Mapping)
+            else as_tensor(x, "x")
+        )
+        targets = as_tensor(y, "y")
+        if targets.ndim == 0 or rows_of(inputs) != len(targets):
+            raise ValueError(
+                f"`data` has {rows_of(inputs)} inputs and targets of shape "
+                f"{tuple(targets.shape)}, expected a target for each."
+            )
+        train, test = _parts(len(targets), seed)
+        return (
+            (each_input(inputs, lambda values: values[train]), targets[train]),
+            (each_input(inputs, lambda values: values[test]), targets[test]),
+        )
+    if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
+        train, test = _parts(len(data), seed)  # type: ignore[arg-type]
+        return Subset(data, train.tolist()), Subset(data, test.tolist())
+    if isinstance(data, (Dataset, DataLoader)):
+        raise ValueError(
+            f"`test` is missing, expected with a {type(data).__name__}, of which none can be "
+            "kept back: give a pair (x, y), a Dataset or a DataLoader to test with."
+        )
+    raise TypeError(
+        f"`data` is a {type(data).__name__}, expected the name of a data set, a pair (x, y) of "
+        "tensors or arrays, a Dataset or a DataLoader."
+    )
+
+
+def _parts(count: int, seed: int) -> tuple[Tensor, Tensor]:
+    if count < _SHARE:
+        raise ValueError(
+            f"`data` has {count} examples, expected at least {_SHARE} to keep a fifth for the "
+            "test: give more, or a `test`."
+        )
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return order[count // _SHARE :].sort().values, order[: count // _SHARE].sort().values
+
+
+def _whole(data: Labelled) -> tuple[Batch, Tensor]:
+    """Return all inputs and targets, read once, so that a DataLoader that shuffles is safe."""
+    batches = list(labelled_batches(data, batch_size=256))
+    y = torch.cat([targets for _, targets in batches])
+    first, _ = batches[0]
+    if isinstance(first, dict):
+        return {name: torch.cat([x[name] for x, _ in batches]) for name in first}, y  # type: ignore[index]
+    return torch.cat([x for x, _ in batches]), y  # type: ignore[misc]
