@@ -23,7 +23,7 @@ def draws_of(seed, draws=5, size=6, classes=3):
 def pool_of(draws):
     reduction = Categorical().reduction(keep_draws=True)
     reduction.add(draws.log())
-    return reduction.result()
+    return reduction.result().with_joint(True)
 
 
 def entropy(probs):
@@ -205,18 +205,56 @@ def test_epig_is_at_most_what_bald_finds():
         ),
         (lambda: acquire(POOL, 1, by="bald", target=POOL), "looks at the pool only"),
         (
-            lambda: acquire(GaussianPrediction([[0.0]], [[1.0]]), 1),
-            "expected a ClassPrediction with one label",
+            lambda: acquire(ClassPrediction.from_probs(torch.full((2, 2, 3), 0.5)), 1),
+            "expected one label for each example",
         ),
         (
-            lambda: acquire(ClassPrediction.from_probs(torch.full((2, 2, 3), 0.5)), 1),
-            "expected a ClassPrediction with one label",
+            lambda: acquire(pool_of(draws_of(0)).with_joint(False), 1, by="batch-bald"),
+            "not one function for all examples, which 'batch-bald' needs: call .*joint=True",
         ),
+        (
+            lambda: acquire(
+                pool_of(draws_of(0)),
+                1,
+                by="epig",
+                target=pool_of(draws_of(0)).with_joint(False),
+            ),
+            "`target` has draws that are not one function",
+        ),
+        (lambda: epig(POOL, draws_of(0)), "`draws` has no draws, which 'epig' needs"),
+        (
+            lambda: epig(draws_of(0), torch.ones(5, 6)),
+            r"`target_draws` has shape \(5, 6\), expected",
+        ),
+        (lambda: epig(draws_of(0), draws_of(1, classes=4)), "expected as many draws and classes"),
+        (lambda: epig(draws_of(0), 2 * draws_of(1)), "`target_draws` lies in .* raw outputs"),
+        (lambda: epig(math.nan * draws_of(0), draws_of(1)), "`draws` has 90 NaN"),
+        (lambda: epig(torch.zeros(0, 2, 3), draws_of(0)), "`draws` .* is empty"),
     ],
 )
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("ask", [acquire, lambda answer, k: epig(answer, draws_of(0))])
+def test_labels_need_classes(ask):
+    with pytest.raises(TypeError, match="is a GaussianPrediction, expected a ClassPrediction"):
+        ask(GaussianPrediction([[0.0]], [[1.0]]), 1)
+
+
+@pytest.mark.parametrize("by", ["entropy", "bald", "variation-ratio", "margin", "batch-bald"])
+def test_arrays_of_draws_are_taken_at_their_word(by):
+    draws = draws_of(2, draws=7)
+    assert torch.equal(acquire(draws.numpy(), 3, by=by), acquire(pool_of(draws), 3, by=by))
+
+
+def test_epig_of_predictions_and_of_arrays():
+    draws, target = draws_of(0), draws_of(1, size=4)
+    expected = epig(draws, target)
+    torch.testing.assert_close(epig(pool_of(draws), pool_of(target)), expected)
+    chosen = acquire(draws, 2, by="epig", target=target)
+    assert torch.equal(chosen, acquire(pool_of(draws), 2, by="epig", target=pool_of(target)))
 
 
 def test_no_information_where_the_draws_agree():

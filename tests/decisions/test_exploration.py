@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import duda
 from duda.decisions import Gate, action_uncertainty, cautious, greedy, thompson
-from duda.predictions import ClassPrediction, GaussianPrediction
+from duda.predictions import ClassPrediction, GaussianPrediction, QuantilePrediction
 
 
 def draws_of(seed, draws=50, size=7, actions=3):
@@ -110,7 +110,6 @@ OPEN = Gate.keep(0.5).fit([1.0])
         (lambda: greedy(np.full((1, 1, 2), math.nan)), "`values` has 2 NaN"),
         (lambda: thompson(np.full((1, 1, 2), math.inf)), "2 infinite"),
         (lambda: thompson(ONE, per="step"), "`per` is 'step', expected 'decision' or 'batch'"),
-        (lambda: greedy(ClassPrediction.from_probs([[0.5, 0.5]])), "a prediction of numbers"),
         (lambda: greedy(GaussianPrediction(np.zeros((1, 2, 2)), np.ones((1, 2, 2)))), "expected"),
         (lambda: action_uncertainty(np.zeros((1, 1, 2))), "just one draw"),
         (
@@ -129,3 +128,21 @@ OPEN = Gate.keep(0.5).fit([1.0])
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("choose", [greedy, thompson, action_uncertainty])
+def test_values_are_numbers_with_means(choose):
+    with pytest.raises(TypeError, match="`values` is a ClassPrediction, expected a NumberPred"):
+        choose(ClassPrediction.from_probs([[0.5, 0.5]]))
+    draws = torch.tensor([[[[0.0], [1.0]]]])
+    quantiles = QuantilePrediction([[[0.0], [1.0]]], [0.1, 0.9], draws=draws)
+    with pytest.raises(TypeError, match="a QuantilePrediction has no `mean`, which this needs"):
+        choose(quantiles)
+
+
+def test_a_plan_needs_joint_draws():
+    answer = prediction_of(draws_of(0))
+    with pytest.raises(ValueError, match=r"per='batch' needs: call .*joint=True"):
+        thompson(answer, per="batch")
+    found = thompson(answer.with_joint(True), per="batch", seed=0)
+    assert torch.equal(found, thompson(draws_of(0), per="batch", seed=0))

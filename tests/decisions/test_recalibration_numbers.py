@@ -178,7 +178,7 @@ def test_wrapped_model(kind):
         ([0.0], [math.nan], [1.0], "`y` has 1 NaN"),
         ([0.0], [math.inf], [1.0], "`y` has 0 NaN and 1 infinite"),
         ([0.0], [0.0], [0.0], "`std` has 1 of 1 values at 0 or below"),
-        ([0.0], [0.0], [-1.0], "`std` has 1 of 1 values at 0 or below, the lowest -1"),
+        ([0.0], [0.0], [-1.0], "`std` holds -1, expected standard deviations of at least 0"),
         ([], [], [], "`mean` .* is empty"),
         ([0.0, 1.0], [0.0, 1.0], [1.0], r"`std` has shape \(1,\), expected \(2,\)"),
         ([0.0, 1.0], [[0.0], [1.0]], [1.0, 1.0], r"`y.squeeze\(1\)`"),
@@ -198,7 +198,8 @@ def test_what_is_missing_or_too_much(kind):
         kind().fit(answer, y, std=answer.std)
     with pytest.raises(TypeError, match="`y` is missing"):
         kind().fit(answer)
-    with pytest.raises(TypeError, match="`std` is missing beside a QuantilePrediction"):
+    lacking = {StdScale: "mean", QuantileRecalibration: "cdf"}[kind]
+    with pytest.raises(TypeError, match=f"a QuantilePrediction has no `{lacking}`, which this"):
         kind().fit(QuantilePrediction([[[0.0], [1.0]]], [0.1, 0.9]), [[0.0]])
     with pytest.raises(ValueError, match="have 1 outputs, expected 2, as `fit` saw"):
         kind().fit(*overconfident(5, outputs=2))(answer)

@@ -1,4 +1,4 @@
-"""Active learning: which examples of a pool to have labelled next."""
+"""Acquisition functions for active learning: which examples of a pool to have labelled next."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from duda.checks import check_count, nearest
+from duda.checks import ArrayLike, as_tensor, check_count, check_probs, nearest
 from duda.decisions.batch_bald import batch_bald
 from duda.predictions import ClassPrediction, Prediction
+from duda.predictions.given import ClassesGiven, ScoresGiven, prediction_given
 
 __all__ = ["acquire", "epig"]
 
@@ -26,75 +27,88 @@ _KNOWN = (*_SCORES, "batch-bald", "epig", "random")
 
 
 def acquire(
-    prediction: Prediction,
+    prediction: Prediction | ArrayLike,
     k: int,
     by: str = "bald",
     *,
-    target: ClassPrediction | None = None,
+    target: ClassesGiven = None,
     seed: int | None = None,
 ) -> Int[Tensor, "k"]:
     """Return k examples of a pool to have labelled, best first; of equals the first in the pool.
 
     Args:
-        prediction: for the pool of N examples.
+        prediction: for the pool of N examples, or draws `(M, N, C)` of their probabilities.
         k: at most N.
         by: `"entropy"`; `"bald"`, the mutual information of label and draw (Houlsby et al. 2011);
             `"variation-ratio"` (Freeman 1965); `"margin"`, smallest first (Scheffer et al. 2001);
             `"batch-bald"`, for k labels together (Kirsch et al. 2019); `"epig"`, what a label tells
-            of those of `target` (Bickford Smith et al. 2023); or `"random"`.
-        target: for inputs like those of interest, with the draws of the same model, for `"epig"`.
+            of those of `target` (Bickford Smith et al. 2023); or `"random"`. BatchBALD and EPIG
+            need draws that are `joint`, of `predict(x, keep_draws=True, joint=True)`.
+        target: for inputs like those of interest, with the same joint draws, for `"epig"`.
         seed: of `"random"`, and of `"batch-bald"` where it draws; torch's global generator if None.
 
     Raises:
-        ValueError: if k > N, `by` is unknown, or draws are needed and were not kept.
+        TypeError: if labels are asked for and the prediction is not of classes.
+        ValueError: if k > N, `by` is unknown, or draws are needed and were not kept, or not joint.
 
     >>> pool = ClassPrediction.from_probs([[0.9, 0.1], [0.5, 0.5], [0.7, 0.3]])
     >>> acquire(pool, 2, by="entropy")
     tensor([1, 2])
     """
-    if check_count(k, "k") > len(prediction):
-        raise ValueError(f"`k` is {k}, expected at most {len(prediction)}, the size of the pool.")
+    pool = prediction_given(prediction, Prediction, "prediction")
+    if pool is None:
+        pool = _classes(prediction, "prediction")
+    if check_count(k, "k") > len(pool):
+        raise ValueError(f"`k` is {k}, expected at most {len(pool)}, the size of the pool.")
     if by not in _KNOWN:
         raise ValueError(nearest(by, _KNOWN, "acquisition function"))
     if target is not None and by != "epig":
         raise ValueError(f"`target` is given, but {by!r} looks at the pool only: leave it out.")
     random = None if seed is None else torch.Generator().manual_seed(seed)
     if by == "random":
-        return torch.randperm(len(prediction), generator=random)[:k]
-    pool = _classes(prediction, "prediction")
+        return torch.randperm(len(pool), generator=random)[:k]
     if by == "batch-bald":
-        return batch_bald(_draws(pool, "prediction", by), k, random)
+        return batch_bald(_joint_draws(pool, "prediction", by), k, random)
     if by in _SCORES:
-        return _highest(_SCORES[by](pool).cpu(), k)
+        return _highest(_SCORES[by](_classes(pool, "prediction")).cpu(), k)
     if target is None:
         raise ValueError(
             "`target` is missing, expected for 'epig' the prediction for inputs like those that "
             "the model is to be used on."
         )
-    interest = _classes(target, "target")
-    return _highest(epig(_draws(pool, "prediction", by), _draws(interest, "target", by)), k)
+    draws = _joint_draws(pool, "prediction", by), _joint_draws(target, "target", by)
+    return _highest(_information(*draws), k)
 
 
-def epig(draws: Float[Tensor, "M N C"], target_draws: Float[Tensor, "M T C"]) -> Float[Tensor, "N"]:
+def epig(draws: ClassesGiven, target_draws: ClassesGiven) -> Float[Tensor, "N"]:
     """Return the expected predictive information gain of each example, nats.
 
     It is the mutual information of the example's label and that of a target, the mean over targets,
     both from the same M draws. Source: Bickford Smith et al. 2023.
 
+    Args:
+        draws: probabilities `(M, N, C)`, or a `ClassPrediction` with joint draws.
+        target_draws: `(M, T, C)`, or a `ClassPrediction` by the same draws.
+
     Raises:
-        ValueError: if the draws or classes are not as many.
+        TypeError: if a prediction is not of classes.
+        ValueError: if the draws or classes are not as many, or no probabilities, or not joint.
 
     >>> sure = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
     >>> epig(sure, sure)
     tensor([0.6931], dtype=torch.float64)
     """
-    if draws.shape[::2] != target_draws.shape[::2]:
+    probs = _joint_draws(draws, "draws", "epig")
+    return _information(probs, _joint_draws(target_draws, "target_draws", "epig"))
+
+
+def _information(probs: Float[Tensor, "M N C"], targets: Float[Tensor, "M T C"]) -> Tensor:
+    if probs.shape[::2] != targets.shape[::2]:
         raise ValueError(
-            f"`target_draws` has shape {tuple(target_draws.shape)} and `draws` "
-            f"{tuple(draws.shape)}, expected as many draws and classes: predict both with one "
+            f"the targets' draws have shape {tuple(targets.shape)} and those of the pool "
+            f"{tuple(probs.shape)}, expected as many draws and classes: predict both with one "
             "model and the same `seed` and `samples`."
         )
-    probs, targets = draws.double(), target_draws.double()
     count, classes = targets.shape[1:]
     of_target = _entropy(targets.mean(0), -1).mean()
     flat = targets.flatten(1) / len(targets)
@@ -117,18 +131,38 @@ def _highest(score: Float[Tensor, "N"], k: int) -> Int[Tensor, "k"]:
     return score.sort(descending=True, stable=True).indices[:k]
 
 
-def _classes(prediction: Prediction, name: str) -> ClassPrediction:
-    if not isinstance(prediction, ClassPrediction) or prediction.log_probs.ndim != 2:
+def _classes(source: ScoresGiven | None, name: str) -> ClassPrediction:
+    """Return a prediction of one label for each example, as it came or of draws `(M, N, C)`."""
+    found = prediction_given(source, ClassPrediction, name, "draws (M, N, C)")
+    if found is None:
+        return _of_draws(as_tensor(source, name), name)  # type: ignore[arg-type] # no prediction
+    if found.log_probs.ndim != 2:
         raise ValueError(
-            f"`{name}` is a {prediction!r}, expected a ClassPrediction with one label for each "
-            "example; rank others by a score of your own."
+            f"`{name}` is a {found!r}, expected one label for each example: rank others by a score "
+            "of your own."
         )
-    return prediction
+    return found
 
 
-def _draws(prediction: ClassPrediction, name: str, by: str) -> Float[Tensor, "M N C"]:
+def _of_draws(draws: Tensor, name: str) -> ClassPrediction:
+    if draws.ndim != 3:
+        raise ValueError(
+            f"`{name}` has shape {tuple(draws.shape)}, expected (M, N, C): draws, examples, "
+            "classes."
+        )
+    check_probs(draws.flatten(0, 1), name, remedy="call `logits.softmax(2)` on raw outputs")
+    draws = draws.cpu().double()
+    votes = torch.nn.functional.one_hot(draws.argmax(2), draws.shape[2]).sum(0)
+    aleatoric = _entropy(draws, 2).mean(0)
+    return ClassPrediction(draws.mean(0).log(), aleatoric, votes, draws, joint=True)
+
+
+def _joint_draws(source: ScoresGiven | None, name: str, by: str) -> Float[Tensor, "M N C"]:
+    """Return draws of which each is one function for all examples; of arrays that is believed."""
+    prediction = _classes(source, name)
+    remedy = f"which {by!r} needs: call `model.predict(x, keep_draws=True, joint=True)`."
     if prediction.draws is None:
-        raise ValueError(
-            f"`{name}` has no draws, which {by!r} needs: call `model.predict(x, keep_draws=True)`."
-        )
-    return prediction.draws.cpu()
+        raise ValueError(f"`{name}` has no draws, {remedy}")
+    if not prediction.joint:
+        raise ValueError(f"`{name}` has draws that are not one function for all examples, {remedy}")
+    return prediction.draws.cpu().double()

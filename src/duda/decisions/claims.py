@@ -1,19 +1,20 @@
-"""What a classifier claims: rows of probabilities, from a prediction or from arrays."""
+"""Probabilities of classes as rows: of a prediction or of arrays, one for each position."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from duda.checks import ArrayLike
 from duda.inputs import class_log_probs, class_probs, hard_labels
 from duda.predictions import ClassPrediction
+from duda.predictions.given import ClassesGiven, class_arrays, prediction_given
 
-__all__ = ["Claims", "ClassClaims"]
-
-ClassClaims = ClassPrediction | ArrayLike | None  # what may come as `probs`
+__all__ = ["Claims"]
 
 
 class Claims:
@@ -24,15 +25,12 @@ class Claims:
         logits: in place of `probs`.
     """
 
-    def __init__(self, probs: ClassClaims, logits: ArrayLike | None) -> None:
-        if isinstance(probs, ClassPrediction):
-            if logits is not None:
-                raise TypeError("give either `probs` or `logits=`, not both and not neither.")
-            self.given, self.is_log = probs.log_probs.detach().cpu().double(), True
-        elif probs is None or logits is not None:
-            self.given, self.is_log = class_log_probs(probs, logits), True
-        else:
-            self.given, self.is_log = class_probs(probs, None).double(), False
+    def __init__(self, probs: ClassesGiven, logits: ArrayLike | None) -> None:
+        self.prediction = prediction_given(probs, ClassPrediction, "probs", "probabilities")
+        plain, logs = class_arrays(probs, logits)
+        self.is_log = plain is None
+        given = class_log_probs(None, logs) if self.is_log else class_probs(plain, None)
+        self.given = given.double()
         self.shape = tuple(self.given.shape)
 
     @cached_property
@@ -51,10 +49,14 @@ class Claims:
         """Return the class of each row, from integer labels `(N, *positions)`."""
         return hard_labels(y, self.shape).flatten()
 
-    def restored(self, rows: Float[Tensor, "R C"]) -> Float[Tensor, "N C *positions"]:
-        """Return rows in the shape of what was given."""
+    def corrected(self, log_probs: Float[Tensor, "R C"]) -> ClassPrediction | Tensor:
+        """Return what came with other probabilities: a prediction, or `(N, C, *positions)`.
+
+        A prediction keeps the epistemic share of its entropy.
+        """
         examples, classes, *positions = self.shape
-        return rows.view(examples, *positions, classes).movedim(-1, 1)
+        whole = log_probs.view(examples, *positions, classes).movedim(-1, 1)
+        return whole.exp() if self.prediction is None else _moved(self.prediction, whole)
 
     def check_width(self, classes: int) -> None:
         """Raise a `ValueError` unless there are as many classes as `fit` saw."""
@@ -66,3 +68,10 @@ class Claims:
 
     def _rows(self) -> Float[Tensor, "R C"]:
         return self.given.movedim(1, -1).reshape(-1, self.shape[1])
+
+
+def _moved(prediction: ClassPrediction, log_probs: Tensor) -> ClassPrediction:
+    known = prediction.aleatoric / prediction.entropy
+    share = torch.where(prediction.entropy > 0, known, 1.0).clamp(max=1)
+    moved = replace(prediction, log_probs=log_probs.to(prediction.log_probs), draws=None)
+    return replace(moved, aleatoric=moved.entropy * share)

@@ -1,8 +1,8 @@
-"""Reinforcement learning: try what may be good, and do not act on what is not known."""
+"""Exploration in reinforcement learning: Thompson sampling, greedy and cautious actions."""
 
 from __future__ import annotations
 
-from typing import Literal, TypeGuard
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -10,12 +10,13 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty
 from duda.decisions.gate import Gate
-from duda.predictions import LocationScalePrediction, Prediction
+from duda.predictions import NumberPrediction
+from duda.predictions.given import NumbersGiven, prediction_given
 
 __all__ = ["action_uncertainty", "cautious", "greedy", "thompson"]
 
 
-def greedy(values: Prediction | ArrayLike) -> Int[Tensor, "N"]:
+def greedy(values: NumbersGiven) -> Int[Tensor, "N"]:
     """Return the action with the highest mean value for each of N decisions; of equals the first.
 
     Args:
@@ -32,7 +33,7 @@ def greedy(values: Prediction | ArrayLike) -> Int[Tensor, "N"]:
 
 
 def thompson(
-    values: Prediction | ArrayLike,
+    values: NumbersGiven,
     per: Literal["decision", "batch"] = "decision",
     seed: int | None = None,
 ) -> Int[Tensor, "N"]:
@@ -45,18 +46,24 @@ def thompson(
     Args:
         values: as for `greedy`, of a model's `predict(x, keep_draws=True)`.
         per: a draw for each `"decision"`, or one for the whole `"batch"`, as a series of decisions
-            needs that are to follow one plan.
+            needs that are to follow one plan: the draws must then be `joint`, one function each.
         seed: of the choice; torch's global generator if None.
 
     Raises:
-        ValueError: if values are empty or not finite, or a prediction has no draws.
+        ValueError: if values are empty or not finite, or a prediction has no draws, or for a batch
+            none that are joint.
 
     >>> thompson([[[0.0, 1.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]], seed=0)
     tensor([1, 1])
     """
     if per not in ("decision", "batch"):
         raise ValueError(f"`per` is {per!r}, expected 'decision' or 'batch'.")
-    draws = _draws(values)
+    draws, answer = _draws(values), _prediction(values)
+    if per == "batch" and answer is not None and not answer.joint:
+        raise ValueError(
+            "`values` has draws that are not one function for all decisions, as per='batch' needs: "
+            "call `model.predict(x, keep_draws=True, joint=True)`."
+        )
     count, decisions, _ = draws.shape
     random = None if seed is None else torch.Generator().manual_seed(seed)
     size = decisions if per == "decision" else 1
@@ -64,7 +71,7 @@ def thompson(
     return draws[picked, torch.arange(decisions)].argmax(1)
 
 
-def action_uncertainty(values: Prediction | ArrayLike) -> Float[Tensor, "N"]:
+def action_uncertainty(values: NumbersGiven) -> Float[Tensor, "N"]:
     """Return the epistemic standard deviation of the greedy action's value, in units of the value.
 
     Raises:
@@ -74,19 +81,15 @@ def action_uncertainty(values: Prediction | ArrayLike) -> Float[Tensor, "N"]:
     tensor([1.], dtype=torch.float64)
     """
     mean, variance = _moments(values)
-    if _only_moments(values):
-        known, has = bool(variance.any()), "no epistemic part"
-    else:
-        known, has = len(_draws(values)) > 1, "just one draw"
-    if not known:
+    if variance is None:
         raise ValueError(
-            f"`values` has {has}, expected at least two draws, or a prediction made from some: "
-            "nothing is known of how uncertain it is."
+            "`values` has no epistemic part or just one draw, expected at least two draws, or a "
+            "prediction made from some: nothing is known of how uncertain it is."
         )
     return variance.gather(1, mean.argmax(1, keepdim=True)).squeeze(1).sqrt()
 
 
-def cautious(values: Prediction | ArrayLike, gate: Gate, safe: ArrayLike) -> Int[Tensor, "N"]:
+def cautious(values: NumbersGiven, gate: Gate, safe: ArrayLike) -> Int[Tensor, "N"]:
     """Return the greedy action where the gate accepts its uncertainty, else the safe one.
 
     Args:
@@ -119,21 +122,22 @@ def cautious(values: Prediction | ArrayLike, gate: Gate, safe: ArrayLike) -> Int
     return torch.where(accepted, mean.argmax(1), fallback.long())
 
 
-def _draws(values: Prediction | ArrayLike) -> Float[Tensor, "M N A"]:
+def _prediction(values: NumbersGiven) -> NumberPrediction | None:
+    return prediction_given(values, NumberPrediction, "values", "draws (M, N, A)")
+
+
+def _draws(values: NumbersGiven) -> Float[Tensor, "M N A"]:
     """Return draws of the mean values of actions, in float64 on the CPU."""
-    if isinstance(values, LocationScalePrediction):
-        if values.draws is None:
-            raise ValueError(
-                "`values` has no draws to pick from: call `model.predict(x, keep_draws=True)`."
-            )
-        draws = values.draws.chunk(2, dim=2)[0]
-    elif isinstance(values, Prediction):
+    answer = _prediction(values)
+    if answer is None:
+        draws = as_tensor(values, "values")  # type: ignore[arg-type] # no prediction, as was asked
+    elif answer.draws is None:
         raise ValueError(
-            f"`values` is a {type(values).__name__}, expected a prediction of numbers with their "
-            "means, one for each action, or draws (M, N, A)."
+            "`values` has no draws to pick from: call `model.predict(x, keep_draws=True)`."
         )
     else:
-        draws = as_tensor(values, "values")
+        answer.check_can("mean")
+        draws = torch.stack([each.mean for each in answer.components()])
     check_not_empty(draws, "values")
     check_finite(draws, "values")
     if draws.ndim != 3:
@@ -144,17 +148,18 @@ def _draws(values: Prediction | ArrayLike) -> Float[Tensor, "M N A"]:
     return draws.cpu().double()
 
 
-def _moments(values: Prediction | ArrayLike) -> tuple[Tensor, Tensor]:
-    """Return mean and epistemic variance `(N, A)` of the values of actions."""
-    if _only_moments(values):
-        if values.mean.ndim != 2:
-            raise ValueError(
-                f"`values` has means of shape {tuple(values.mean.shape)}, expected (N, A)."
-            )
-        return values.mean.cpu().double(), values.epistemic.cpu().double()
-    draws = _draws(values)
-    return draws.mean(0), draws.var(0, correction=0)
-
-
-def _only_moments(values: Prediction | ArrayLike) -> TypeGuard[LocationScalePrediction]:
-    return isinstance(values, LocationScalePrediction) and values.draws is None
+def _moments(values: NumbersGiven) -> tuple[Tensor, Tensor | None]:
+    """Return mean and epistemic variance `(N, A)` of the values of actions, None if not known."""
+    answer = _prediction(values)
+    if answer is None or answer.draws is not None:
+        draws = _draws(values)
+        return draws.mean(0), draws.var(0, correction=0) if len(draws) > 1 else None
+    answer.check_can("mean")
+    if answer.mean.ndim != 2:
+        raise ValueError(
+            f"`values` has means of shape {tuple(answer.mean.shape)}, expected (N, A)."
+        )
+    mean, parts = answer.mean.cpu().double(), answer.parts()
+    if parts is None or not bool(parts.epistemic.any()):
+        return mean, None
+    return mean, parts.epistemic.cpu().double().square()

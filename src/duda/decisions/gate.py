@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor, check_finite, check_same_shape
+from duda.checks import ArrayLike
 from duda.decisions.cost import Cost
 from duda.decisions.false_alarm import FalseAlarm
 from duda.decisions.gate_file import read_promise, write_promise
@@ -18,13 +18,9 @@ from duda.decisions.keep import Keep
 from duda.decisions.outcomes import Decisions
 from duda.decisions.promise import Promise
 from duda.decisions.risk import Risk
-from duda.inputs import flags, hard_labels, scores
-from duda.predictions import (
-    ClassPrediction,
-    LocationScalePrediction,
-    Prediction,
-    QuantilePrediction,
-)
+from duda.inputs import flags
+from duda.predictions import Prediction
+from duda.predictions.given import ScoresGiven, prediction_given, scored
 
 __all__ = ["Gate"]
 
@@ -100,7 +96,7 @@ class Gate:
 
     def fit(
         self,
-        prediction: Prediction | ArrayLike,
+        prediction: ScoresGiven,
         y: ArrayLike | None = None,
         *,
         is_bad: ArrayLike | None = None,
@@ -124,7 +120,7 @@ class Gate:
         self.promise = self.promise.fit(score, bad)
         return self
 
-    def __call__(self, prediction: Prediction | ArrayLike) -> Decisions:
+    def __call__(self, prediction: ScoresGiven) -> Decisions:
         """Return what to do about each of N new examples, by their prediction or scores.
 
         Raises:
@@ -165,9 +161,9 @@ class Gate:
             )
 
 
-def _example_scores(source: Prediction | ArrayLike) -> Float[Tensor, "N"]:
+def _example_scores(source: ScoresGiven) -> Float[Tensor, "N"]:
     """Return one score for each example, in float64."""
-    values = scores(source.score if isinstance(source, Prediction) else source).double()
+    values = scored(source)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values.squeeze(1)
     if values.ndim != 1:
@@ -184,7 +180,7 @@ def _example_scores(source: Prediction | ArrayLike) -> Float[Tensor, "N"]:
 
 
 def _bad(
-    prediction: Prediction | ArrayLike,
+    prediction: ScoresGiven,
     score: Tensor,
     y: ArrayLike | None,
     is_bad: ArrayLike | None,
@@ -198,20 +194,9 @@ def _bad(
         )
     if is_bad is not None:
         return flags(is_bad, "is_bad", score, "the scores")
-    if isinstance(prediction, ClassPrediction):
-        return prediction.labels.cpu() != hard_labels(y, tuple(prediction.log_probs.shape))
-    if isinstance(prediction, (LocationScalePrediction, QuantilePrediction)):
-        return _off_by_more(prediction.centre.cpu().double(), y, tolerance).flatten()
-    raise ValueError("`y` cannot be compared with scores alone: give `is_bad`, or a prediction.")
-
-
-def _off_by_more(centre: Tensor, y: ArrayLike | None, tolerance: float | None) -> Tensor:
-    target = as_tensor(y, "y").cpu().double()  # type: ignore[arg-type] # checked by the caller
-    if tolerance is None or not 0 <= tolerance < torch.inf:
+    answer = prediction_given(prediction, Prediction, "prediction")
+    if answer is None:
         raise ValueError(
-            f"`tolerance` is {tolerance!r}, expected for predictions of numbers the largest error "
-            "that is not bad, in units of the target; or give `is_bad`."
+            "`y` cannot be compared with scores alone: give `is_bad`, or a prediction."
         )
-    check_same_shape(target, "y", tuple(centre.shape), "the prediction")
-    check_finite(target, "y")
-    return (target - centre).abs() > tolerance
+    return answer.is_bad(y, tolerance).flatten()  # type: ignore[arg-type] # given, as asked above

@@ -12,11 +12,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, check_share, nearest
-from duda.decisions.claims import Claims, ClassClaims
+from duda.decisions.claims import Claims
 from duda.decisions.conformal.quantile import conformal_quantile
 from duda.decisions.conformal.scores import SCORES, ClassScore
 from duda.decisions.conformal.sets import PredictionSets
 from duda.decisions.fitted import Fitted
+from duda.predictions.given import ClassesGiven
 
 __all__ = ["ConformalClassifier"]
 
@@ -71,7 +72,7 @@ class ConformalClassifier(Fitted):
 
     def fit(
         self,
-        probs: ClassClaims = None,
+        probs: ClassesGiven = None,
         y: ArrayLike | None = None,
         *,
         logits: ArrayLike | None = None,
@@ -100,7 +101,7 @@ class ConformalClassifier(Fitted):
         return self
 
     def __call__(
-        self, probs: ClassClaims = None, /, *, logits: ArrayLike | None = None
+        self, probs: ClassesGiven = None, /, *, logits: ArrayLike | None = None
     ) -> PredictionSets:
         """Return the sets of new examples.
 
@@ -139,7 +140,7 @@ class ConformalClassifier(Fitted):
         return torch.from_numpy(np.random.default_rng([self.seed, stream]).random(count))
 
 
-def _of_examples(probs: ClassClaims, logits: ArrayLike | None) -> Claims:
+def _of_examples(probs: ClassesGiven, logits: ArrayLike | None) -> Claims:
     claims = Claims(probs, logits)
     if len(claims.shape) != 2:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The intervals before calibration, from predictions or arrays."""
+"""Conformal scores of numbers: intervals before calibration, from predictions or arrays."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike
-from duda.decisions.numbers import check_above_zero, in_float64, moments
+from duda.decisions.numbers import check_spread
 from duda.inputs import numbers, ordered_ends
-from duda.predictions import LocationScalePrediction, QuantilePrediction
+from duda.predictions import NumberPrediction
+from duda.predictions.given import NumbersGiven, centres, number_prediction, prediction_given
 
-__all__ = ["Guess", "NumberScore", "Numbers", "guessed"]
+__all__ = ["Guess", "NumberScore", "guessed"]
 
 NumberScore = Literal["absolute", "normalized", "cqr"]
-Numbers = LocationScalePrediction | QuantilePrediction | ArrayLike | None
 
 _ARRAYS = {"absolute": ("mean",), "normalized": ("mean", "std"), "cqr": ("lower", "upper")}
 
@@ -40,46 +40,40 @@ class Guess(NamedTuple):
 def guessed(
     score: NumberScore,
     alpha: float,
-    mean: Numbers,
+    mean: NumbersGiven | None,
     std: ArrayLike | None,
     lower: ArrayLike | None,
     upper: ArrayLike | None,
 ) -> Guess:
     """Return the intervals that `score` starts from, in float64 and on the CPU."""
-    is_prediction = isinstance(mean, (LocationScalePrediction, QuantilePrediction))
+    prediction = prediction_given(mean, NumberPrediction, "mean", "means")
     given = {"mean": mean, "std": std, "lower": lower, "upper": upper}
     names = tuple(name for name, value in given.items() if value is not None)
-    wanted = ("mean",) if is_prediction else _ARRAYS[score]
+    wanted = ("mean",) if prediction is not None else _ARRAYS[score]
     if names != wanted:
         raise TypeError(
             f"the score {score!r} got {_listed(names)}, expected a prediction alone, or the arrays "
             f"{_listed(_ARRAYS[score])}."
         )
-    if score == "cqr":
-        if isinstance(mean, (LocationScalePrediction, QuantilePrediction)):
-            lower, upper = mean.interval(1 - alpha)
-        low, high = ordered_ends(numbers(lower, "lower"), numbers(upper, "upper"))  # type: ignore[arg-type] # both are wanted above
-        unit = torch.ones_like(low)
-    elif score == "absolute":
-        if isinstance(mean, (LocationScalePrediction, QuantilePrediction)):
-            mean = mean.centre
-        low = high = numbers(mean, "mean")  # type: ignore[arg-type] # it is wanted above
-        unit = torch.ones_like(low)
+    if score == "normalized":
+        return _standardized(*number_prediction(mean, std))  # type: ignore[arg-type] # wanted above
+    if score == "absolute":
+        low = high = numbers(centres(mean), "mean")  # type: ignore[arg-type] # wanted above
     else:
-        low, unit = _standardised(mean, std)
-        high = low
-    return _checked(low, high, unit)
+        ends = (lower, upper) if prediction is None else prediction.interval(1 - alpha)
+        low, high = ordered_ends(numbers(ends[0], "lower"), numbers(ends[1], "upper"))  # type: ignore[arg-type] # wanted above
+    return _checked(low, high, torch.ones_like(low))
 
 
-def _standardised(mean: Numbers, std: ArrayLike | None) -> tuple[Tensor, Tensor]:
-    if isinstance(mean, QuantilePrediction):
+def _standardized(prediction: NumberPrediction, shape: tuple[int, ...]) -> Guess:
+    if not prediction.can("std"):
         raise TypeError(
-            "`mean` is a QuantilePrediction, which has no std: choose 'cqr' or 'absolute'."
+            f"`mean` is a {type(prediction).__name__}, which has no std: choose 'cqr' or "
+            "'absolute'."
         )
-    prediction, shape = moments(mean, std)  # type: ignore[arg-type] # it is wanted above
-    check_above_zero(prediction.std)
-    prediction = in_float64(prediction)
-    return prediction.mean.reshape(shape), prediction.std.reshape(shape)
+    check_spread(prediction)
+    mean, std = numbers(prediction.mean, "mean"), numbers(prediction.std, "std")
+    return _checked(mean.reshape(shape), mean.reshape(shape), std.reshape(shape))
 
 
 def _checked(lower: Tensor, upper: Tensor, unit: Tensor) -> Guess:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from duda.checks import ArrayLike, check_share, nearest
-from duda.decisions.conformal.guess import Numbers, NumberScore, guessed
+from duda.decisions.conformal.guess import NumberScore, guessed
 from duda.decisions.conformal.intervals import PredictionIntervals
 from duda.decisions.conformal.quantile import conformal_quantile
 from duda.decisions.fitted import Fitted
 from duda.decisions.numbers import targets
+from duda.predictions.given import NumbersGiven
 
 __all__ = ["ConformalRegressor"]
 
@@ -55,7 +56,7 @@ class ConformalRegressor(Fitted):
 
     def fit(
         self,
-        mean: Numbers = None,
+        mean: NumbersGiven | None = None,
         y: ArrayLike | None = None,
         *,
         std: ArrayLike | None = None,
@@ -84,7 +85,7 @@ class ConformalRegressor(Fitted):
 
     def __call__(
         self,
-        mean: Numbers = None,
+        mean: NumbersGiven | None = None,
         /,
         *,
         std: ArrayLike | None = None,

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, Self, TypeVar, overload
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from duda.checks import ArrayLike
-from duda.decisions.claims import Claims, ClassClaims
+from duda.decisions.claims import Claims
 from duda.decisions.fitted import Fitted
 from duda.predictions import ClassPrediction, Prediction
+from duda.predictions.given import ClassesGiven
 
 __all__ = ["ClassRecalibration", "Recalibrated", "Recalibration"]
 
@@ -86,7 +86,7 @@ class ClassRecalibration(Recalibration[ClassPrediction]):
 
     def fit(
         self,
-        probs: ClassClaims = None,
+        probs: ClassesGiven = None,
         y: ArrayLike | None = None,
         *,
         logits: ArrayLike | None = None,
@@ -116,7 +116,7 @@ class ClassRecalibration(Recalibration[ClassPrediction]):
     ) -> Float[Tensor, "N C *positions"]: ...
 
     def __call__(
-        self, probs: ClassClaims = None, /, *, logits: ArrayLike | None = None
+        self, probs: ClassesGiven = None, /, *, logits: ArrayLike | None = None
     ) -> ClassPrediction | Tensor:
         """Return a recalibrated prediction for a prediction, and float64 probabilities for arrays.
 
@@ -126,13 +126,4 @@ class ClassRecalibration(Recalibration[ClassPrediction]):
         self.check_fitted()
         claims = Claims(probs, logits)
         claims.check_width(self.classes)
-        log_probs = claims.restored(self._map(claims))
-        return _moved(probs, log_probs) if isinstance(probs, ClassPrediction) else log_probs.exp()
-
-
-def _moved(prediction: ClassPrediction, log_probs: Tensor) -> ClassPrediction:
-    """Return `prediction` with other mean probabilities, and the epistemic share it had."""
-    known = prediction.aleatoric / prediction.entropy
-    share = torch.where(prediction.entropy > 0, known, 1.0).clamp(max=1)
-    moved = replace(prediction, log_probs=log_probs.to(prediction.log_probs), draws=None)
-    return replace(moved, aleatoric=moved.entropy * share)
+        return claims.corrected(self._map(claims))

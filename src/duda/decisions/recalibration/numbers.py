@@ -13,9 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike
-from duda.decisions.numbers import NumberClaims, check_above_zero, in_float64, moments, targets
+from duda.decisions.numbers import check_spread, targets
 from duda.decisions.recalibration.base import Answer, Recalibration
-from duda.predictions import LocationScalePrediction, QuantilePrediction
+from duda.predictions import NumberPrediction, QuantilePrediction
+from duda.predictions.given import NumbersGiven, number_prediction
 from duda.predictions.quantiles import check_levels
 
 __all__ = ["NumberRecalibration", "QuantileRecalibration", "StdScale"]
@@ -28,58 +29,57 @@ class NumberRecalibration(Recalibration[Answer]):
     outputs: int = field(init=False, repr=False)
 
     @abstractmethod
-    def _learn(
-        self, prediction: LocationScalePrediction, y: Float[Tensor, "N D *positions"]
-    ) -> None:
+    def _learn(self, prediction: NumberPrediction, y: Float[Tensor, "N D *positions"]) -> None:
         """Fill the learned fields but `outputs`."""
 
     @abstractmethod
-    def _map(self, prediction: LocationScalePrediction) -> Answer:
+    def _map(self, prediction: NumberPrediction) -> Answer:
         """Return the recalibrated prediction."""
 
     def fit(
-        self, mean: NumberClaims, y: ArrayLike | None = None, *, std: ArrayLike | None = None
+        self, mean: NumbersGiven, y: ArrayLike | None = None, *, std: ArrayLike | None = None
     ) -> Self:
         """Learn from held-out examples, and return itself.
 
         Args:
-            mean: a prediction by mean and variance, or means `(N)` or `(N, D, *positions)`.
+            mean: a prediction of numbers, or means `(N)` or `(N, D, *positions)`.
             y: targets, of the shape of the means.
             std: standard deviations, beside means.
 
         Raises:
+            TypeError: if the prediction lacks what this learns from.
             ValueError: if shapes differ, there are no examples, NaN, or a std that is not above 0.
         """
-        prediction, shape = moments(mean, std)
-        check_above_zero(prediction.std)
-        y = targets(y, shape).reshape(prediction.mean.shape)
-        self._learn(in_float64(prediction), y)
-        self.outputs = prediction.mean.shape[1]
+        prediction, shape = number_prediction(mean, std)
+        check_spread(prediction)
+        y = targets(y, shape).reshape(prediction.centre.shape)
+        self._learn(prediction.to("cpu", torch.float64), y)
+        self.outputs = prediction.centre.shape[1]
         return self
 
-    def __call__(self, mean: NumberClaims, /, *, std: ArrayLike | None = None) -> Answer:
+    def __call__(self, mean: NumbersGiven, /, *, std: ArrayLike | None = None) -> Answer:
         """Return the recalibrated prediction, for means `(N)` one with a single output.
 
         Raises:
             ValueError: before `fit`, or if there are not as many outputs as in `fit`.
         """
         self.check_fitted()
-        prediction, _ = moments(mean, std)
-        if prediction.mean.shape[1] != self.outputs:
+        prediction, _ = number_prediction(mean, std)
+        if prediction.centre.shape[1] != self.outputs:
             raise ValueError(
-                f"the predictions have {prediction.mean.shape[1]} outputs, expected "
+                f"the predictions have {prediction.centre.shape[1]} outputs, expected "
                 f"{self.outputs}, as `fit` saw: give both from the same network."
             )
         return self._map(prediction)
 
 
 @dataclass(eq=False)
-class StdScale(NumberRecalibration[LocationScalePrediction]):
+class StdScale(NumberRecalibration[NumberPrediction]):
     """Multiplies standard deviations by s = √(mean of ((y - mean) / std)²), one for each output.
 
     Squared errors are then as large as the variances say; for Gaussians s is the one of the highest
-    likelihood. `aleatoric` and `epistemic` are both multiplied by s², and draws are stretched about
-    their common mean, as the mixture is then. Source: Laves et al. 2020; Levi et al. 2022.
+    likelihood. Distributions are stretched about their means, both parts of the variance by s².
+    Source: Laves et al. 2020; Levi et al. 2022.
 
     Attributes:
         scale: `(D)`, above 1 where the model was too sure.
@@ -91,7 +91,8 @@ class StdScale(NumberRecalibration[LocationScalePrediction]):
 
     scale: Tensor = field(init=False, repr=False)
 
-    def _learn(self, prediction: LocationScalePrediction, y: Tensor) -> None:
+    def _learn(self, prediction: NumberPrediction, y: Tensor) -> None:
+        prediction.check_can("mean", "std")
         z = (y - prediction.mean) / prediction.std
         squares = z.square().movedim(1, 0).flatten(1)
         exact = (squares == 0).all(1)
@@ -102,19 +103,8 @@ class StdScale(NumberRecalibration[LocationScalePrediction]):
             )
         self.scale = squares.mean(1).sqrt()
 
-    def _map(self, prediction: LocationScalePrediction) -> LocationScalePrediction:
-        scale = self.scale.to(prediction.mean).view(-1, *[1] * (prediction.mean.ndim - 2))
-        draws = prediction.draws
-        if draws is not None:
-            means, variances = draws.chunk(2, dim=2)
-            means = prediction.mean + scale * (means - prediction.mean)
-            draws = torch.cat([means, variances * scale.square()], dim=2)
-        return replace(
-            prediction,
-            aleatoric=prediction.aleatoric * scale.square(),
-            epistemic=prediction.epistemic * scale.square(),
-            draws=draws,
-        )
+    def _map(self, prediction: NumberPrediction) -> NumberPrediction:
+        return prediction.stretched(self.scale)
 
 
 @dataclass(eq=False)
@@ -145,7 +135,7 @@ class QuantileRecalibration(NumberRecalibration[QuantilePrediction]):
         self.levels = tuple(float(level) for level in self.levels)
         check_levels(self.levels)
 
-    def _learn(self, prediction: LocationScalePrediction, y: Tensor) -> None:
+    def _learn(self, prediction: NumberPrediction, y: Tensor) -> None:
         pit = prediction.cdf(y).movedim(1, 0).flatten(1)
         knots = [
             np.column_stack([np.full(len(levels), float(output)), levels, shares])
@@ -153,13 +143,15 @@ class QuantileRecalibration(NumberRecalibration[QuantilePrediction]):
         ]
         self.knots = torch.from_numpy(np.concatenate(knots))
 
-    def _map(self, prediction: LocationScalePrediction) -> QuantilePrediction:
+    def _map(self, prediction: NumberPrediction) -> QuantilePrediction:
         quantiles = [
             torch.stack([prediction.quantile(level)[:, output] for level in self._moved(output)], 1)
             for output in range(self.outputs)
         ]
-        levels = torch.tensor(self.levels, dtype=torch.float64, device=prediction.mean.device)
-        return QuantilePrediction(torch.stack(quantiles, 2), levels, prediction.epistemic)
+        levels = torch.tensor(self.levels, dtype=torch.float64, device=prediction.device)
+        parts = prediction.parts()
+        moved = QuantilePrediction(torch.stack(quantiles, 2), levels)
+        return moved if parts is None else replace(moved, epistemic=parts.epistemic.square())
 
     def _moved(self, output: int) -> list[float]:
         """Return the predicted levels of which the shares are those asked for."""
