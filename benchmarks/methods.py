@@ -24,8 +24,8 @@ import torch
 
 import duda
 from benchmarks.clock import machine
+from duda.comparison.dry_run import dry_run
 from duda.comparison.networks import likelihood_for, network_factory, recipe
-from duda.comparison.rehearsal import rehearse
 from duda.comparison.run import run
 from duda.comparison.task import Task, tasks
 from duda.reporting import METRICS, rows
@@ -67,7 +67,7 @@ def _run(method: str, task: Task, seed: int, full: bool) -> dict[str, float]:
     options = vars(recipe(task.split)) | {"epochs": epochs}
     meaning = likelihood_for(task.split)
     make, network = duda.METHODS[method].from_factory, network_factory(task.split, meaning)
-    rehearse(method, make, network, meaning, task, options)  # what torch does once in a process
+    dry_run(method, make, network, meaning, task, options)  # what torch does once in a process
     clock = SimpleNamespace(perf_counter=time.process_time)
     with patch("duda.comparison.run.time", clock):
         result = run(method, make, network, meaning, task, options, seed)

@@ -31,7 +31,7 @@ def registered(package: str, kind: type[Kind]) -> dict[str, type[Kind]]:
     <class 'duda.likelihoods.fixed_gaussian.FixedGaussian'>
     """
     found: dict[str, type[Kind]] = {}
-    for value in _own(package).values():
+    for value in _public(package).values():
         if not isinstance(value, type) or not issubclass(value, kind) or inspect.isabstract(value):
             continue
         file = value.__module__.removeprefix(f"{package}.").partition(".")[0]
@@ -46,21 +46,21 @@ def registered(package: str, kind: type[Kind]) -> dict[str, type[Kind]]:
 
 
 def exported(package: str) -> list[str]:
-    """Return the names that a package imports from its own files, and its registries.
+    """Return the names that a package makes public, and its registries.
 
     >>> exported("duda.likelihoods")[:3]
     ['BetaGaussian', 'Categorical', 'Dirichlet']
     """
-    return sorted(_own(package))
+    return sorted(_public(package))
 
 
-def _own(package: str) -> dict[str, object]:
-    """Return the public names of a package but for modules and what it takes from other ones."""
-    public = {
-        name: value
-        for name, value in vars(importlib.import_module(package)).items()
-        if not name.startswith("_") and not isinstance(value, ModuleType)
-    }
-    # A registry is a dict, which says of no module that it comes from there.
-    homes = {name: f"{getattr(value, '__module__', package)}." for name, value in public.items()}
-    return {n: value for n, value in public.items() if homes[n].startswith(f"{package}.")}
+def _public(package: str) -> dict[str, object]:
+    """Return what a package imports from duda or makes, but for modules and tools of this one."""
+    found = {}
+    for name, value in vars(importlib.import_module(package)).items():
+        home = getattr(value, "__module__", package)  # a dict has none
+        if name.startswith("_") or isinstance(value, ModuleType) or home == __name__:
+            continue
+        if home.partition(".")[0] == package.partition(".")[0]:
+            found[name] = value
+    return found

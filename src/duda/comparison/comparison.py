@@ -20,6 +20,7 @@ from duda.comparison.options import described
 from duda.comparison.run import Run
 from duda.comparison.task import Task
 from duda.files import json_number, write_atomically
+from duda.renamed import OldAttribute
 from duda.reporting import METRICS, OneInput, Report, Row, report, rows, spread
 
 __all__ = ["Comparison"]
@@ -44,6 +45,7 @@ class Comparison:
     runs: Sequence[Run]
     chosen: Sequence[str] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    split = OldAttribute("task")
 
     @property
     def methods(self) -> list[str]:

@@ -9,11 +9,11 @@ from typing import Any
 from duda.batches import Labelled
 from duda.checks import check_count
 from duda.comparison.comparison import Comparison
+from duda.comparison.dry_run import check_network, dry_run
 from duda.comparison.likelihood import find_likelihood
 from duda.comparison.makers import Maker, Methods, NetworkFactory, check_methods, makers
 from duda.comparison.networks import network_factory, recipe
 from duda.comparison.options import fit_options
-from duda.comparison.rehearsal import check_network, rehearse
 from duda.comparison.run import Run, run
 from duda.comparison.task import Ood, Task, tasks
 from duda.likelihoods import Likelihood
@@ -79,7 +79,7 @@ def compare(
     usual = None if first.split is None else recipe(first.split)
     plan = _plan(first, methods, network, likelihood, fit_options(fit, epochs, usual))
     tell = tell or (lambda line: None)
-    plan, left_out = _rehearsed(plan, first, methods is None, tell)
+    plan, left_out = _tried(plan, first, methods is None, tell)
     runs = _runs(plan, first, task, seeds, tell)
     return Comparison(first, plan.name, plan.options, runs, plan.chosen, left_out)
 
@@ -119,9 +119,7 @@ def _usual_network(task: Task, likelihood: Likelihood) -> NetworkFactory:
     return network_factory(task.split, likelihood)
 
 
-def _rehearsed(
-    plan: _Plan, task: Task, by_default: bool, tell: Tell
-) -> tuple[_Plan, dict[str, str]]:
+def _tried(plan: _Plan, task: Task, by_default: bool, tell: Tell) -> tuple[_Plan, dict[str, str]]:
     """Return the plan with the methods that can be trained and asked, and why others cannot.
 
     Raises:
@@ -133,7 +131,7 @@ def _rehearsed(
     fit_ones, left_out = {}, {}
     for label, make in plan.methods.items():
         try:
-            rehearse(label, make, plan.network, plan.likelihood, task, plan.options)
+            dry_run(label, make, plan.network, plan.likelihood, task, plan.options)
         except (TypeError, ValueError) as error:
             if not by_default or label == next(iter(METHODS)):  # the plain network
                 raise

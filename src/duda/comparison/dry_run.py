@@ -1,4 +1,4 @@
-"""Rehearsal: each method trains on one batch and predicts, so that what fails, fails at once."""
+"""Dry runs: each method trains on one batch and predicts, so that what fails, fails at once."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from duda.likelihoods import Likelihood
 from duda.sampling import preserved, raw_outputs, seeded
 from duda.training import fit
 
-__all__ = ["check_network", "rehearse"]
+__all__ = ["check_network", "dry_run"]
 
 _SHORT = 10  # epochs
-_NOT_REHEARSED = ("callbacks", "checkpoint")
+_NOT_TRIED = ("callbacks", "checkpoint")
 
 
 def check_network(network: NetworkFactory, task: Task, likelihood: Likelihood, name: str) -> None:
@@ -55,7 +55,7 @@ def check_network(network: NetworkFactory, task: Task, likelihood: Likelihood, n
     likelihood.check_targets(outputs[:1].expand(len(y), *outputs.shape[1:]), y)
 
 
-def rehearse(
+def dry_run(
     label: str,
     make: Maker,
     network: NetworkFactory,
@@ -73,7 +73,7 @@ def rehearse(
     """
     with seeded(0, []):
         x, y = next(labelled_batches(task.train, options.get("batch_size", 128)))
-    known = {name: value for name, value in options.items() if name not in _NOT_REHEARSED}
+    known = {name: value for name, value in options.items() if name not in _NOT_TRIED}
     if task.validation is not None:
         known["validation"] = (x, y)
     for epochs in dict.fromkeys((min(options["epochs"], _SHORT), options["epochs"])):
