@@ -70,9 +70,9 @@ def at_least_float32(value: Tensor) -> Tensor:
     return value.to(torch.promote_types(value.dtype, torch.float32))
 
 
-def check_not_empty(value: Tensor, name: str) -> None:
+def check_not_empty(value: Tensor | np.ndarray, name: str) -> None:
     """Raise a `ValueError` if `value` has no entries."""
-    if value.numel() == 0:
+    if 0 in value.shape:
         raise ValueError(
             f"`{name}` has shape {tuple(value.shape)} and is empty, expected at least one example."
         )

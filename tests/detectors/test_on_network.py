@@ -207,7 +207,7 @@ def test_bad_input(network, x):
         OnNetwork(network, Energy()).score(torch.tensor([[0.0, math.nan]]))
     with pytest.raises(ValueError, match=r"has no `nn\.Linear`"):
         OnNetwork(nn.Conv2d(1, 2, 1), Mahalanobis()).fit(torch.randn(6, 1, 2, 2), Y[:6])
-    with pytest.raises(ValueError, match=r"`y` has shape \(3,\) for 60 inputs"):
+    with pytest.raises(ValueError, match="`data` has 60 inputs but 3 targets"):
         OnNetwork(network, Mahalanobis()).fit(x, Y[:3])
     with pytest.raises(ValueError, match=r"layer '0' takes in shape \(60, 4, 2\), expected"):
         OnNetwork(nn.Sequential(nn.Linear(2, 3)), Mahalanobis()).fit(torch.randn(60, 4, 2), Y)

@@ -230,7 +230,7 @@ def test_likelihoods_that_make_no_sense_are_told(method: str, likelihood: str) -
 
 BAD_CALLS = {
     "no examples": ({"x": torch.zeros(0, 4)}, ValueError, "`x` has shape .*at least one example"),
-    "no data set": ({"x": TensorDataset(torch.zeros(0, 4))}, ValueError, "no examples"),
+    "no data set": ({"x": TensorDataset(torch.zeros(0, 4))}, ValueError, "at least one example"),
     "NaN": ({"x": torch.full((2, 4), torch.nan)}, ValueError, "`x` has 8 NaN"),
     "infinite": ({"x": torch.full((2, 4), torch.inf)}, ValueError, "8 infinite"),
     "a list": ({"x": [[1.0] * 4]}, TypeError, "`x` is a list"),

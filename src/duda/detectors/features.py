@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from duda.batches import Batch, Inputs, input_batches, rows_of, suited
+from duda.batches import Batch, rows_of, suited
 from duda.checks import check_count, nearest
 from duda.eval_mode import in_eval_mode
 from duda.sampling import last_linear, raw_outputs
+from duda.sources import Inputs, read_inputs
 
 __all__ = [
     "Positions",
@@ -58,7 +59,7 @@ def features_of(
     (torch.Size([5, 3]), torch.Size([5, 3]))
     """
     batch_size = check_count(batch_size, "batch_size")
-    return read_features(network, input_batches(x, batch_size)[0], layer, positions)
+    return read_features(network, read_inputs(x, batch_size).inputs(), layer, positions)
 
 
 def logits_of(
@@ -77,7 +78,7 @@ def logits_of(
     torch.Size([5, 3])
     """
     batch_size = check_count(batch_size, "batch_size")
-    return read_logits(network, input_batches(x, batch_size)[0])
+    return read_logits(network, read_inputs(x, batch_size).inputs())
 
 
 def read_logits(network: nn.Module, batches: Iterable[Batch]) -> Float[Tensor, "N C *positions"]:

@@ -11,12 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from duda.batches import Batch, Inputs, Labelled, input_batches, labelled_batches
+from duda.batches import Batch
 from duda.checks import ArrayLike, check_count
 from duda.detectors.base import Detector
 from duda.detectors.features import Positions, check_positions
 from duda.params import Params
 from duda.predictions import ClassPrediction, ScoredClassPrediction
+from duda.sources import Inputs, Labelled, read_inputs, read_pairs
 from duda.storage import Format, checksum_of
 
 __all__ = ["OnNetwork"]
@@ -82,9 +83,9 @@ class OnNetwork(Params):
         """
         pairs: Any = x if y is None else (x, y)
         if not self.detector.needs_labels and not isinstance(pairs, (tuple, list)):
-            self.detector.fit(self._read(input_batches(pairs, self.batch_size)[0]))
+            self.detector.fit(self._read(read_inputs(pairs, self.batch_size).inputs()))
             return self
-        return self.fit_batches(labelled_batches(pairs, self.batch_size))
+        return self.fit_batches(read_pairs(pairs, self.batch_size).pairs())
 
     def fit_batches(self, batches: Iterable[tuple[Batch, Tensor]]) -> Self:
         """Fit the detector to batches of inputs and labels, such as those of a `FitState`."""
@@ -106,7 +107,7 @@ class OnNetwork(Params):
             ValueError: if the detector is not fitted, or the inputs are not finite.
         """
         self.detector.check_fitted()
-        return self.detector.score(self._read(input_batches(x, self.batch_size)[0]))
+        return self.detector.score(self._read(read_inputs(x, self.batch_size).inputs()))
 
     def __call__(self, x: Inputs) -> Float[Tensor, "N *positions"]:
         """Return what `score` returns."""

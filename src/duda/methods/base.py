@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from duda.batches import Batch, Inputs, input_batches, suited
+from duda.batches import Batch, suited
 from duda.checks import check_count
 from duda.hooks import FitState
 from duda.likelihoods import Likelihood
@@ -18,6 +18,7 @@ from duda.methods.old_hooks import OldHooks
 from duda.predictions import Prediction
 from duda.progress import progress
 from duda.sampling import preserved
+from duda.sources import Inputs, read_inputs
 
 __all__ = ["UncertainModel", "check_count", "check_network", "check_one_draw"]
 
@@ -172,16 +173,15 @@ class UncertainModel(OldHooks, nn.Module, ABC):
             ValueError: if `x` is empty or not finite, or nothing in the network is random.
         """
         samples = self.samples if samples is None else check_count(samples, "samples")
-        batches, count = input_batches(x, check_count(batch_size, "batch_size"))
+        source = read_inputs(x, check_count(batch_size, "batch_size"))
+        batches = source.inputs()  # a DataLoader starts by the user's random state, not by `seed`
         chunk = None if chunk is None else check_count(chunk, "chunk")
         with preserved(self, seed):
             self.before_predict(samples)
             parts = [
                 self.predict_batch(suited(batch, self), samples, chunk, keep_draws)
-                for batch in progress(batches, "predict", count)
+                for batch in progress(batches, "predict", source.batches())
             ]
-        if not parts:
-            raise ValueError("`x` has no examples, expected at least one.")
         return type(parts[0]).concatenate(parts)
 
 

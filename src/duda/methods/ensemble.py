@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from duda.batches import Inputs
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
 from duda.predictions import Prediction
+from duda.sources import Inputs
 
 __all__ = ["Ensemble", "check_distinct", "new_networks"]
 

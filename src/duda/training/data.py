@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset
 
 from duda.batches import Batch, each_input
-from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty
+from duda.sources import Labelled, LoaderSource, read_pairs
 from duda.training.seeds import epoch_seed
 from duda.trees import checksum
 
-__all__ = ["Data", "LoaderData", "TensorData", "prepare"]
-
-Data = Dataset[Any] | DataLoader[Any] | tuple[ArrayLike | Mapping[str, ArrayLike], ArrayLike]
+__all__ = ["LoaderData", "TensorData", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -68,12 +66,16 @@ class TensorData:
 
 @dataclass(frozen=True)
 class LoaderData:
-    """A DataLoader, with its batches checked and moved to the model's device and dtype."""
+    """A DataLoader, with its batches moved to the model's device and dtype."""
 
-    loader: DataLoader[Any]
+    source: LoaderSource
     device: torch.device
     dtype: torch.dtype
-    name: str
+
+    @property
+    def loader(self) -> DataLoader[Any]:
+        """What the user gave, or made of it."""
+        return self.source.loader
 
     def shuffled(self, seed: int, member: int, epoch: int) -> Iterator[tuple[Batch, Tensor]]:
         """Yield the epoch's batches, in an order that depends on the member and the epoch."""
@@ -82,34 +84,16 @@ class LoaderData:
 
     def in_order(self) -> Iterator[tuple[Batch, Tensor]]:
         """Yield the batches as the DataLoader gives them."""
-        count = 0
-        for count, item in enumerate(self.loader, 1):  # read after the loop
-            pair = isinstance(item, (tuple, list)) and len(item) == 2
-            x, y = item if pair else (item, None)
-            x = dict(x) if isinstance(x, Mapping) and x else x
-            inputs = list(x.values()) if isinstance(x, dict) else [x]
-            if not isinstance(y, Tensor) or not all(isinstance(part, Tensor) for part in inputs):
-                raise TypeError(
-                    f"a batch of `{self.name}` is a {type(item).__name__}, expected a pair of "
-                    "tensors (inputs, targets), of which the inputs may be named."
-                )
-            yield _ready(x, y, self.device, self.dtype, f"batch {count} of {self.name}")
-        if count == 0:
-            raise ValueError(f"`{self.name}` gave no batch, expected at least one in each epoch.")
+        for x, y in self.source.pairs():
+            yield _moved(x, y, self.device, self.dtype)
 
     def examples(self) -> int | None:
         """Return the number of examples, or None where it is not known."""
-        try:
-            return len(self.loader.dataset)  # type: ignore[arg-type]
-        except TypeError:
-            return None
+        return self.source.examples()
 
     def batches(self) -> int | None:
         """Return the number of batches in an epoch, or None where it is not known."""
-        try:
-            return len(self.loader)
-        except TypeError:  # an iterable data set need not know its length
-            return None
+        return self.source.batches()
 
     def in_dataset_order(self, batch_size: int) -> LoaderData:
         """Return all examples of the Dataset, in its order, whatever the DataLoader samples.
@@ -117,16 +101,16 @@ class LoaderData:
         Raises:
             ValueError: if an example has no place in it.
         """
-        loader = self.loader
+        loader, name = self.loader, self.source.name
         if self.examples() is None or isinstance(loader.dataset, IterableDataset):
             raise ValueError(
-                f"`callbacks` watch examples by their place in the data, which `{self.name}`, a "
+                f"`callbacks` watch examples by their place in the data, which `{name}`, a "
                 "Dataset without a length or an order, does not know: give tensors, or a Dataset "
                 "with `__len__` and `__getitem__`."
             )
         if loader.batch_sampler is None:
             raise ValueError(
-                f"`callbacks` watch single examples, but the Dataset of `{self.name}` makes whole "
+                f"`callbacks` watch single examples, but the Dataset of `{name}` makes whole "
                 "batches: give the DataLoader a `batch_size`."
             )
         ordered = DataLoader(
@@ -137,7 +121,8 @@ class LoaderData:
             worker_init_fn=loader.worker_init_fn,
             multiprocessing_context=loader.multiprocessing_context,
         )
-        return LoaderData(ordered, self.device, self.dtype, self.name)
+        source = LoaderSource(ordered, name, labelled=True)
+        return LoaderData(source, self.device, self.dtype)
 
     def identity(self) -> list[Any]:
         """Return what tells these data from others: the number and size of the batches."""
@@ -145,7 +130,7 @@ class LoaderData:
 
 
 def prepare(
-    data: Data,
+    data: Labelled,
     batch_size: int,
     device: torch.device,
     dtype: torch.dtype,
@@ -159,50 +144,15 @@ def prepare(
             number.
         TypeError: if `data` is none of these.
     """
-    if type(data) is TensorDataset and len(data.tensors) == 2:
-        data = data.tensors  # the same examples without a call for each
-    if isinstance(data, (tuple, list)) and len(data) == 2:
-        x, y = data
-        inputs: Batch = (
-            {key: as_tensor(values, f"x[{key!r}] of {name}") for key, values in x.items()}
-            if isinstance(x, Mapping)
-            else as_tensor(x, f"x of {name}")
-        )
-        y = as_tensor(y, f"y of {name}")
-        return TensorData(*_ready(inputs, y, device, dtype, name), batch_size)
-    if isinstance(data, Dataset):
-        if not isinstance(data, IterableDataset) and len(data) == 0:  # type: ignore[arg-type]
-            raise ValueError(f"`{name}` has no examples, expected at least one.")
-        data = DataLoader(
-            data, batch_size, shuffle=shuffle and not isinstance(data, IterableDataset)
-        )
-    if not isinstance(data, DataLoader):
-        raise TypeError(
-            f"`{name}` is a {type(data).__name__}, expected a pair (x, y) of tensors or arrays, a "
-            "Dataset or a DataLoader."
-        )
-    loaded = LoaderData(data, device, dtype, name)
-    if loaded.batches() == 0:
-        raise ValueError(f"`{name}` has no batches, expected at least one.")
-    return loaded
+    source = read_pairs(data, batch_size, name, shuffle=shuffle)
+    if isinstance(source, LoaderSource):
+        return LoaderData(source, device, dtype)
+    x, y = source.whole()
+    return TensorData(*_moved(x, y, device, dtype), batch_size)
 
 
-def _ready(
-    x: Batch, y: Tensor, device: torch.device, dtype: torch.dtype, name: str
-) -> tuple[Batch, Tensor]:
-    """Return inputs and targets, checked, on the device and in floats that suit the model."""
-    named = {f"x[{key!r}]": part for key, part in x.items()} if isinstance(x, dict) else {"x": x}
-    for kind, part in {**named, "y": y}.items():
-        if part.ndim == 0:
-            raise ValueError(f"`{kind} of {name}` is one number, expected examples on dimension 0.")
-        check_not_empty(part, f"{kind} of {name}")
-        check_finite(part, f"{kind} of {name}")
-    for part in named.values():
-        if len(part) != len(y):
-            raise ValueError(
-                f"`{name}` has {len(part)} inputs but {len(y)} targets, expected one target for "
-                "each."
-            )
+def _moved(x: Batch, y: Tensor, device: torch.device, dtype: torch.dtype) -> tuple[Batch, Tensor]:
+    """Return inputs and targets on the device, and in floats that suit the model."""
     x = each_input(x, lambda part: part.to(device, dtype if part.is_floating_point() else None))
     # A likelihood computes in float32 at least, so its targets keep that precision.
     precise = torch.promote_types(dtype, torch.float32)

@@ -15,9 +15,10 @@ from torch import nn
 from duda.checks import check_count, plain_number
 from duda.methods import UncertainModel
 from duda.sampling import preserved
+from duda.sources import Labelled
 from duda.training.callbacks import Audience, Callback
 from duda.training.checkpoint import Checkpoint
-from duda.training.data import Data, LoaderData, TensorData, prepare
+from duda.training.data import LoaderData, TensorData, prepare
 from duda.training.eligibility import choose
 from duda.training.history import History, history_of
 from duda.training.loop import LoopTrainer
@@ -32,13 +33,13 @@ __all__ = ["fit"]
 
 def fit(
     model: UncertainModel,
-    data: Data,
+    data: Labelled,
     *,
     epochs: int,
     optimizer: OptimizerFactory | None = None,
     lr: float | None = None,
     batch_size: int = 128,
-    validation: Data | None = None,
+    validation: Labelled | None = None,
     patience: int | None = None,
     seed: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -138,7 +139,7 @@ def _identity(
 
 
 def _prepared(
-    parts: list[UncertainModel], data: Data, validation: Data | None, batch_size: int
+    parts: list[UncertainModel], data: Labelled, validation: Labelled | None, batch_size: int
 ) -> tuple[TensorData | LoaderData, TensorData | LoaderData | None]:
     """Return the data in batches, checked against the outputs of the network."""
     weights = [weight for weight in parts[0].parameters() if weight.is_floating_point()]

@@ -505,7 +505,11 @@ def broken() -> Iterator[Any]:
         ),
         (lambda: laplace().log_marginal_likelihood(-1.0), ValueError, "`prior_precision` is -1.0"),
         (lambda: single().fit_posterior(pair(0)), ValueError, "at least one example"),
-        (lambda: single().fit_posterior((pair()[0], pair(4)[1])), ValueError, "for 5 inputs"),
+        (
+            lambda: single().fit_posterior((pair()[0], pair(4)[1])),
+            ValueError,
+            "has 5 inputs but 4 targets",
+        ),
         (lambda: single().fit_posterior((pair()[0], pair()[1] + 9)), ValueError, "holds the label"),
         (lambda: single().fit_posterior(pair(), 0), ValueError, "`batch_size` is 0"),
         (lambda: single().fit_posterior(pair()[0]), TypeError, "`data` is a Tensor"),  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from duda.batches import Batch, Labelled, labelled_batches, suited
+from duda.batches import Batch, suited
 from duda.checks import check_count
 from duda.hooks import FitState
 from duda.likelihoods import Categorical, FixedGaussian, Gaussian, Likelihood
@@ -27,6 +27,7 @@ from duda.methods.laplace.curvature import (
 from duda.methods.laplace.gaussian_outputs import exact_moments, gaussian_draws, probit_prediction
 from duda.predictions import Prediction
 from duda.sampling import last_linear, preserved, raw_outputs
+from duda.sources import Labelled, read_pairs
 
 __all__ = ["Laplace"]
 
@@ -112,7 +113,7 @@ class Laplace(KeepsDtype, UncertainModel):
         Raises:
             ValueError: if the data do not fit, or the network does not end in its last layer.
         """
-        self._fit_to(labelled_batches(data, check_count(batch_size, "batch_size")))
+        self._fit_to(read_pairs(data, check_count(batch_size, "batch_size")).pairs())
 
     def on_fit_end(self, state: FitState) -> None:
         """Fit the posterior to the training data."""

@@ -1,0 +1,307 @@
+"""Data as users have them: tensors, arrays, a Dataset or a DataLoader, read batch by batch.
+
+One reader for `fit`, `predict` and `fit_posterior`, so that each wrong thing is told in one way.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+from duda.batches import Batch, rows_of
+from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty
+
+__all__ = [
+    "Inputs",
+    "Labelled",
+    "LoaderSource",
+    "Source",
+    "TensorSource",
+    "read_inputs",
+    "read_pairs",
+]
+
+Arrays = Tensor | np.ndarray
+Inputs = Arrays | Mapping[str, Arrays] | Dataset[Any] | DataLoader[Any]
+Labelled = tuple[ArrayLike | Mapping[str, ArrayLike], ArrayLike] | Dataset[Any] | DataLoader[Any]
+
+
+class Source(ABC):
+    """Data that are checked as they are read, each time anew and in their order.
+
+    Attributes:
+        name: of the argument that they came as.
+    """
+
+    name: str
+
+    @abstractmethod
+    def examples(self) -> int | None:
+        """Return the number of examples, or None where it is not known."""
+
+    @abstractmethod
+    def batches(self) -> int | None:
+        """Return the number of batches, or None where it is not known."""
+
+    @abstractmethod
+    def items(self) -> Iterator[tuple[Batch, Tensor | None]]:
+        """Start a DataLoader, and return inputs, and targets if there are some, unchecked."""
+
+    def inputs(self) -> Iterator[Batch]:
+        """Start to read, and return the inputs of each batch."""
+        return (x for x, _ in self._checked(self.items()))
+
+    def pairs(self) -> Iterator[tuple[Batch, Tensor]]:
+        """Start to read, and return inputs and targets of each batch."""
+        return ((x, cast(Tensor, y)) for x, y in self._checked(self.items()))
+
+    def _checked(
+        self, items: Iterator[tuple[Batch, Tensor | None]]
+    ) -> Iterator[tuple[Batch, Tensor | None]]:
+        number = 0
+        for number, (x, y) in enumerate(items, 1):  # read after the loop
+            self.check(x, y, number)
+            yield x, y
+        if number == 0:
+            raise ValueError(f"`{self.name}` gave no batch, expected at least one at each reading.")
+
+    def check(self, x: Batch, y: Tensor | None, number: int | None = None) -> None:
+        """Raise a `ValueError` if inputs or targets are not finite, or differ in number.
+
+        Args:
+            x: inputs of a batch, or of all examples.
+            y: their targets, if there are some.
+            number: of the batch, counted from 1.
+        """
+        _check_rows(x, y, self.name, number)
+        for name, values in _named(x, y, self.name, number):
+            check_finite(values, name)
+
+
+@dataclass(frozen=True, eq=False)
+class TensorSource(Source):
+    """Tensors or arrays with an example in each row.
+
+    An array is copied batch by batch: it may be read-only, or larger than memory.
+    """
+
+    x: Arrays | dict[str, Arrays]
+    y: Tensor | None
+    batch_size: int
+    name: str
+
+    def examples(self) -> int:
+        """Return the number of examples."""
+        return rows_of(self.x)  # type: ignore[arg-type] # an array has a length, too
+
+    def batches(self) -> int:
+        """Return the number of batches."""
+        return -(-self.examples() // self.batch_size)
+
+    def items(self) -> Iterator[tuple[Batch, Tensor | None]]:
+        """Yield rows, the last batch with what is left."""
+        for start in range(0, self.examples(), self.batch_size):
+            yield self.rows(start, start + self.batch_size)
+
+    def check(self, x: Batch, y: Tensor | None, number: int | None = None) -> None:
+        """Check a batch, which has no number where it is all there is."""
+        super().check(x, y, number if self.batches() > 1 else None)
+
+    def whole(self) -> tuple[Batch, Tensor]:
+        """Return all inputs and targets, checked."""
+        x, y = self.rows(0, self.examples())
+        super().check(x, y)
+        return x, cast(Tensor, y)
+
+    def rows(self, start: int, stop: int) -> tuple[Batch, Tensor | None]:
+        """Return examples as tensors."""
+        y = None if self.y is None else self.y[start:stop]
+        of = _of(self.name)
+        if isinstance(self.x, dict):
+            named = self.x.items()
+            return {k: as_tensor(v[start:stop], f"x[{k!r}]{of}") for k, v in named}, y
+        return as_tensor(self.x[start:stop], f"x{of}"), y
+
+
+@dataclass(frozen=True, eq=False)
+class LoaderSource(Source):
+    """A DataLoader with batches of its own; of pairs the first is the input."""
+
+    loader: DataLoader[Any]
+    name: str
+    labelled: bool
+
+    def examples(self) -> int | None:
+        """Return the number of examples, or None where it is not known."""
+        try:
+            return len(self.loader.dataset)  # type: ignore[arg-type]
+        except TypeError:
+            return None
+
+    def batches(self) -> int | None:
+        """Return the number of batches, or None where it is not known."""
+        try:
+            return len(self.loader)
+        except TypeError:  # an iterable data set need not know its length
+            return None
+
+    def items(self) -> Iterator[tuple[Batch, Tensor | None]]:
+        """Return the batches as the DataLoader gives them."""
+        started = iter(self.loader)  # which takes a random number for its workers, now
+        if self.labelled:
+            return (_pair(item, self.name) for item in started)
+        return ((_first(item, self.name), None) for item in started)
+
+
+def read_inputs(data: Inputs, batch_size: int, name: str = "x") -> TensorSource | LoaderSource:
+    """Return inputs that can be read; of a Dataset or DataLoader of pairs the first of each.
+
+    Named inputs, such as `{"input_ids": ..., "attention_mask": ...}`, are what the network takes as
+    keyword arguments. A DataLoader keeps its own batches.
+
+    Raises:
+        ValueError: if there are no examples, or not as many of each name.
+        TypeError: if `data` is none of these.
+
+    >>> import torch
+    >>> source = read_inputs({"a": torch.zeros(5, 2)}, batch_size=2)
+    >>> source.examples(), [x["a"].shape[0] for x in source.inputs()]
+    (5, [2, 2, 1])
+    """
+    if type(data) is TensorDataset and data.tensors:
+        data = data.tensors[0]  # the same examples without a call for each
+    if isinstance(data, Tensor | np.ndarray | Mapping):
+        arrays = dict(data) if isinstance(data, Mapping) else data
+        for kind, values in _named(arrays, None, name):
+            if not isinstance(values, Tensor | np.ndarray):
+                raise TypeError(
+                    f"`{kind}` is a {type(values).__name__}, expected a tensor or an array."
+                )
+        _check_rows(arrays, None, name)
+        return TensorSource(arrays, None, batch_size, name)
+    expected = "a tensor, an array, a Dataset or a DataLoader, or tensors by name"
+    return _loader(data, batch_size, name, expected, labelled=False)
+
+
+def read_pairs(
+    data: Labelled, batch_size: int, name: str = "data", *, shuffle: bool = False
+) -> TensorSource | LoaderSource:
+    """Return inputs and targets that can be read.
+
+    Args:
+        data: `(x, y)`, of which the inputs may be named, a Dataset of pairs, or a DataLoader with
+            batches of its own.
+        batch_size: examples at a time.
+        name: of the argument.
+        shuffle: read a Dataset in random order.
+
+    Raises:
+        ValueError: if there are no examples, or not as many targets as inputs.
+        TypeError: if `data` is none of these.
+    """
+    if type(data) is TensorDataset and len(data.tensors) == 2:
+        data = data.tensors
+    if isinstance(data, tuple | list) and len(data) == 2:
+        x, y = data
+        arrays = (
+            {key: _array(values, f"x[{key!r}] of {name}") for key, values in x.items()}
+            if isinstance(x, Mapping)
+            else _array(x, f"x of {name}")
+        )
+        targets = as_tensor(y, f"y of {name}")
+        _check_rows(arrays, targets, name)
+        return TensorSource(arrays, targets, batch_size, name)
+    expected = "a pair (x, y) of tensors or arrays, a Dataset or a DataLoader"
+    return _loader(data, batch_size, name, expected, labelled=True, shuffle=shuffle)
+
+
+def _array(values: Any, name: str) -> Arrays:
+    return values if isinstance(values, Tensor | np.ndarray) else as_tensor(values, name)
+
+
+def _loader(
+    data: Any, batch_size: int, name: str, expected: str, labelled: bool, shuffle: bool = False
+) -> LoaderSource:
+    if isinstance(data, Dataset):
+        ordered = isinstance(data, IterableDataset)
+        if not ordered and len(data) == 0:  # type: ignore[arg-type]
+            raise ValueError(f"`{name}` has no examples, expected at least one.")
+        data = DataLoader(data, batch_size, shuffle=shuffle and not ordered)
+    if not isinstance(data, DataLoader):
+        raise TypeError(f"`{name}` is a {type(data).__name__}, expected {expected}.")
+    source = LoaderSource(data, name, labelled)
+    if source.batches() == 0:
+        raise ValueError(f"`{name}` has no batches, expected at least one.")
+    return source
+
+
+def _pair(item: Any, name: str) -> tuple[Batch, Tensor]:
+    """Return inputs and targets of a DataLoader's batch."""
+    x, y = item if isinstance(item, tuple | list) and len(item) == 2 else (item, None)
+    batch = _tensors(x)
+    if batch is None or not isinstance(y, Tensor):
+        raise TypeError(
+            f"a batch of `{name}` is a {type(item).__name__}, expected a pair of tensors (inputs, "
+            "targets), of which the inputs may be named."
+        )
+    return batch, y
+
+
+def _first(item: Any, name: str) -> Batch:
+    """Return the inputs of a DataLoader's batch, which may be alone or come before others."""
+    batch = _tensors(item[0] if isinstance(item, tuple | list) and item else item)
+    if batch is None:
+        raise TypeError(
+            f"a batch of `{name}` is a {type(item).__name__} with no tensor first, expected inputs "
+            "or pairs (inputs, targets)."
+        )
+    return batch
+
+
+def _tensors(x: Any) -> Batch | None:
+    """Return a tensor or a dict of some, or None for anything else."""
+    if isinstance(x, Mapping):
+        return dict(x) if x and all(isinstance(part, Tensor) for part in x.values()) else None
+    return x if isinstance(x, Tensor) else None
+
+
+def _named(x: Any, y: Any, name: str, number: int | None = None) -> list[tuple[str, Any]]:
+    """Return inputs and targets with their names: `x['ids'] of batch 2 of data`."""
+    of = _of(name, number)
+    inputs = [(f"x{of}", x)]
+    if isinstance(x, dict):
+        inputs = [(f"x[{key!r}]{of}", part) for key, part in x.items()]
+    return inputs if y is None else [*inputs, (f"y{of}", y)]
+
+
+def _of(name: str, number: int | None = None) -> str:
+    batch = "" if number is None else f" of batch {number}"
+    return batch if name == "x" else f"{batch} of {name}"
+
+
+def _check_rows(x: Any, y: Tensor | None, name: str, number: int | None = None) -> None:
+    """Raise a `ValueError` unless there are as many of all, and at least one."""
+    if isinstance(x, dict) and not x:
+        raise ValueError(f"`x{_of(name)}` is empty, expected at least one input by its name.")
+    named = _named(x, y, name, number)
+    for kind, part in named:
+        if part.ndim == 0:
+            raise ValueError(f"`{kind}` is one number, expected examples on dimension 0.")
+        check_not_empty(part, kind)
+    where = name if number is None else f"batch {number} of {name}"
+    inputs = len(named[0][1])
+    if isinstance(x, dict) and len({len(part) for part in x.values()}) > 1:
+        counts = {key: len(part) for key, part in x.items()}
+        raise ValueError(
+            f"`{where}` has inputs for {counts} examples, expected as many for each name."
+        )
+    if y is not None and len(y) != inputs:
+        raise ValueError(
+            f"`{where}` has {inputs} inputs but {len(y)} targets, expected one target for each."
+        )
