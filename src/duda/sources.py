@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
@@ -60,6 +61,13 @@ class Source(ABC):
     def pairs(self) -> Iterator[tuple[Batch, Tensor]]:
         """Start to read, and return inputs and targets of each batch."""
         return ((x, cast(Tensor, y)) for x, y in self._checked(self.items()))
+
+    def whole(self) -> tuple[Batch, Tensor]:
+        """Return all inputs and targets, read once."""
+        x, y = zip(*self.pairs(), strict=True)
+        if isinstance(x[0], dict):
+            return {name: torch.cat([part[name] for part in x]) for name in x[0]}, torch.cat(y)
+        return torch.cat(x), torch.cat(y)
 
     def _checked(
         self, items: Iterator[tuple[Batch, Tensor | None]]
@@ -114,7 +122,7 @@ class TensorSource(Source):
         super().check(x, y, number if self.batches() > 1 else None)
 
     def whole(self) -> tuple[Batch, Tensor]:
-        """Return all inputs and targets, checked."""
+        """Return all inputs and targets."""
         x, y = self.rows(0, self.examples())
         super().check(x, y)
         return x, cast(Tensor, y)
@@ -169,7 +177,6 @@ def read_inputs(data: Inputs, batch_size: int, name: str = "x") -> TensorSource 
         ValueError: if there are no examples, or not as many of each name.
         TypeError: if `data` is none of these.
 
-    >>> import torch
     >>> source = read_inputs({"a": torch.zeros(5, 2)}, batch_size=2)
     >>> source.examples(), [x["a"].shape[0] for x in source.inputs()]
     (5, [2, 2, 1])

@@ -287,7 +287,7 @@ BAD = {
         r"cannot take the inputs of `test`, x \(2, 7\): ",
     ),
     "too few": ({"data": (X[:4], LABELS[:4])}, "`data` has 4 examples, expected at least 5 to"),
-    "lengths": ({"data": (X[:40], LABELS)}, "40 inputs and targets of shape .*a target for each"),
+    "lengths": ({"data": (X[:40], LABELS)}, "`data` has 40 inputs but 90 targets"),
     "iterable": ({"data": Endless()}, "`test` is missing, expected with a Endless, of which none"),
     "loader": ({"data": DataLoader(Examples())}, "`test` is missing, expected with a DataLoader"),
     "nothing known": ({"data": 7}, "`data` is a int, expected the name of a data set, a pair"),

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from duda.batches import Batch, each_input, input_batches, labelled_batches, suited
+from duda.batches import Batch, each_input, suited
 from duda.comparison.makers import Maker, NetworkFactory, made
 from duda.comparison.run import threads_for
 from duda.comparison.task import Task
 from duda.likelihoods import Likelihood
 from duda.sampling import preserved, raw_outputs, seeded
+from duda.sources import read_inputs, read_pairs
 from duda.training import fit
 
 __all__ = ["check_network", "dry_run"]
@@ -43,8 +44,7 @@ def check_network(network: NetworkFactory, task: Task, likelihood: Likelihood, n
     x, y = task.test
     outputs = _outputs(one, _first(x, 2), "`test`")
     for each, inputs in task.ood.items():
-        batches, _ = input_batches(inputs, 2)
-        _outputs(one, next(batches), f"`ood[{each!r}]`")
+        _outputs(one, next(read_inputs(inputs, 2).inputs()), f"`ood[{each!r}]`")
     if y.is_floating_point() and y.ndim > 1:
         width = likelihood.width(y.shape[1])
         if outputs.ndim < 2 or outputs.shape[1] != width:
@@ -72,7 +72,7 @@ def dry_run(
         TypeError: the same.
     """
     with seeded(0, []):
-        x, y = next(labelled_batches(task.train, options.get("batch_size", 128)))
+        x, y = next(read_pairs(task.train, options.get("batch_size", 128)).pairs())
     known = {name: value for name, value in options.items() if name not in _NOT_TRIED}
     if task.validation is not None:
         known["validation"] = (x, y)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from duda.batches import Batch, Inputs
+from duda.batches import Batch
 from duda.comparison.makers import Maker, NetworkFactory, file_name, made
 from duda.comparison.task import Task
 from duda.evaluation import ood as separate
@@ -19,6 +19,7 @@ from duda.likelihoods import Likelihood
 from duda.methods import UncertainModel
 from duda.predictions import Prediction
 from duda.reporting import measure
+from duda.sources import Inputs
 from duda.training import fit
 
 __all__ = ["Run", "run", "threads_for"]

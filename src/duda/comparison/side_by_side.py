@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from duda.batches import Labelled
 from duda.checks import check_count
 from duda.comparison.comparison import Comparison
 from duda.comparison.dry_run import check_network, dry_run
@@ -18,6 +17,7 @@ from duda.comparison.run import Run, run
 from duda.comparison.task import Ood, Task, tasks
 from duda.likelihoods import Likelihood
 from duda.methods import METHODS
+from duda.sources import Labelled
 
 __all__ = ["compare"]
 

@@ -8,17 +8,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
-from duda.batches import Batch, Inputs, Labelled, each_input, labelled_batches, rows_of
-from duda.checks import as_tensor
+from duda.batches import Batch, each_input
 from duda.datasets import Split, load, ood_inputs
+from duda.sources import Inputs, Labelled, TensorSource, read_pairs
 
 __all__ = ["Ood", "Task", "tasks"]
 
 Ood = Mapping[str, Inputs | tuple[Any, Any]]
 
 _SHARE = 5  # one of so many examples is for the test
+_BATCH = 256  # examples read at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ def tasks(
             "their name, such as `{'noise': x}`."
         )
     outside = _inputs(ood)
-    whole = None if test is None else _whole(test)
+    whole = None if test is None else read_pairs(test, _BATCH, "test").whole()
     return lambda seed: _own(data, seed, validation, whole, outside, classes)
 
 
@@ -124,7 +125,7 @@ def _own(
     chosen: tuple[str, ...] = ()
     if test is None:
         data, held_out = _split(data, seed)
-        test = _whole(held_out)
+        test = read_pairs(held_out, _BATCH).whole()
         chosen = ("a fifth of the data, drawn by the seed, is kept for the test",)
     return Task("own data", data, test, validation, ood, classes, chosen=chosen)
 
@@ -143,37 +144,25 @@ def _inputs(ood: Ood | None) -> dict[str, Inputs]:
 
 def _split(data: Labelled, seed: int) -> tuple[Labelled, Labelled]:
     """Return what to train on and what to test with, drawn by the seed."""
-    if type(data) is TensorDataset and len(data.tensors) == 2:
-        data = data.tensors
-    if isinstance(data, (tuple, list)) and len(data) == 2:
-        x, y = data
-        inputs: Batch = (
-            {name: as_tensor(each, name) for name, each in x.items()}
-            if isinstance(x, Mapping)
-            else as_tensor(x, "x")
+    if not isinstance(data, tuple | list | Dataset | DataLoader):
+        raise TypeError(
+            f"`data` is a {type(data).__name__}, expected the name of a data set, a pair (x, y) of "
+            "tensors or arrays, a Dataset or a DataLoader."
         )
-        targets = as_tensor(y, "y")
-        if targets.ndim == 0 or rows_of(inputs) != len(targets):
-            raise ValueError(
-                f"`data` has {rows_of(inputs)} inputs and targets of shape "
-                f"{tuple(targets.shape)}, expected a target for each."
-            )
-        train, test = _parts(len(targets), seed)
+    source = read_pairs(data, _BATCH)
+    if isinstance(source, TensorSource):
+        x, y = source.whole()
+        train, test = _parts(len(y), seed)
         return (
-            (each_input(inputs, lambda values: values[train]), targets[train]),
-            (each_input(inputs, lambda values: values[test]), targets[test]),
+            (each_input(x, lambda values: values[train]), y[train]),
+            (each_input(x, lambda values: values[test]), y[test]),
         )
     if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
         train, test = _parts(len(data), seed)  # type: ignore[arg-type]
         return Subset(data, train.tolist()), Subset(data, test.tolist())
-    if isinstance(data, (Dataset, DataLoader)):
-        raise ValueError(
-            f"`test` is missing, expected with a {type(data).__name__}, of which none can be "
-            "kept back: give a pair (x, y), a Dataset or a DataLoader to test with."
-        )
-    raise TypeError(
-        f"`data` is a {type(data).__name__}, expected the name of a data set, a pair (x, y) of "
-        "tensors or arrays, a Dataset or a DataLoader."
+    raise ValueError(
+        f"`test` is missing, expected with a {type(data).__name__}, of which none can be kept "
+        "back: give a pair (x, y), a Dataset or a DataLoader to test with."
     )
 
 
@@ -185,13 +174,3 @@ def _parts(count: int, seed: int) -> tuple[Tensor, Tensor]:
         )
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     return order[count // _SHARE :].sort().values, order[: count // _SHARE].sort().values
-
-
-def _whole(data: Labelled) -> tuple[Batch, Tensor]:
-    """Return all inputs and targets, read once, so that a DataLoader that shuffles is safe."""
-    batches = list(labelled_batches(data, batch_size=256))
-    y = torch.cat([targets for _, targets in batches])
-    first, _ = batches[0]
-    if isinstance(first, dict):
-        return {name: torch.cat([x[name] for x, _ in batches]) for name in first}, y  # type: ignore[index]
-    return torch.cat([x for x, _ in batches]), y  # type: ignore[misc]
