@@ -79,7 +79,7 @@ def test_every_score_is_its_definition_in_any_batching(size: tuple[int, ...]) ->
         assert torch.equal(found, record(TrainingDynamics(n), logits, y).score(name))
     assert dynamics.counts.tolist() == [epochs] * n
     never = [math.isinf(value) for value in by_hand(logits, y)["forgetting"]]
-    assert dynamics.never_learnt.tolist() == never
+    assert dynamics.never_learned.tolist() == never
 
 
 @given(st.integers(0, 5), st.integers(1, 6))
@@ -176,7 +176,7 @@ def test_examples_that_miss_an_epoch_keep_what_they_have() -> None:
         for name in SCORES:
             assert dynamics.score(name)[i] == pytest.approx(expected[name][0]), name
     assert all(dynamics.score(name)[4].isnan() for name in SCORES)
-    assert not dynamics.never_learnt[4]
+    assert not dynamics.never_learned[4]
     assert 4 not in dynamics.hardest(4).tolist()
     with pytest.raises(ValueError, match="`k` is 5, but only 4 examples have a score 'action'"):
         dynamics.hardest(5)
@@ -191,7 +191,7 @@ def test_forgetting_events() -> None:
         )
         dynamics.end_epoch()
     assert dynamics.forgetting.tolist() == [2, 0, math.inf, 1]
-    assert dynamics.never_learnt.tolist() == [False, False, True, False]
+    assert dynamics.never_learned.tolist() == [False, False, True, False]
     assert dynamics.hardest(4, by="forgetting").tolist() == [2, 0, 3, 1]
 
 
@@ -349,7 +349,7 @@ def test_an_epoch_without_a_batch() -> None:
             dynamics.end_epoch(member)
 
 
-@pytest.mark.parametrize("name", ["action", "aum", "counts", "el2n", "never_learnt"])
+@pytest.mark.parametrize("name", ["action", "aum", "counts", "el2n", "never_learned"])
 def test_nothing_was_recorded_yet(name: str) -> None:
     with pytest.raises(ValueError, match="nothing was recorded yet"):
         getattr(TrainingDynamics(3), name)

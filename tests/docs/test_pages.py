@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import pytest
 
 import duda
 from duda.registry import exported
@@ -41,6 +42,15 @@ def test_getting_started_runs_and_does_what_it_says(monkeypatch, tmp_path):
     assert accuracy > 0.9
     assert found["decisions"].accepted.double().mean() > 0.8
     assert (tmp_path / "report.html").stat().st_size < 8_000_000
+    assert bool((found["ensemble"].predict(found["x_test"]).probs == found["other"].probs).all())
+    assert (tmp_path / "comparison" / "report.html").is_file()
+
+
+def test_the_page_on_choosing_compares_on_data_of_ones_own(monkeypatch, tmp_path):
+    comparison = run("choosing.md", monkeypatch, tmp_path)["comparison"]
+    assert comparison.methods == ["plain", "20 draws", "5 members"]
+    assert len(comparison.chosen) == 2
+    assert (tmp_path / "results" / "report.html").is_file()
 
 
 def test_the_spanish_page_has_the_same_code():
@@ -65,6 +75,21 @@ def test_every_public_name_has_a_place_in_the_reference():
     assert by_itself > {"MCDropout", "Gaussian", "GaussianPrediction"}
     for name in set(duda.__all__) - by_itself:
         assert re.search(rf"duda\.{name}\b|\"{name}\"", written), name
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.es.md"])
+def test_the_tables_of_the_readme_name_every_method_and_likelihood(page):
+    rows = (DOCS.parent / page).read_text().splitlines()
+    tables = [[]]  # rows of one table follow each other
+    for row in rows:
+        if row.startswith("| "):
+            tables[-1].append(re.findall(r"`(\w+)`", row.split("|")[1]))
+        elif tables[-1] and not row.startswith("|"):
+            tables.append([])
+    for registry in (duda.METHODS, duda.LIKELIHOODS):
+        known = {kind.__name__ for kind in registry.values()}
+        [table] = [t for t in tables if known & {name for row in t for name in row}]
+        assert {name for row in table for name in row} == known
 
 
 def test_the_readme_runs(monkeypatch, tmp_path):

@@ -14,6 +14,7 @@ from duda.difficulty.measures import checked_index, checked_loss, class_measures
 from duda.difficulty.table import Table
 from duda.hooks import FitState
 from duda.plots import difficulty as plots
+from duda.renamed import OldAttribute
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -161,7 +162,7 @@ class TrainingDynamics:
 
     @property
     def forgetting(self) -> Float[Tensor, "n"]:
-        """How often an example was right and then wrong; +inf where a member never learnt it.
+        """How often an example was right and then wrong; +inf where a member never learned it.
 
         With positions: how often the share of right ones fell. Source: Toneva et al. 2019.
         """
@@ -170,9 +171,11 @@ class TrainingDynamics:
         return table.mean(table.values["forgotten"].double().masked_fill(never, torch.inf))
 
     @property
-    def never_learnt(self) -> Bool[Tensor, "n"]:
+    def never_learned(self) -> Bool[Tensor, "n"]:
         """True where an example was seen, but some member that saw it got it right in no epoch."""
         return self.forgetting == torch.inf
+
+    never_learnt = OldAttribute("never_learned")
 
     @property
     def aum(self) -> Float[Tensor, "n"]:
