@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -55,16 +56,16 @@ def read_arrays(path: str | os.PathLike[str]) -> tuple[Prediction, Tensor | None
     """
     arrays = _stored(path)
     with _named(path):
-        prediction = _prediction(arrays)
+        prediction, fitting = _prediction(arrays)
         name = next((name for name in _TARGETS if name in arrays), None)
-        return prediction, None if name is None else _targets(arrays[name], name, prediction)
+        return prediction, None if name is None else fitting(arrays[name], name)
 
 
 def read_prediction(path: str | os.PathLike[str]) -> Prediction:
     """Return the prediction in an `.npz` file as `read_arrays` does, whatever its targets are."""
     arrays = _stored(path)
     with _named(path):
-        return _prediction(arrays)
+        return _prediction(arrays)[0]
 
 
 @contextmanager
@@ -105,17 +106,20 @@ def _opened(path: str | os.PathLike[str]) -> BinaryIO:
 
 def _prediction(
     arrays: dict[str, np.ndarray],
-) -> ClassPrediction | GaussianPrediction | QuantilePrediction:
+) -> tuple[Prediction, Callable[[np.ndarray, str], Tensor]]:
+    """Return the prediction, and what makes an array of that name targets that fit it."""
     values = {name: _numbers(array, name) for name, array in arrays.items() if name not in _TARGETS}
     match values:
         case {"probs": probs}:
             check_probs(probs, remedy="store raw outputs under the name `logits`")
-            return ClassPrediction.from_probs(probs)
+            return ClassPrediction.from_probs(probs), partial(_labels, shape=tuple(probs.shape))
         case {"logits": logits}:
             log_probs = log_probs_from(None, logits)
-            return Categorical().reduce(log_probs[None])  # type: ignore[return-value]
+            fitting = partial(_labels, shape=tuple(log_probs.shape))
+            return Categorical().reduce(log_probs[None]), fitting
         case {"quantiles": quantiles, "levels": levels}:
-            return QuantilePrediction(_with_outputs(quantiles, 2), levels)
+            known = QuantilePrediction(_with_outputs(quantiles, 2), levels)
+            return known, partial(_outcomes, like=known.centre)
     mean = _with_outputs(values["mean"], 1)
     std = _in_shape(values["std"], "std", mean, "`mean`")
     if bool((std < 0).any()):
@@ -123,18 +127,12 @@ def _prediction(
             f"`std` holds {float(std.min()):.4g}, expected standard deviations of at least 0."
         )
     variance = std.double().square().to(at_least_float32(std).dtype)
-    return GaussianPrediction(mean, variance)
+    return GaussianPrediction(mean, variance), partial(_outcomes, like=mean)
 
 
-def _targets(
-    array: np.ndarray,
-    name: str,
-    prediction: ClassPrediction | GaussianPrediction | QuantilePrediction,
-) -> Tensor:
-    """Return the targets, if they fit the prediction."""
-    if isinstance(prediction, ClassPrediction):
-        return _labels(array, name, tuple(prediction.log_probs.shape))
-    return _in_shape(_numbers(array, name), name, prediction.centre, "the predicted numbers")
+def _outcomes(array: np.ndarray, name: str, like: Tensor) -> Tensor:
+    """Return numbers that fit predicted ones."""
+    return _in_shape(_numbers(array, name), name, like, "the predicted numbers")
 
 
 def _numbers(array: np.ndarray, name: str) -> Tensor:
