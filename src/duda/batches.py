@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Batch", "each_input", "rows_of", "suited"]
+from duda.checks import check_finite, check_not_empty
+
+__all__ = [
+    "Batch",
+    "check_batch",
+    "check_rows",
+    "each_input",
+    "named_parts",
+    "of_batch",
+    "rows_of",
+    "suited",
+]
 
 Batch = Tensor | dict[str, Tensor]
 
@@ -41,3 +53,58 @@ def suited(x: Batch, network: nn.Module) -> Batch:
         return values.to(like.device, like.dtype if values.is_floating_point() else None)
 
     return each_input(x, moved)
+
+
+def named_parts(x: Any, y: Any, name: str, number: int | None = None) -> list[tuple[str, Any]]:
+    """Return inputs and targets with their names: `x['ids'] of batch 2 of data`."""
+    of = of_batch(name, number)
+    inputs = [(f"x{of}", x)]
+    if isinstance(x, dict):
+        inputs = [(f"x[{key!r}]{of}", part) for key, part in x.items()]
+    return inputs if y is None else [*inputs, (f"y{of}", y)]
+
+
+def of_batch(name: str, number: int | None = None) -> str:
+    """Return what follows on the name of inputs in an error; inputs alone are just `x`.
+
+    >>> of_batch("data", 2), of_batch("x")
+    (' of batch 2 of data', '')
+    """
+    batch = "" if number is None else f" of batch {number}"
+    return batch if name == "x" else f"{batch} of {name}"
+
+
+def check_rows(x: Any, y: Tensor | None, name: str, number: int | None = None) -> None:
+    """Raise a `ValueError` unless there are as many of all inputs and targets, and at least one."""
+    if isinstance(x, dict) and not x:
+        raise ValueError(f"`x{of_batch(name)}` is empty, expected at least one input by its name.")
+    named = named_parts(x, y, name, number)
+    for kind, part in named:
+        if part.ndim == 0:
+            raise ValueError(f"`{kind}` is one number, expected examples on dimension 0.")
+        check_not_empty(part, kind)
+    where = name if number is None else f"batch {number} of {name}"
+    inputs = len(named[0][1])
+    if isinstance(x, dict) and len({len(part) for part in x.values()}) > 1:
+        counts = {key: len(part) for key, part in x.items()}
+        raise ValueError(
+            f"`{where}` has inputs for {counts} examples, expected as many for each name."
+        )
+    if y is not None and len(y) != inputs:
+        raise ValueError(
+            f"`{where}` has {inputs} inputs but {len(y)} targets, expected one target for each."
+        )
+
+
+def check_batch(x: Batch, y: Tensor | None, name: str, number: int | None = None) -> None:
+    """Raise a `ValueError` if inputs or targets are not finite, or differ in number.
+
+    Args:
+        x: inputs of a batch, or of all examples.
+        y: their targets, if there are some.
+        name: of the argument that they came as.
+        number: of the batch, counted from 1.
+    """
+    check_rows(x, y, name, number)
+    for kind, values in named_parts(x, y, name, number):
+        check_finite(values, kind)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from duda.batches import Batch, rows_of
-from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty
+from duda.batches import Batch, check_batch, check_rows, named_parts, of_batch, rows_of
+from duda.checks import ArrayLike, as_tensor
 
 __all__ = [
     "Inputs",
@@ -50,6 +50,10 @@ class Source(ABC):
     def batches(self) -> int | None:
         """Return the number of batches, or None where it is not known."""
 
+    def numbered(self) -> bool:
+        """Return whether an error says which batch it is about."""
+        return True
+
     @abstractmethod
     def items(self) -> Iterator[tuple[Batch, Tensor | None]]:
         """Start a DataLoader, and return inputs, and targets if there are some, unchecked."""
@@ -74,22 +78,10 @@ class Source(ABC):
     ) -> Iterator[tuple[Batch, Tensor | None]]:
         number = 0
         for number, (x, y) in enumerate(items, 1):  # read after the loop
-            self.check(x, y, number)
+            check_batch(x, y, self.name, number if self.numbered() else None)
             yield x, y
         if number == 0:
             raise ValueError(f"`{self.name}` gave no batch, expected at least one at each reading.")
-
-    def check(self, x: Batch, y: Tensor | None, number: int | None = None) -> None:
-        """Raise a `ValueError` if inputs or targets are not finite, or differ in number.
-
-        Args:
-            x: inputs of a batch, or of all examples.
-            y: their targets, if there are some.
-            number: of the batch, counted from 1.
-        """
-        _check_rows(x, y, self.name, number)
-        for name, values in _named(x, y, self.name, number):
-            check_finite(values, name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,20 +109,20 @@ class TensorSource(Source):
         for start in range(0, self.examples(), self.batch_size):
             yield self.rows(start, start + self.batch_size)
 
-    def check(self, x: Batch, y: Tensor | None, number: int | None = None) -> None:
-        """Check a batch, which has no number where it is all there is."""
-        super().check(x, y, number if self.batches() > 1 else None)
+    def numbered(self) -> bool:
+        """Return whether there are several batches."""
+        return self.batches() > 1
 
     def whole(self) -> tuple[Batch, Tensor]:
         """Return all inputs and targets."""
         x, y = self.rows(0, self.examples())
-        super().check(x, y)
+        check_batch(x, y, self.name)
         return x, cast(Tensor, y)
 
     def rows(self, start: int, stop: int) -> tuple[Batch, Tensor | None]:
         """Return examples as tensors."""
         y = None if self.y is None else self.y[start:stop]
-        of = _of(self.name)
+        of = of_batch(self.name)
         if isinstance(self.x, dict):
             named = self.x.items()
             return {k: as_tensor(v[start:stop], f"x[{k!r}]{of}") for k, v in named}, y
@@ -185,12 +177,12 @@ def read_inputs(data: Inputs, batch_size: int, name: str = "x") -> TensorSource 
         data = data.tensors[0]  # the same examples without a call for each
     if isinstance(data, Tensor | np.ndarray | Mapping):
         arrays = dict(data) if isinstance(data, Mapping) else data
-        for kind, values in _named(arrays, None, name):
+        for kind, values in named_parts(arrays, None, name):
             if not isinstance(values, Tensor | np.ndarray):
                 raise TypeError(
                     f"`{kind}` is a {type(values).__name__}, expected a tensor or an array."
                 )
-        _check_rows(arrays, None, name)
+        check_rows(arrays, None, name)
         return TensorSource(arrays, None, batch_size, name)
     expected = "a tensor, an array, a Dataset or a DataLoader, or tensors by name"
     return _loader(data, batch_size, name, expected, labelled=False)
@@ -222,7 +214,7 @@ def read_pairs(
             else _array(x, f"x of {name}")
         )
         targets = as_tensor(y, f"y of {name}")
-        _check_rows(arrays, targets, name)
+        check_rows(arrays, targets, name)
         return TensorSource(arrays, targets, batch_size, name)
     expected = "a pair (x, y) of tensors or arrays, a Dataset or a DataLoader"
     return _loader(data, batch_size, name, expected, labelled=True, shuffle=shuffle)
@@ -276,39 +268,3 @@ def _tensors(x: Any) -> Batch | None:
     if isinstance(x, Mapping):
         return dict(x) if x and all(isinstance(part, Tensor) for part in x.values()) else None
     return x if isinstance(x, Tensor) else None
-
-
-def _named(x: Any, y: Any, name: str, number: int | None = None) -> list[tuple[str, Any]]:
-    """Return inputs and targets with their names: `x['ids'] of batch 2 of data`."""
-    of = _of(name, number)
-    inputs = [(f"x{of}", x)]
-    if isinstance(x, dict):
-        inputs = [(f"x[{key!r}]{of}", part) for key, part in x.items()]
-    return inputs if y is None else [*inputs, (f"y{of}", y)]
-
-
-def _of(name: str, number: int | None = None) -> str:
-    batch = "" if number is None else f" of batch {number}"
-    return batch if name == "x" else f"{batch} of {name}"
-
-
-def _check_rows(x: Any, y: Tensor | None, name: str, number: int | None = None) -> None:
-    """Raise a `ValueError` unless there are as many of all, and at least one."""
-    if isinstance(x, dict) and not x:
-        raise ValueError(f"`x{_of(name)}` is empty, expected at least one input by its name.")
-    named = _named(x, y, name, number)
-    for kind, part in named:
-        if part.ndim == 0:
-            raise ValueError(f"`{kind}` is one number, expected examples on dimension 0.")
-        check_not_empty(part, kind)
-    where = name if number is None else f"batch {number} of {name}"
-    inputs = len(named[0][1])
-    if isinstance(x, dict) and len({len(part) for part in x.values()}) > 1:
-        counts = {key: len(part) for key, part in x.items()}
-        raise ValueError(
-            f"`{where}` has inputs for {counts} examples, expected as many for each name."
-        )
-    if y is not None and len(y) != inputs:
-        raise ValueError(
-            f"`{where}` has {inputs} inputs but {len(y)} targets, expected one target for each."
-        )

@@ -7,7 +7,7 @@ Random numbers that a Dataset takes from elsewhere than torch are its own affair
 
 from duda.hooks import FitState
 from duda.training.callbacks import Callback
-from duda.training.fitting import fit
+from duda.training.fit_model import fit
 from duda.training.history import History
 
 __all__ = ["Callback", "FitState", "History", "fit"]

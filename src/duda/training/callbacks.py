@@ -15,7 +15,6 @@ from duda.batches import Batch
 from duda.hooks import FitState, Hooks, Outputs, overridden
 from duda.likelihoods import Likelihood
 from duda.methods import UncertainModel
-from duda.predictions import ClassPrediction
 from duda.sampling import preserved
 from duda.training.data import LoaderData, TensorData
 from duda.training.old_callbacks import OldCallback
@@ -136,9 +135,9 @@ def _said(
 ) -> Outputs:
     """Return log-probabilities of labels, or the loss of each example where there are none."""
     if not y.is_floating_point():
-        prediction = likelihood.reduce(outputs.unsqueeze(0))
-        if isinstance(prediction, ClassPrediction):
-            return Outputs(index, y, log_probs=prediction.log_probs)
+        log_probs = getattr(likelihood.reduce(outputs.unsqueeze(0)), "log_probs", None)
+        if log_probs is not None:
+            return Outputs(index, y, log_probs=log_probs)
 
     def loss(outputs: Tensor, y: Tensor) -> Tensor:
         return likelihood.negative_log_likelihood(outputs.unsqueeze(0), y.unsqueeze(0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -16,6 +16,8 @@ from duda.sampling import seeded
 from duda.training.callbacks import Audience
 from duda.training.checkpoint import Checkpoint
 from duda.training.data import LoaderData, TensorData
+from duda.training.history import Record
+from duda.training.options import Options
 from duda.training.seeds import epoch_seed
 from duda.training.trainer import Trainer
 
@@ -26,23 +28,37 @@ __all__ = ["Run"]
 class Run:
     """Trainers that have their turn one after the other, and what they all share."""
 
+    model: UncertainModel
     trainers: Sequence[Trainer]
     data: TensorData | LoaderData
     validation: TensorData | LoaderData | None
-    epochs: int
-    patience: int | None
-    seed: int
-    device: torch.device
+    options: Options
     audience: Audience
     checkpoint: Checkpoint | None = None
 
-    def start(self, model: UncertainModel) -> None:
+    def __post_init__(self) -> None:
+        self.seed = self.options.start  # a checkpoint may bring its own
+        self.device = next(self.model.parameters()).device
+
+    def train(self) -> list[Record]:
+        """Train until every member has stopped, and return their figures."""
+        try:
+            self._start()
+            self._train()
+            self.model.eval()
+            self.audience.tell("on_fit_end", self._state())
+        finally:
+            for trainer in self.trainers:
+                trainer.forget_epoch()
+        return [record for trainer in self.trainers for record in trainer.records]
+
+    def _start(self) -> None:
         """Tell all that training starts, and take up what the checkpoint holds.
 
         A new one is written before training, to learn whether that works.
         """
         state = None if self.checkpoint is None else self.checkpoint.load()
-        self.audience.tell("on_fit_start", replace(self.state(), model=model))
+        self.audience.tell("on_fit_start", self._state())
         if state is None:
             self._save()
             return
@@ -51,15 +67,19 @@ class Run:
             trainer.load(part)
         self.audience.load(state["callbacks"])
 
-    def state(self) -> FitState:
-        """Return what hooks are told of all epochs and members."""
-        examples, batches = self.data.examples(), self.data.in_order
-        return FitState(epochs=self.epochs, examples=examples, batches=batches)
+    def _state(self, epoch: int = 0) -> FitState:
+        """Return what hooks are told of the whole training."""
+        return FitState(
+            epoch=epoch,
+            epochs=self.options.epochs,
+            examples=self.data.examples(),
+            model=self.model,
+            batches=self.data.in_order,
+        )
 
-    def train(self) -> None:
-        """Train until every member has stopped."""
-        batches = self.data.batches()
-        total = None if batches is None else batches * self.epochs * len(self.trainers)
+    def _train(self) -> None:
+        batches, epochs = self.data.batches(), self.options.epochs
+        total = None if batches is None else batches * epochs * len(self.trainers)
         with torch.enable_grad(), Bar("fit", total) as bar:
             for turn, trainer in enumerate(self.trainers):
                 try:
@@ -71,12 +91,12 @@ class Run:
     def _epoch(self, trainer: Trainer, turn: int, bar: Bar) -> None:
         epoch = 1 + max(len(record.losses) for record in trainer.records)
         going = [not record.stopped for record in trainer.records]
-        before = (turn * self.epochs + epoch - 1) * (self.data.batches() or 0)
+        before = (turn * self.options.epochs + epoch - 1) * (self.data.batches() or 0)
         start = time.perf_counter()
         devices = [self.device] if self.device.type == "cuda" else []
         # Validation and callbacks draw after training, so that one seed serves all.
         with seeded(epoch_seed(self.seed, trainer.first, epoch), devices):
-            state = replace(self.state(), epoch=epoch - 1)
+            state = self._state(epoch - 1)
             losses = trainer.train(
                 self.data, self.seed, state, self.audience, lambda batch: bar.update(before + batch)
             )
@@ -105,7 +125,7 @@ class Run:
             if not record.stopped:
                 validation = None if validations is None else validations[i]
                 improved[i] = record.add(losses[i], validation, seconds)
-                record.stop_if_due(self.epochs, self.patience)
+                record.stop_if_due(self.options.epochs, self.options.patience)
         if validations is not None:
             trainer.remember(improved)
         if all(record.stopped for record in trainer.records):

@@ -96,6 +96,11 @@ class Trainer(ABC):
             if not self.records[i].stopped
         ]
 
+    def forget_epoch(self) -> None:
+        """Let the members' losses be as they are outside of a training."""
+        for part in self.parts:
+            part.training_epoch = None
+
     def finish(self) -> None:
         """Give the members their best values, and drop what only training needs."""
         if self.best is not None:

@@ -6,13 +6,11 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from duda.checks import check_count, plain_number
 from duda.methods import UncertainModel
 from duda.sampling import preserved
 from duda.sources import Labelled
@@ -22,9 +20,9 @@ from duda.training.data import LoaderData, TensorData, prepare
 from duda.training.eligibility import choose
 from duda.training.history import History, history_of
 from duda.training.loop import LoopTrainer
-from duda.training.optimizers import OptimizerFactory, described
+from duda.training.optimizers import OptimizerFactory
+from duda.training.options import Options
 from duda.training.run import Run
-from duda.training.seeds import new_seed
 from duda.training.trainer import Trainer
 from duda.training.vectorized import StackedTrainer
 
@@ -60,9 +58,8 @@ def fit(
         seed: of shuffling and dropout; the global random state then stays as it was.
         checkpoint: a file, written after each epoch, that the same call goes on from.
         vectorize: members as one vectorised step; by default where that is faster.
-        callbacks: such as a `duda.TrainingDynamics`. After each epoch they see, for each member,
-            one draw in eval mode for all examples in their order, which costs a forward pass; the
-            training stays the same.
+        callbacks: who is told of each step and epoch, as `duda.training.Callback` says, such as a
+            `duda.TrainingDynamics`; the training stays the same.
 
     Raises:
         ValueError: if an argument, the data or the checkpoint do not fit.
@@ -73,54 +70,55 @@ def fit(
     >>> duda.fit(model, (torch.zeros(9, 2), torch.arange(9) % 3), epochs=2, seed=0).losses.shape
     torch.Size([1, 2])
     """
+    _check(model, patience, validation)
+    options = Options(epochs, optimizer, lr, batch_size, patience, seed)
+    with _modes_kept(model):
+        run = _run(model, data, validation, options, checkpoint, vectorize, callbacks)
+        records = run.train()
+    return history_of(records, run.seed, vectorized=isinstance(run.trainers[0], StackedTrainer))
+
+
+def _check(model: UncertainModel, patience: int | None, validation: Labelled | None) -> None:
     if not isinstance(model, UncertainModel):
         raise TypeError(
             f"`model` is a {type(model).__name__}, expected one of duda's, such as "
             "`duda.Deterministic(network, duda.Categorical())`."
         )
-    epochs = check_count(epochs, "epochs")
-    batch_size = check_count(batch_size, "batch_size")
     if patience is not None and validation is None:
         raise ValueError(f"`patience` is {patience}, but there is no `validation` to wait for.")
-    if patience is not None:
-        patience = check_count(patience, "patience")
-    start = new_seed(seed)
+
+
+def _run(
+    model: UncertainModel,
+    data: Labelled,
+    validation: Labelled | None,
+    options: Options,
+    checkpoint: str | os.PathLike[str] | None,
+    vectorize: bool | None,
+    callbacks: Sequence[Any],
+) -> Run:
+    """Return all that a training needs, checked before it starts."""
     parts = model.independent()
-    with _modes_kept(model):
-        train, valid = _prepared(parts, data, validation, batch_size)
-        stacked = choose(vectorize, parts, train, optimizer, lr)
-        trainers: list[Trainer] = (
-            [StackedTrainer(parts, optimizer, lr)]
-            if stacked
-            else [LoopTrainer(part, i, optimizer, lr) for i, part in enumerate(parts)]
-        )
-        device = next(parts[0].parameters()).device
-        audience = Audience(callbacks, train, batch_size)
-        file = None
-        if checkpoint is not None:
-            _check_workers(train)
-            settings = {
-                **_identity(model, train, valid),
-                "epochs": epochs,
-                "optimizer": described(optimizer),
-                "lr": plain_number(lr),
-                "batch_size": batch_size,
-                "patience": patience,
-                "seed": None if seed is None else start,
-                "vectorize": stacked,
-                "callbacks": [type(callback).__name__ for callback in callbacks],
-            }
-            file = Checkpoint(checkpoint, settings)
-        run = Run(trainers, train, valid, epochs, patience, start, device, audience, file)
-        try:
-            run.start(model)
-            run.train()
-            model.eval()
-            audience.tell("on_fit_end", replace(run.state(), model=model))
-        finally:
-            for part in parts:
-                part.training_epoch = None
-    return history_of([r for t in trainers for r in t.records], run.seed, stacked)
+    train, valid = _prepared(parts, data, validation, options.batch_size)
+    optimizer, lr = options.optimizer, options.lr
+    stacked = choose(vectorize, parts, train, optimizer, lr)
+    trainers: list[Trainer] = (
+        [StackedTrainer(parts, optimizer, lr)]
+        if stacked
+        else [LoopTrainer(part, i, optimizer, lr) for i, part in enumerate(parts)]
+    )
+    audience = Audience(callbacks, train, options.batch_size)
+    file = None
+    if checkpoint is not None:
+        _check_workers(train)
+        settings = {
+            **_identity(model, train, valid),
+            **options.settings(),
+            "vectorize": stacked,
+            "callbacks": [type(callback).__name__ for callback in callbacks],
+        }
+        file = Checkpoint(checkpoint, settings)
+    return Run(model, trainers, train, valid, options, audience, file)
 
 
 def _identity(
