@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -398,3 +399,20 @@ def test_plots() -> None:
 def test_a_data_map_of_one_epoch() -> None:
     ax = record(TrainingDynamics(7), logits_of(1, 7, 3, 0), labels(7, 3)).plot()
     assert ax.get_xlim()[0] == 0 < ax.get_xlim()[1]
+
+
+def test_a_recorder_is_kept_and_goes_on(tmp_path: Path) -> None:
+    dynamics = TrainingDynamics(3, el2n_epoch=2)
+    dynamics.update([0, 1, 2], [[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]], [0, 0, 1])
+    dynamics.end_epoch()
+    again = TrainingDynamics.load(dynamics.save(tmp_path / "dynamics.duda"))
+    for recorder in (dynamics, again):
+        recorder.update([0, 1], [[2.0, 1.0], [1.0, 0.0]], [0, 0])
+        recorder.end_epoch()
+    for name in SCORES:
+        torch.testing.assert_close(
+            again.score(name), dynamics.score(name), rtol=0, atol=0, equal_nan=True
+        )
+    assert again.el2n_epoch == 2
+    with pytest.raises(FileNotFoundError, match="no training dynamics at"):
+        TrainingDynamics.load(tmp_path / "other")

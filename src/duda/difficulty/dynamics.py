@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Self
 
 import torch
-from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from duda.checks import ArrayLike, check_count, nearest
+from duda.checks import ArrayLike, check_count
 from duda.difficulty.measures import checked_index, checked_loss, class_measures
+from duda.difficulty.scores import HIGH_IS_HARD, ExampleScores
 from duda.difficulty.table import Table
 from duda.hooks import FitState
-from duda.plots import difficulty as plots
-from duda.renamed import OldAttribute
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from duda.storage import Format
 
 __all__ = ["TrainingDynamics"]
 
-# Whether an example with a high value is a hard one.
-_HIGH_IS_HARD = {
-    "action": True,
-    "forgetting": True,
-    "el2n": True,
-    "variability": True,
-    "aum": False,
-    "confidence": False,
-    "correctness": False,
-}
+_FORMAT = Format("training dynamics")
 
 
-class TrainingDynamics:
+class TrainingDynamics(ExampleScores):
     """Scores of the n training examples, from what the model says of them epoch after epoch.
 
     Give it to `duda.fit(..., callbacks=[dynamics])`, or call `update` for each batch and
@@ -57,10 +46,10 @@ class TrainingDynamics:
     def __init__(
         self, n: int, *, ignore_index: int | None = None, el2n_epoch: int | None = None
     ) -> None:
-        self.n = check_count(n, "n")
-        self.ignore_index = ignore_index
-        self.el2n_epoch = None if el2n_epoch is None else check_count(el2n_epoch, "el2n_epoch")
-        self._table = Table(n)
+        if el2n_epoch is not None:
+            el2n_epoch = check_count(el2n_epoch, "el2n_epoch")
+        super().__init__(Table(check_count(n, "n")), el2n_epoch)
+        self.n, self.ignore_index = self._table.n, ignore_index
 
     def update(
         self,
@@ -140,126 +129,6 @@ class TrainingDynamics:
         """Take note that an epoch of a member is over."""
         self.end_epoch(state.member)
 
-    @property
-    def counts(self) -> Int[Tensor, "n"]:
-        """How often each example was seen, over epochs and members."""
-        return self._recorded().values["count"].sum(0)
-
-    @property
-    def action_scores(self) -> dict[str, Float[Tensor, "n"]]:
-        """Σ over epochs of each loss term; high is hard.
-
-        Examples seen in fewer epochs have smaller sums: divide by `counts` to compare them.
-        Source: Arriaga & Valdenegro-Toro 2020.
-        """
-        table = self._recorded()
-        return {name: table.mean(value) for name, value in table.losses.items()}
-
-    @property
-    def action(self) -> Float[Tensor, "n"]:
-        """Σ over epochs of the whole loss, all its terms; high is hard. See `action_scores`."""
-        return torch.stack(list(self.action_scores.values())).sum(0)
-
-    @property
-    def forgetting(self) -> Float[Tensor, "n"]:
-        """How often an example was right and then wrong; +inf where a member never learned it.
-
-        With positions: how often the share of right ones fell. Source: Toneva et al. 2019.
-        """
-        table = self._classes()
-        never = table.values["right"] == 0
-        return table.mean(table.values["forgotten"].double().masked_fill(never, torch.inf))
-
-    @property
-    def never_learned(self) -> Bool[Tensor, "n"]:
-        """True where an example was seen, but some member that saw it got it right in no epoch."""
-        return self.forgetting == torch.inf
-
-    never_learnt = OldAttribute("never_learned")
-
-    @property
-    def aum(self) -> Float[Tensor, "n"]:
-        """Mean over epochs of the label's logit minus the highest other one; low is suspect.
-
-        Source: Pleiss et al. 2020, eq. 1 and 2 (area under the margin).
-        """
-        table = self._classes()
-        return table.mean(table.values["margin"] / table.values["count"])
-
-    @property
-    def el2n(self) -> Float[Tensor, "n"]:
-        """‖p - onehot(y)‖₂ in one epoch, see `el2n_epoch`; high is hard. Source: Paul et al. 2021.
-
-        NaN where an example was missing in the epoch that was asked for.
-        """
-        table = self._classes()
-        if bool(table.values["el2n"].isnan().all()):
-            raise ValueError(
-                f"`el2n_epoch` is {self.el2n_epoch}, but only {max(table.epochs)} epochs were "
-                "recorded: train for longer."
-            )
-        return table.mean(table.values["el2n"])
-
-    @property
-    def confidence(self) -> Float[Tensor, "n"]:
-        """Mean over epochs of the label's probability. Source: Swayamdipta et al. 2020, sec. 2."""
-        table = self._classes()
-        return table.mean(table.values["prob"])
-
-    @property
-    def variability(self) -> Float[Tensor, "n"]:
-        """Standard deviation over epochs, not of a sample, of the label's probability."""
-        table = self._classes()
-        return table.mean((table.values["spread"] / table.values["count"]).sqrt())
-
-    @property
-    def correctness(self) -> Float[Tensor, "n"]:
-        """Share of epochs in which the label was the most probable class, the first of equals."""
-        table = self._classes()
-        return table.mean(table.values["right"] / table.values["count"])
-
-    def score(self, by: str = "action") -> Float[Tensor, "n"]:
-        """Return a score by its name: a property of this class, or a loss term.
-
-        Raises:
-            ValueError: if there is no such score.
-        """
-        if by in _HIGH_IS_HARD:
-            score: Tensor = getattr(self, by)
-            return score
-        terms = self.action_scores
-        if by not in terms:
-            raise ValueError(f"`by`: {nearest(by, [*_HIGH_IS_HARD, *terms], 'score')}")
-        return terms[by]
-
-    def hardest(self, k: int, by: str = "action") -> Int[Tensor, "k"]:
-        """Return the indices of the k hardest examples, the hardest first; equal ones by index.
-
-        Low `aum`, `confidence` and `correctness` are hard, of all other scores high values.
-
-        Raises:
-            ValueError: if there is no such score, or for fewer than k examples.
-        """
-        score = self.score(by)
-        known = (~score.isnan()).nonzero().squeeze(1)
-        if check_count(k, "k") > len(known):
-            raise ValueError(f"`k` is {k}, but only {len(known)} examples have a score {by!r}.")
-        order = score[known].argsort(stable=True, descending=_HIGH_IS_HARD.get(by, True))
-        return known[order[:k]]
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the data map: confidence over variability, coloured by correctness."""
-        seen = self.counts > 0
-        return plots.data_map(
-            self.confidence[seen], self.variability[seen], self.correctness[seen], ax
-        )
-
-    def plot_scores(self, by: str = "action", ax: Axes | None = None) -> Axes:
-        """Draw how many examples have which score, from the easiest to the hardest."""
-        score = self.score(by)
-        high = _HIGH_IS_HARD.get(by, True)
-        return plots.easy_to_hard(score[~score.isnan()], by, high_is_hard=high, ax=ax)
-
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of all that was recorded: dicts, lists, numbers and tensors."""
         return {"settings": self._settings(), **self._table.state()}
@@ -278,6 +147,27 @@ class TrainingDynamics:
             )
         self._table.load(state)
 
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write all that was recorded to one file, whole or not at all.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
+        return _FORMAT.write(path, type(self).__name__, self.state_dict())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what `save` wrote: a recorder that can go on.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if the file is damaged or holds something else.
+        """
+        _, state = _FORMAT.read(path)
+        made = cls(**state["settings"])
+        made.load_state_dict(state)
+        return made
+
     def __repr__(self) -> str:
         epochs = self._table.epochs
         members = f"{len(epochs)} members, " if len(epochs) > 1 else ""
@@ -286,30 +176,14 @@ class TrainingDynamics:
     def _settings(self) -> dict[str, int | None]:
         return {name: getattr(self, name) for name in ("n", "ignore_index", "el2n_epoch")}
 
-    def _recorded(self) -> Table:
-        if not self._table.epochs:
-            raise ValueError(
-                "nothing was recorded yet: call `update`, or give the recorder to `duda.fit`."
-            )
-        return self._table
-
-    def _classes(self) -> Table:
-        table = self._recorded()
-        if not table.has_classes:
-            raise ValueError(
-                "only losses were recorded, which have no more than action scores: give `outputs` "
-                "and integer labels `y` to `update`."
-            )
-        return table
-
     def _check_kind(self, terms: set[str], classes: bool) -> None:
         """Raise a `ValueError` if a batch does not have what those before had."""
         table = self._table
-        taken = sorted(terms & _HIGH_IS_HARD.keys())
+        taken = sorted(terms & HIGH_IS_HARD.keys())
         if taken or not terms:
             raise ValueError(
                 f"`losses` has the terms {sorted(terms)}, expected at least one, and none with the "
-                f"name of a score ({', '.join(_HIGH_IS_HARD)})."
+                f"name of a score ({', '.join(HIGH_IS_HARD)})."
             )
         if not table.epochs:
             table.start(terms, classes)
