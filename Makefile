@@ -32,6 +32,7 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python docs/tables.py
 
 # The gallery runs in full, for an hour or two; DUDA_QUICK=1 makes it minutes, with rougher figures.
 docs: $(DOCS)

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 import duda
+from docs import tables
 from duda.registry import exported
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -77,19 +78,29 @@ def test_every_public_name_has_a_place_in_the_reference():
         assert re.search(rf"duda\.{name}\b|\"{name}\"", written), name
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.es.md"])
-def test_the_tables_of_the_readme_name_every_method_and_likelihood(page):
-    rows = (DOCS.parent / page).read_text().splitlines()
-    tables = [[]]  # rows of one table follow each other
-    for row in rows:
-        if row.startswith("| "):
-            tables[-1].append(re.findall(r"`(\w+)`", row.split("|")[1]))
-        elif tables[-1] and not row.startswith("|"):
-            tables.append([])
-    for registry in (duda.METHODS, duda.LIKELIHOODS):
-        known = {kind.__name__ for kind in registry.values()}
-        [table] = [t for t in tables if known & {name for row in t for name in row}]
-        assert {name for row in table for name in row} == known
+@pytest.mark.parametrize("path", tables.PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("registry", [duda.METHODS, duda.LIKELIHOODS], ids=["methods", "meanings"])
+def test_the_tables_of_the_readme_follow_the_registries(path, registry):
+    page = path.read_text()
+    assert tables.completed(page, registry) == page, "call `make format`"
+    known = {kind.__name__ for kind in registry.values()}
+    rows = [
+        name
+        for line in page.splitlines()
+        if known & set(tables.names(line))
+        for name in tables.names(line)
+    ]
+    assert sorted(rows) == sorted(known)
+
+    class Another(duda.Deterministic):
+        """A method, or a likelihood: one more.
+
+        The rest."""
+
+    more = tables.completed(page, registry | {"another": Another}).splitlines()
+    [row] = set(more) - set(page.splitlines())
+    assert row.startswith("| `Another` | A method, or a likelihood: one more |")
+    assert known & set(tables.names(more[more.index(row) - 1]))
 
 
 def test_the_readme_runs(monkeypatch, tmp_path):
