@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class Line(Fitted):
         return self
 
     def check_learned(self) -> None:
+        super().check_learned()
         if self.count < 1:
             raise ValueError("its `count` is 0.")
 
@@ -78,7 +80,9 @@ def test_what_is_not_fitted_is_not_saved(tmp_path: Path) -> None:
         ("learned", {"top": torch.zeros(2)}, r"its `square` is a tensor of shape \(3, 3\)"),
         ("learned", {"square": torch.zeros(3, 2)}, r"shape \(3, 2\) .* expected Float.*'D D'"),
         ("learned", {"top": torch.zeros(3, dtype=torch.int64)}, r"its `top` .* torch\.int64"),
+        ("learned", {"top": torch.tensor([0.0, 1.0, math.nan])}, "its `top` has NaN"),
         ("learned", {"count": 2.5}, "its `count` is 2.5, expected int"),
+        ("learned", {"count": True}, "its `count` is True, expected int"),
         ("learned", {"count": 0}, "its `count` is 0"),
         ("learned", {"shape": [1]}, r"its `shape` is \[1\], expected tuple"),
         ("learned", {"more": 1}, "it lacks some of .* or has others"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_origin, get_type_hints
 
+import torch
 from jaxtyping import jaxtyped
 from torch import Tensor
 
@@ -30,13 +31,22 @@ class Fitted(Params):
 
     format: ClassVar[Format]
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether `fit` was called."""
+        return all(hasattr(self, each.name) for each in fields(self))
+
     def check_fitted(self) -> None:
         """Raise a `ValueError` if `fit` was not called yet."""
-        if not all(hasattr(self, each.name) for each in fields(self)):
+        if not self.is_fitted:
             raise ValueError(f"this {type(self).__name__} is not fitted: call its `fit` first.")
 
     def check_learned(self) -> None:
-        """Raise a `ValueError` if learned fields, each of its type and shape, do not fit."""
+        """Raise a `ValueError` if learned fields, each of its type and shape, hold NaN."""
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, float | Tensor) and torch.as_tensor(value).isnan().any():
+                raise ValueError(f"its `{each.name}` has NaN; save it again.")
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write options and what was learned to `path` as safetensors, whole or not at all.
@@ -115,6 +125,8 @@ class Fitted(Params):
 
 
 def _fits(value: Any, hint: Any) -> bool:
+    if isinstance(value, bool) and hint is int:  # as Python has it
+        return False
     try:
         return isinstance(value, hint)
     except TypeError:  # such as `tuple[float, ...]`

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.base import clone
 
 from duda.decisions import Decision, Gate
 from duda.predictions import ClassPrediction, GaussianPrediction, QuantilePrediction
@@ -29,17 +30,17 @@ def example(size=1000, seed=0, rate=0.1):
 )
 def test_keep_takes_the_conformal_rank(share, size, threshold):
     gate = Gate.keep(share).fit(np.random.default_rng(0).permutation(size) + 1)
-    assert gate.promise.threshold == threshold
+    assert gate.guarantee.threshold == threshold
 
 
 def test_keep_says_what_this_threshold_keeps():
     # scipy.stats.beta(950, 50).ppf(0.05)
     gate = Gate.keep(0.95).fit(range(999))
-    assert gate.promise.least_kept == pytest.approx(0.9381800172)
+    assert gate.guarantee.least_kept == pytest.approx(0.9381800172)
     assert "999 held-out" in gate.summary()
     assert "93.82 %" in gate.summary()
     few = Gate.keep(0.95).fit([1.0, 2.0])
-    assert few.promise.least_kept == 1
+    assert few.guarantee.least_kept == 1
     assert "at least 19 examples" in few.summary()
     assert few([math.inf]).accepted.all()
 
@@ -87,7 +88,7 @@ def test_predictions_tell_what_is_bad():
     answer = ClassPrediction.from_probs(probs)
     by_labels = Gate.cost(error=2, refusal=1).fit(answer, [0, 1, 1, 1])
     by_flags = Gate.cost(error=2, refusal=1).fit(answer.score, is_bad=[0, 0, 1, 1])
-    assert by_labels.promise == by_flags.promise
+    assert by_labels.guarantee.state() == by_flags.guarantee.state()
     assert by_labels(answer).accepted.tolist() == [True, True, False, False]
 
 
@@ -99,22 +100,22 @@ def test_numbers_are_bad_beyond_a_tolerance(kind):
     else:
         answer = QuantilePrediction(torch.stack([-std, 0 * std, std], 1), [0.05, 0.5, 0.95])
     gate = Gate.cost(error=2, refusal=1).fit(answer, [[0.5], [-0.5], [0.6]], tolerance=0.5)
-    assert gate.promise.bad == 1
+    assert gate.guarantee.bad == 1
     assert gate(answer).decisions.tolist() == [Decision.ACCEPT, Decision.ACCEPT, Decision.REFUSE]
 
 
 def test_fit_again_keeps_nothing_of_before():
     gate = Gate.keep(0.5)
     assert gate.fit([1.0, 2.0, 3.0]) is gate
-    assert gate.fit([7.0, 8.0, 9.0]).promise.threshold == 8
+    assert gate.fit([7.0, 8.0, 9.0]).guarantee.threshold == 8
     assert repr(gate) == "<Gate: keep, fitted on 3 examples>"
 
 
 def test_a_failed_fit_leaves_the_gate_as_it_was():
     gate = Gate.risk(0.2).fit([0.0] * 20, is_bad=[0] * 20)
-    with pytest.raises(ValueError, match="no threshold can promise"):
+    with pytest.raises(ValueError, match="no threshold can guarantee"):
         gate.fit([0.0] * 20, is_bad=[1] * 20)
-    assert gate.promise.examples == 20
+    assert gate.guarantee.examples == 20
 
 
 @pytest.mark.parametrize(
@@ -166,3 +167,33 @@ def test_a_failed_fit_leaves_the_gate_as_it_was():
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_old_name_of_the_guarantee():
+    gate = Gate.keep(0.5)
+    with pytest.warns(DeprecationWarning, match="`Gate.promise` is now `guarantee`"):
+        assert gate.promise is gate.guarantee
+
+
+def test_parameters_by_the_rules_of_scikit_learn():
+    gate = Gate.risk(0.1).fit([0.0] * 100, is_bad=[0] * 100)
+    assert gate.get_params()["guarantee__level"] == 0.1
+    copy = clone(gate)
+    assert copy.guarantee.get_params() == {"level": 0.1, "confidence": 0.95}
+    assert not copy.guarantee.is_fitted
+    assert gate.set_params(guarantee__level=0.2) is gate
+    assert repr(gate) == "<Gate: risk, not fitted>"
+    with pytest.raises(ValueError, match="unknown parameter 'guarantee__levle': did you mean"):
+        gate.set_params(guarantee__levle=0.2)
+    with pytest.raises(ValueError, match="`level` is 2"):
+        gate.set_params(guarantee__level=2)
+    assert gate.guarantee.level == 0.2
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_numbers_of_numpy_are_levels(kind):
+    assert Gate.keep(kind(0.95)).guarantee.share == 0.95
+    assert Gate.cost(error=np.int64(2), refusal=kind(0.1)).guarantee.refusal == 0.1
+    answer = GaussianPrediction(torch.zeros(100, 1), torch.ones(100, 1))
+    gate = Gate.risk(kind(0.1)).fit(answer, torch.zeros(100, 1), tolerance=kind(0.5))
+    assert gate.guarantee.bad == 0

@@ -31,7 +31,7 @@ def true_rates(threshold, ties):
 def test_keep_keeps_its_share_on_average(size):
     random = np.random.default_rng(size)
     kept = [
-        min(Gate.keep(0.9).fit(random.random(size)).promise.threshold, 1.0) for _ in range(2000)
+        min(Gate.keep(0.9).fit(random.random(size)).guarantee.threshold, 1.0) for _ in range(2000)
     ]
     rank = np.ceil((size + 1) * 0.9)
     mean = rank / (size + 1)
@@ -44,7 +44,7 @@ def test_what_keep_keeps_at_least():
     random = np.random.default_rng(0)
     below = 0
     for _ in range(2000):
-        promise = Gate.keep(0.9).fit(random.random(150)).promise
+        promise = Gate.keep(0.9).fit(random.random(150)).guarantee
         below += promise.threshold < promise.least_kept
     assert abs(below / 2000 - 0.05) < 4 * np.sqrt(0.05 * 0.95 / 2000)
 
@@ -58,7 +58,7 @@ def test_risk_is_seldom_above_its_level(size, confidence, ties):
     for _ in range(RUNS):
         score, bad = drawn(random, size, ties)
         try:
-            promise = Gate.risk(0.02, confidence).fit(score, is_bad=bad).promise
+            promise = Gate.risk(0.02, confidence).fit(score, is_bad=bad).guarantee
         except ValueError:
             continue
         share, rate = true_rates(promise.threshold, ties)
@@ -114,7 +114,7 @@ def test_false_discoveries_are_as_rare_as_promised(outliers):
 def test_cost_comes_near_the_best():
     random = np.random.default_rng(0)
     score, bad = drawn(random, 5000, ties=False)
-    threshold = Gate.cost(error=20, refusal=1).fit(score, is_bad=bad).promise.threshold
+    threshold = Gate.cost(error=20, refusal=1).fit(score, is_bad=bad).guarantee.threshold
 
     def cost(limit):
         return 20 * 0.1 * limit**3 / 3 + 1 - limit

@@ -46,23 +46,23 @@ def test_impossible_counts(events, trials):
 
 def test_without_errors_all_is_accepted():
     gate = Gate.risk(0.01).fit(np.arange(2000), is_bad=np.zeros(2000))
-    assert gate.promise.threshold == math.inf
-    assert gate.promise.accepted == 2000
-    assert gate.promise.bound <= 0.01
+    assert gate.guarantee.threshold == math.inf
+    assert gate.guarantee.accepted == 2000
+    assert gate.guarantee.bound <= 0.01
 
 
 def test_errors_at_high_scores_are_refused():
     gate = Gate.risk(0.01).fit(np.arange(2000), is_bad=np.arange(2000) >= 1200)
-    assert 598 <= gate.promise.accepted <= 1210
-    assert gate.promise.accepted_bad <= 10
-    assert int(gate(np.arange(2000)).accepted.sum()) == gate.promise.accepted
+    assert 598 <= gate.guarantee.accepted <= 1210
+    assert gate.guarantee.accepted_bad <= 10
+    assert int(gate(np.arange(2000)).accepted.sum()) == gate.guarantee.accepted
     assert "2,000 held-out examples, of which 800 were bad" in gate.summary()
     assert "at most 1 % are bad, with 95 % confidence" in gate.summary()
 
 
 def test_the_bound_is_the_stated_one():
     score, bad = np.arange(2000), np.arange(2000) % 50 == 49
-    promise = Gate.risk(0.05).fit(score, is_bad=bad).promise
+    promise = Gate.risk(0.05).fit(score, is_bad=bad).guarantee
     share = 0.05 / promise.tried
     exact = binomtest(promise.accepted_bad, promise.accepted, alternative="less")
     assert promise.bound == pytest.approx(exact.proportion_ci(1 - share, "exact").high)
@@ -71,7 +71,7 @@ def test_the_bound_is_the_stated_one():
 def test_tied_scores_are_accepted_together_or_not_at_all():
     score = np.repeat([0.0, 1.0], [800, 1200])
     gate = Gate.risk(0.01).fit(score, is_bad=score)
-    assert gate.promise.accepted == 800
+    assert gate.guarantee.accepted == 800
     assert gate([0.0, 1.0]).accepted.tolist() == [True, False]
 
 
@@ -80,7 +80,7 @@ def test_tied_scores_are_accepted_together_or_not_at_all():
     [
         (298, 0, "from 298 examples, expected at least 299"),
         (2000, 2000, "bounds the rate by 100 % only"),
-        (2000, 100, "no threshold can promise that at most 1 % of the accepted are bad"),
+        (2000, 100, "no threshold can guarantee that at most 1 % of the accepted are bad"),
     ],
 )
 def test_what_cannot_be_promised(size, bad, message):
@@ -95,7 +95,7 @@ def test_no_thresholds_cost_less(points, error, refusal, asking, refused_error):
         asking, refused_error = asking or 0.0, None
     score, bad = (torch.tensor(part) for part in zip(*points, strict=True))
     gate = Gate.cost(error=error, refusal=refusal, asking=asking, refused_error=refused_error)
-    promise = gate.fit(score, is_bad=bad).promise
+    promise = gate.fit(score, is_bad=bad).guarantee
     of_bad = refusal if refused_error is None else refused_error
 
     def price(accepted, asked):
@@ -133,7 +133,7 @@ def test_a_person_sees_what_is_unclear():
     bad = np.r_[np.zeros(10), np.arange(10) % 2, np.ones(10)]
     gate = Gate.cost(error=10, refusal=10, asking=1, refused_error=0).fit(score, is_bad=bad)
     assert gate([0.0, 1.0, 2.0]).decisions.tolist() == [0, 1, 2]
-    assert gate.promise.mean_cost == pytest.approx(1 / 3)
+    assert gate.guarantee.mean_cost == pytest.approx(1 / 3)
     assert "asks a person about those up to 1, refuses the rest" in gate.summary()
 
 
@@ -141,4 +141,4 @@ def test_chow_refuses_where_errors_are_more_probable_than_their_price():
     random = np.random.default_rng(0)
     score = random.random(200_000)
     gate = Gate.cost(error=5, refusal=1).fit(score, is_bad=random.random(200_000) < score)
-    assert gate.promise.threshold == pytest.approx(1 / 5, abs=0.02)
+    assert gate.guarantee.threshold == pytest.approx(1 / 5, abs=0.02)

@@ -10,4 +10,4 @@ def test_walkers_move_by_one_step_and_one_gust_and_stop_at_the_end(example):
         ended = found["outcome"](path[:-1].flatten(0, 1))[1].unflatten(0, steps.shape[:2])
         assert bool((steps.abs().sum(-1)[ended] == 0).all())
     assert set(found["fallen"]) == set(found["paths"])
-    assert found["gate"].promise.examples == 400
+    assert found["gate"].guarantee.examples == 400

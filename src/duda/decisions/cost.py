@@ -1,9 +1,9 @@
-"""The promise of least cost, where errors, refusals and a person's time have their prices."""
+"""Least cost of errors, abstentions and deferrals to a person, by Chow's rule."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import torch
@@ -11,14 +11,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from duda.checks import counted, plain_number
+from duda.decisions.guarantee import Guarantee, known_bad, were_bad
 from duda.decisions.outcomes import Decision, Decisions
-from duda.decisions.promise import Promise, known_bad, were_bad
 
 __all__ = ["Cost"]
 
 
-@dataclass(frozen=True)
-class Cost(Promise):
+@dataclass(eq=False)
+class Cost(Guarantee):
     """Accept low scores, ask a person about those between, refuse high ones, as is cheapest.
 
     A right answer that is accepted costs nothing, a person's answer counts as right. Of two
@@ -32,6 +32,8 @@ class Cost(Promise):
         refusal: of refusing an answer; None if nothing may be refused.
         asking: of asking a person; None if nobody can be asked.
         refused_error: of refusing a bad answer, if that differs from `refusal`.
+
+    Attributes:
         examples: how many it was fitted on, of which
         bad: were bad.
         mean_cost: of an example, with these thresholds.
@@ -43,11 +45,11 @@ class Cost(Promise):
     refusal: float | None = None
     asking: float | None = None
     refused_error: float | None = None
-    examples: int = 0
-    bad: int = 0
-    mean_cost: float = math.nan
-    threshold: float = math.nan
-    ask_threshold: float = math.nan
+    examples: int = field(init=False, repr=False)
+    bad: int = field(init=False, repr=False)
+    mean_cost: float = field(init=False, repr=False)
+    threshold: float = field(init=False, repr=False)
+    ask_threshold: float = field(init=False, repr=False)
 
     name: ClassVar[str] = "cost"
     needs_bad: ClassVar[bool] = True
@@ -55,7 +57,7 @@ class Cost(Promise):
     def __post_init__(self) -> None:
         for name in ("error", "refusal", "asking", "refused_error"):
             if name == "error" or getattr(self, name) is not None:
-                object.__setattr__(self, name, _check_price(getattr(self, name), name))
+                setattr(self, name, _check_price(getattr(self, name), name))
         if self.refusal is None and self.asking is None:
             raise ValueError(
                 "`refusal` and `asking` are both None, expected a price for at least one: with "
@@ -68,7 +70,7 @@ class Cost(Promise):
             )
 
     def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"] | None) -> Self:
-        """Return the promise with its thresholds: the cheapest pair, found in one pass."""
+        """Find the cheapest pair of thresholds, in one pass, and return itself."""
         bad = known_bad(bad)
         distinct, group = torch.unique(score, return_inverse=True)
         counts = _summed(torch.bincount(group))
@@ -76,14 +78,10 @@ class Cost(Promise):
         first, last, total = self._cheapest(counts, errors)
         thresholds = torch.cat([distinct.new_full((1,), -math.inf), distinct])
         some_asked = self.asking is not None and last == len(distinct)
-        return replace(
-            self,
-            examples=len(score),
-            bad=int(bad.sum()),
-            mean_cost=total / len(score),
-            threshold=float(thresholds[first]),
-            ask_threshold=math.inf if some_asked else float(thresholds[last]),
-        )
+        self.examples, self.bad, self.mean_cost = len(score), int(bad.sum()), total / len(score)
+        self.threshold = float(thresholds[first])
+        self.ask_threshold = math.inf if some_asked else float(thresholds[last])
+        return self
 
     def decide(self, score: Float[Tensor, "N"]) -> Decisions:
         """Accept up to one threshold, ask up to the other, refuse beyond it."""
@@ -91,7 +89,7 @@ class Cost(Promise):
         return Decisions(torch.where(score <= self.threshold, Decision.ACCEPT, beyond))
 
     def summary(self) -> str:
-        """Return in plain sentences what is promised, and what it rests on."""
+        """Return in plain sentences what is claimed, and what it rests on."""
         then = "refuses the rest"
         if self.ask_threshold > self.threshold:
             asks_all = math.isinf(self.ask_threshold)
@@ -105,7 +103,7 @@ class Cost(Promise):
             f"Accepts scores up to {self.threshold:.6g}, {then}. On these examples that costs "
             f"{self.mean_cost:.4g} each, the least of all thresholds; accepting everything costs "
             f"{self.error * self.bad / self.examples:.4g}. This is an estimate: no bound is "
-            "promised for new examples."
+            "guaranteed for new examples."
         )
 
     def _cheapest(

@@ -1,8 +1,8 @@
-"""The promise of few false alarms: that what is refused is seldom like the held-out examples."""
+"""False-alarm guarantees: what is refused as out-of-distribution seldom is in distribution."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import torch
@@ -10,15 +10,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from duda.checks import check_share, counted
+from duda.decisions.guarantee import Guarantee, percent
 from duda.decisions.outcomes import Decision, Decisions
 from duda.decisions.p_values import benjamini_hochberg, conformal_p_values
-from duda.decisions.promise import Promise, percent
 
 __all__ = ["FalseAlarm"]
 
 
-@dataclass(frozen=True, eq=False)
-class FalseAlarm(Promise):
+@dataclass(eq=False)
+class FalseAlarm(Guarantee):
     """Refuse by conformal p-values of being in distribution.
 
     Each example by itself: of those in distribution, at most `level` are refused. In a batch, by
@@ -28,23 +28,29 @@ class FalseAlarm(Promise):
 
     Args:
         level: the share of false alarms.
-        batch: whether it is their share among the refused ones.
+        batch: whether it is their share among the refused ones: the false discovery rate.
+
+    Attributes:
         calibration: `(n)`, the held-out scores, ascending.
     """
 
     level: float
     batch: bool = False
-    calibration: Float[Tensor, "n"] = field(
-        default_factory=lambda: torch.empty(0, dtype=torch.float64)
-    )
+    calibration: Float[Tensor, "n"] = field(init=False, repr=False)
 
     name: ClassVar[str] = "false-alarm"
     needs_bad: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "level", check_share(self.level, "level"))
+        self.level = check_share(self.level, "level")
         if not isinstance(self.batch, bool):
             raise ValueError(f"`batch` is {self.batch!r}, expected True or False.")
+
+    def check_learned(self) -> None:
+        """Raise a `ValueError` if the scores are none, NaN, or out of order."""
+        super().check_learned()
+        if bool((self.calibration.diff() < 0).any()):
+            raise ValueError("its `calibration` descends, expected ascending scores.")
 
     @property
     def examples(self) -> int:  # type: ignore[override] # follows from the calibration
@@ -52,8 +58,9 @@ class FalseAlarm(Promise):
         return len(self.calibration)
 
     def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"] | None) -> Self:
-        """Return the promise with scores to compare with; which were bad does not matter."""
-        return replace(self, calibration=score.sort().values)
+        """Keep the scores to compare with, and return itself; which were bad does not matter."""
+        self.calibration = score.sort().values
+        return self
 
     def decide(self, score: Float[Tensor, "N"]) -> Decisions:
         """Refuse what has too low a p-value."""
@@ -62,18 +69,18 @@ class FalseAlarm(Promise):
         return Decisions(torch.where(alarm, Decision.REFUSE, Decision.ACCEPT), p_values)
 
     def summary(self) -> str:
-        """Return in plain sentences what is promised, and what it rests on."""
+        """Return in plain sentences what is guaranteed, and what it rests on."""
         least = 1 / (self.examples + 1)
         examples = counted(self.examples, "held-out example")
         text = f"Rests on {examples}, with p-values from {least:.4g}"
         if self.batch:
             return text + (
-                f" up. Promise: of the examples refused in a call at most {percent(self.level)} "
+                f" up. Guarantee: of the examples refused in a call at most {percent(self.level)} "
                 "are like these, on average (Benjamini-Hochberg over all examples of the call)."
             )
         if least > self.level:
             return text + f" up: too few to refuse anything at a level of {percent(self.level)}."
         return text + (
-            f" up. Promise: of new examples like these at most {percent(self.level)} are refused, "
-            "on average over sets of held-out examples."
+            f" up. Guarantee: of new examples like these at most {percent(self.level)} are "
+            "refused, on average over sets of held-out examples."
         )

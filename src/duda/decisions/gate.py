@@ -1,4 +1,4 @@
-"""The gate: which answers to accept, with a threshold that carries a promise."""
+"""Gates, for selective prediction: accept, defer to a person or abstain, with a guarantee."""
 
 from __future__ import annotations
 
@@ -13,36 +13,39 @@ from torch import Tensor
 from duda.checks import ArrayLike
 from duda.decisions.cost import Cost
 from duda.decisions.false_alarm import FalseAlarm
-from duda.decisions.gate_file import read_promise, write_promise
+from duda.decisions.guarantee import Guarantee
 from duda.decisions.keep import Keep
 from duda.decisions.outcomes import Decisions
-from duda.decisions.promise import Promise
 from duda.decisions.risk import Risk
 from duda.inputs import flags
+from duda.params import Params
 from duda.predictions import Prediction
 from duda.predictions.given import ScoresGiven, prediction_given, scored
+from duda.renamed import OldAttribute
 
 __all__ = ["Gate"]
 
 
-class Gate:
-    """Accepts, refuses, or hands to a person each answer of a model, by its uncertainty.
+class Gate(Params):
+    """Accepts each answer of a model, defers it to a person, or abstains, by its uncertainty.
 
-    A gate is made for a promise, by `keep`, `risk`, `false_alarm` or `cost`, and fitted on
+    A gate is made for a guarantee, by `keep`, `risk`, `false_alarm` or `cost`, and fitted on
     held-out examples that the model was not trained on. It accepts scores of at most a threshold,
-    tied ones together. Promises hold for new examples that are independent draws from where the
+    tied ones together. Guarantees hold for new examples that are independent draws from where the
     held-out ones came from; `summary` says what they rest on.
 
-    Attributes:
-        promise: what is promised and, once fitted, the numbers found: `gate.promise.threshold`.
+    Args:
+        guarantee: what is guaranteed and, once fitted, what was found: `gate.guarantee.threshold`.
 
     >>> gate = Gate.keep(0.5).fit([0.1, 0.2, 0.3])
     >>> gate([0.15, 0.9]).counts
     {'accept': 1, 'ask': 0, 'refuse': 1}
     """
 
-    def __init__(self, promise: Promise) -> None:
-        self.promise = promise
+    promise = OldAttribute("guarantee")
+
+    def __init__(self, guarantee: Guarantee) -> None:
+        self.guarantee = guarantee
 
     @classmethod
     def keep(cls, share: float) -> Self:
@@ -57,7 +60,8 @@ class Gate:
     def risk(cls, level: float, confidence: float = 0.95) -> Self:
         """Return a gate of whose accepted answers at most `level` are bad, with `confidence`.
 
-        `fit` needs to know what is bad, and raises a `ValueError` if no threshold can promise it.
+        It is the point of the risk-coverage curve that can be guaranteed. `fit` needs to know what
+        is bad, and raises a `ValueError` if no threshold can be guaranteed.
         Source: Clopper & Pearson 1934, with Bonferroni over thresholds; see `Risk`.
         """
         return cls(Risk(level, confidence))
@@ -85,8 +89,8 @@ class Gate:
 
         Args:
             error: the cost of accepting a bad answer.
-            refusal: of refusing an answer; without one nothing is refused.
-            asking: of asking a person, who is right; without one nobody is asked.
+            refusal: of refusing an answer, to abstain; without one nothing is refused.
+            asking: of asking a person, to whom it defers and who is right; without one nobody is.
             refused_error: of refusing a bad answer, by default `refusal`; a lower one, such as 0,
                 makes all three outcomes useful.
 
@@ -113,11 +117,11 @@ class Gate:
 
         Raises:
             ValueError: if scores are NaN or not one for each example, if what is bad is not said,
-                or if no threshold can make the promise.
+                or if no threshold can be guaranteed.
         """
         score = _example_scores(prediction)
-        bad = _bad(prediction, score, y, is_bad, tolerance) if self.promise.needs_bad else None
-        self.promise = self.promise.fit(score, bad)
+        bad = _bad(prediction, score, y, is_bad, tolerance) if self.guarantee.needs_bad else None
+        self.guarantee.fit(score, bad)
         return self
 
     def __call__(self, prediction: ScoresGiven) -> Decisions:
@@ -126,39 +130,32 @@ class Gate:
         Raises:
             ValueError: if the gate is not fitted, or scores are NaN or not one for each example.
         """
-        self._check_fitted()
-        return self.promise.decide(_example_scores(prediction))
+        self.guarantee.check_fitted()
+        return self.guarantee.decide(_example_scores(prediction))
 
     def summary(self) -> str:
-        """Return in plain sentences what is promised, and on how many examples that rests."""
-        self._check_fitted()
-        return self.promise.summary()
+        """Return in plain sentences what is guaranteed, and on how many examples that rests."""
+        self.guarantee.check_fitted()
+        return self.guarantee.summary()
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the fitted gate to `path` as JSON, whole or not at all, to the last digit."""
-        self._check_fitted()
-        return write_promise(path, self.promise)
+        """Write the fitted gate to `path`, to the last digit, whole or not at all."""
+        return self.guarantee.save(path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what `save` wrote.
+        """Read what `save` wrote, also the JSON of version 0.1.
 
         Raises:
             FileNotFoundError: if there is no such file.
             ValueError: if the file is damaged or holds something else.
         """
-        return cls(read_promise(path))
+        return cls(Guarantee.load(path))
 
     def __repr__(self) -> str:
-        examples = self.promise.examples
-        state = f"fitted on {examples:,} examples" if examples else "not fitted"
-        return f"<Gate: {self.promise.name}, {state}>"
-
-    def _check_fitted(self) -> None:
-        if not self.promise.examples:
-            raise ValueError(
-                "the gate is not fitted: call `gate.fit(prediction, y)` with held-out examples."
-            )
+        fitted = self.guarantee.is_fitted
+        state = f"fitted on {self.guarantee.examples:,} examples" if fitted else "not fitted"
+        return f"<Gate: {self.guarantee.name}, {state}>"
 
 
 def _example_scores(source: ScoresGiven) -> Float[Tensor, "N"]:
@@ -187,16 +184,16 @@ def _bad(
     tolerance: float | None,
 ) -> Bool[Tensor, "N"]:
     """Return which answers are bad, by just one of `y` and `is_bad`."""
-    if (y is None) == (is_bad is None):
+    if is_bad is not None and y is None:
+        return flags(is_bad, "is_bad", score, "the scores")
+    if y is None or is_bad is not None:
         raise ValueError(
-            "give either `y` or `is_bad`, not both and not neither: this promise rests on knowing "
+            "give either `y` or `is_bad`, not both and not neither: this gate rests on knowing "
             "which answers are bad."
         )
-    if is_bad is not None:
-        return flags(is_bad, "is_bad", score, "the scores")
     answer = prediction_given(prediction, Prediction, "prediction")
     if answer is None:
         raise ValueError(
             "`y` cannot be compared with scores alone: give `is_bad`, or a prediction."
         )
-    return answer.is_bad(y, tolerance).flatten()  # type: ignore[arg-type] # given, as asked above
+    return answer.is_bad(y, tolerance).flatten()

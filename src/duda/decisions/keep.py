@@ -1,9 +1,9 @@
-"""The promise to keep a share of what is like the held-out examples."""
+"""Coverage guarantees: a gate that keeps a share of what is like the held-out examples."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import ClassVar, Self
 
@@ -11,45 +11,48 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from duda.checks import check_share, counted
+from duda.decisions.guarantee import Guarantee, accept_up_to, percent
 from duda.decisions.outcomes import Decisions
-from duda.decisions.promise import Promise, accept_up_to, percent
 
 __all__ = ["Keep"]
 
 _SURE = 0.95  # the probability with which `least_kept` holds
 
 
-@dataclass(frozen=True)
-class Keep(Promise):
+@dataclass(eq=False)
+class Keep(Guarantee):
     """Accept at least `share` of new examples, if they are exchangeable with the held-out ones.
 
     The threshold is the ⌈(n + 1) · share⌉-th smallest of n held-out scores, or infinite if there
-    are fewer. The promise is on average over held-out sets: with one at hand the share kept is
+    are fewer. The guarantee is on average over held-out sets: with one at hand the share kept is
     Beta-distributed about it, or above that where scores tie.
     Source: Vovk et al. 2005, section 2.2; Vovk 2012.
 
     Args:
-        share: of the examples that are kept.
+        share: of the examples that are kept: the coverage.
+
+    Attributes:
         examples: n.
         threshold: the largest score that is accepted.
     """
 
     share: float
-    examples: int = 0
-    threshold: float = math.nan
+    examples: int = field(init=False, repr=False)
+    threshold: float = field(init=False, repr=False)
 
     name: ClassVar[str] = "keep"
     needs_bad: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "share", check_share(self.share, "share"))
+        self.share = check_share(self.share, "share")
 
     def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"] | None) -> Self:
-        """Return the promise with its threshold; which examples were bad does not matter."""
+        """Find the threshold, and return itself; which examples were bad does not matter."""
         rank = self._rank(len(score))
         enough = rank <= len(score)
-        threshold = float(score.kthvalue(rank).values) if enough else math.inf
-        return replace(self, examples=len(score), threshold=threshold)
+        self.threshold = float(score.kthvalue(rank).values) if enough else math.inf
+        self.examples = len(score)
+        return self
 
     def decide(self, score: Float[Tensor, "N"]) -> Decisions:
         """Accept scores up to the threshold."""
@@ -66,7 +69,7 @@ class Keep(Promise):
         return float(betaincinv(rank, self.examples + 1 - rank, 1 - _SURE))
 
     def summary(self) -> str:
-        """Return in plain sentences what is promised, and what it rests on."""
+        """Return in plain sentences what is guaranteed, and what it rests on."""
         text = f"Rests on {counted(self.examples, 'held-out example')}. "
         if self._rank(self.examples) > self.examples:
             return text + (
@@ -74,7 +77,7 @@ class Keep(Promise):
                 f"takes at least {self._fewest():,} examples."
             )
         return text + (
-            f"Accepts scores up to {self.threshold:.6g}. Promise: at least {percent(self.share)} "
+            f"Accepts scores up to {self.threshold:.6g}. Guarantee: at least {percent(self.share)} "
             "of new examples like these are accepted, on average over sets of held-out examples; "
             f"with this one at least {percent(self.least_kept)}, with {percent(_SURE)} probability."
         )

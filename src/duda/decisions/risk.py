@@ -1,9 +1,9 @@
-"""The promise of few errors among what is accepted."""
+"""Risk-coverage guarantees: selective prediction with few errors among what is accepted."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import torch
@@ -12,16 +12,16 @@ from torch import Tensor
 
 from duda.checks import check_share, counted
 from duda.decisions.binomial import fewest_without_event, upper_rate
+from duda.decisions.guarantee import Guarantee, accept_up_to, known_bad, percent, were_bad
 from duda.decisions.outcomes import Decisions
-from duda.decisions.promise import Promise, accept_up_to, known_bad, percent, were_bad
 
 __all__ = ["Risk"]
 
 _MOST_TRIED = 30  # thresholds; more are finer, but each weakens the bounds of all
 
 
-@dataclass(frozen=True)
-class Risk(Promise):
+@dataclass(eq=False)
+class Risk(Guarantee):
     """Accept as many examples as possible, at most `level` of them bad, with `confidence`.
 
     Tried are thresholds just below the held-out scores of ranks that depend on nothing but n. Given
@@ -33,7 +33,9 @@ class Risk(Promise):
 
     Args:
         level: the share of bad examples among the accepted.
-        confidence: the probability, over held-out sets, that the promise holds.
+        confidence: the probability, over held-out sets, that the guarantee holds.
+
+    Attributes:
         examples: n, of which
         bad: were bad.
         tried: how many thresholds were tried.
@@ -45,23 +47,23 @@ class Risk(Promise):
 
     level: float
     confidence: float = 0.95
-    examples: int = 0
-    bad: int = 0
-    tried: int = 0
-    accepted: int = 0
-    accepted_bad: int = 0
-    bound: float = 1.0
-    threshold: float = math.nan
+    examples: int = field(init=False, repr=False)
+    bad: int = field(init=False, repr=False)
+    tried: int = field(init=False, repr=False)
+    accepted: int = field(init=False, repr=False)
+    accepted_bad: int = field(init=False, repr=False)
+    bound: float = field(init=False, repr=False)
+    threshold: float = field(init=False, repr=False)
 
     name: ClassVar[str] = "risk"
     needs_bad: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name in ("level", "confidence"):
-            object.__setattr__(self, name, check_share(getattr(self, name), name))
+        self.level = check_share(self.level, "level")
+        self.confidence = check_share(self.confidence, "confidence")
 
     def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"] | None) -> Self:
-        """Return the promise with the largest threshold that can make it.
+        """Find the largest threshold that can be guaranteed, and return itself.
 
         Raises:
             ValueError: if none can.
@@ -78,27 +80,23 @@ class Risk(Promise):
             best = int(bounds.argmin())
             raise ValueError(self._impossible(int(accepted_bad[best]), int(accepted[best]), bounds))
         chosen = int((bounds <= self.level).nonzero().max())
-        return replace(
-            self,
-            examples=len(score),
-            bad=int(bad.sum()),
-            tried=len(counts),
-            accepted=int(accepted[chosen]),
-            accepted_bad=int(accepted_bad[chosen]),
-            bound=float(bounds[chosen]),
-            threshold=float(thresholds[chosen]),
-        )
+        self.examples, self.bad, self.tried = len(score), int(bad.sum()), len(counts)
+        self.accepted = int(accepted[chosen])
+        self.accepted_bad = int(accepted_bad[chosen])
+        self.bound = float(bounds[chosen])
+        self.threshold = float(thresholds[chosen])
+        return self
 
     def decide(self, score: Float[Tensor, "N"]) -> Decisions:
         """Accept scores up to the threshold."""
         return accept_up_to(score, self.threshold)
 
     def summary(self) -> str:
-        """Return in plain sentences what is promised, and what it rests on."""
+        """Return in plain sentences what is guaranteed, and what it rests on."""
         return (
             f"Rests on {counted(self.examples, 'held-out example')}, {were_bad(self.bad)}. "
             f"Accepts scores up to {self.threshold:.6g}: of these examples {self.accepted:,}, "
-            f"{were_bad(self.accepted_bad)}. Promise: of new examples like these that are "
+            f"{were_bad(self.accepted_bad)}. Guarantee: of new examples like these that are "
             f"accepted, at most {percent(self.level)} are bad, with {percent(self.confidence)} "
             f"confidence (exact binomial bound {percent(self.bound)}, which allows for the "
             f"{self.tried} thresholds tried)."
@@ -109,9 +107,9 @@ class Risk(Promise):
         fewest = self._fewest(1)
         if examples < fewest:
             raise ValueError(
-                f"no threshold can promise {self._words()}, from {counted(examples, 'example')}, "
+                f"no threshold can guarantee {self._words()}, from {counted(examples, 'example')}, "
                 f"expected at least {fewest:,}, as many as it takes without a single bad one: give "
-                "more, or promise less."
+                "more, or ask for less."
             )
         # With three or more, the first is to accept half of the examples or fewer.
         parts = [
@@ -125,15 +123,15 @@ class Risk(Promise):
         return torch.linspace(*ends, parts[-1], dtype=torch.float64).round().long()
 
     def _fewest(self, tried: int) -> int:
-        """Return the least that a threshold must accept to be promised, as one of so many."""
+        """Return the least that a threshold must accept to be guaranteed, as one of so many."""
         return fewest_without_event(self.level, 1 - (1 - self.confidence) / tried)
 
     def _impossible(self, bad: int, accepted: int, bounds: Tensor) -> str:
         return (
-            f"no threshold can promise {self._words()}: of {len(bounds)} tried, the best accepts "
+            f"no threshold can guarantee {self._words()}: of {len(bounds)} tried, the best accepts "
             f"{counted(accepted, 'held-out example')} with {counted(bad, 'bad one')}, which "
             f"bounds the rate by {percent(float(bounds.min()))} only; give more examples or a "
-            "better score, or promise less."
+            "better score, or ask for less."
         )
 
     def _words(self) -> str:

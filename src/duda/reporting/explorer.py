@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -188,10 +189,10 @@ def _presets(
     classes = isinstance(prediction, ClassPrediction)
     found: dict[str, dict[str, Any]] = {}
     for name, (code, gate) in _PRESETS.items():
-        if gate.promise.needs_bad and not classes:
+        if gate.guarantee.needs_bad and not classes:
             continue  # how large an error of a number is bad, nobody has said
         try:
-            fitted = Gate(gate.promise).fit(score, is_bad=loss > 0 if classes else None)
+            fitted = copy.deepcopy(gate).fit(score, is_bad=loss > 0 if classes else None)
         except ValueError as error:
             found[name] = {"refused": str(error)}
             continue

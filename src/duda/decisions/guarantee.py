@@ -1,0 +1,103 @@
+"""Guarantees of gates: how a threshold is found, what it decides and what it may claim."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from typing import ClassVar, Self
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from duda.decisions.gate_json import first_version
+from duda.decisions.outcomes import Decision, Decisions
+from duda.fitted import Fitted
+from duda.storage import Format
+
+__all__ = ["Guarantee", "accept_up_to", "known_bad", "percent", "were_bad"]
+
+
+class Guarantee(Fitted, ABC):
+    """The level that a gate is to guarantee, and what `fit` found on held-out examples.
+
+    Attributes:
+        name: of the guarantee, as of the function of `Gate` that makes it.
+        needs_bad: whether it rests on knowing which answers were bad.
+        examples: how many it was fitted on.
+    """
+
+    format = Format("gate", version=2)
+    name: ClassVar[str]
+    needs_bad: ClassVar[bool]
+    examples: int
+
+    @abstractmethod
+    def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"] | None) -> Self:
+        """Learn from held-out examples, and return itself."""
+
+    @abstractmethod
+    def decide(self, score: Float[Tensor, "N"]) -> Decisions:
+        """Return what to do about new examples."""
+
+    @abstractmethod
+    def summary(self) -> str:
+        """Return in plain sentences what is guaranteed, and what it rests on."""
+
+    def check_fitted(self) -> None:
+        """Raise a `ValueError` if `fit` was not called yet."""
+        if not self.is_fitted:
+            raise ValueError(
+                "the gate is not fitted: call `gate.fit(prediction, y)` with held-out examples."
+            )
+
+    def check_learned(self) -> None:
+        """Raise a `ValueError` if something is NaN, or there were no examples."""
+        super().check_learned()
+        if self.examples < 1:
+            raise ValueError("it was not fitted: fit it and save it again.")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what `save` wrote, also what version 0.1 did.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if the file is damaged or holds something else.
+        """
+        old = first_version(path)
+        if old is None:
+            return super().load(path)
+        name, state = old
+        kinds = {kind.name: kind.__name__ for kind in cls._kinds().values()}
+        return cls.restored(path, kinds.get(name, name), state)
+
+
+def accept_up_to(score: Float[Tensor, "N"], threshold: float) -> Decisions:
+    """Return decisions that accept scores of at most `threshold` and refuse the others."""
+    return Decisions(torch.where(score <= threshold, Decision.ACCEPT, Decision.REFUSE))
+
+
+def known_bad(bad: Bool[Tensor, "N"] | None) -> Bool[Tensor, "N"]:
+    """Return `bad`, or raise a `TypeError` if it is missing where a guarantee rests on it."""
+    if bad is None:
+        raise TypeError("`bad` is missing, expected which of the held-out answers were bad.")
+    return bad
+
+
+def percent(share: float) -> str:
+    """Return `share` as people read it.
+
+    >>> percent(0.9543)
+    '95.43 %'
+    """
+    return f"{100 * share:.4g} %"
+
+
+def were_bad(count: int) -> str:
+    """Return how many of those named before were bad, in words.
+
+    >>> were_bad(1), were_bad(2000)
+    ('of which 1 was bad', 'of which 2,000 were bad')
+    """
+    return f"of which {count:,} {'was' if count == 1 else 'were'} bad"
