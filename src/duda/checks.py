@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import numbers
 from collections.abc import Iterable
 from typing import Any
@@ -15,6 +16,7 @@ __all__ = [
     "ArrayLike",
     "as_tensor",
     "at_least_float32",
+    "check_at_least_0",
     "check_count",
     "check_finite",
     "check_logits",
@@ -111,6 +113,18 @@ def check_count(value: Any, name: str, least: int = 1) -> int:
     if not isinstance(whole, int) or whole < least:
         raise ValueError(f"`{name}` is {value!r}, expected a whole number of at least {least}.")
     return whole
+
+
+def check_at_least_0(value: Any, name: str, what: str = "number") -> float:
+    """Return `value` as a float if it is a finite number of at least 0.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    number = plain_number(value)
+    if number is None or not 0 <= number < math.inf:
+        raise ValueError(f"`{name}` is {value!r}, expected a finite {what} of at least 0.")
+    return number
 
 
 def check_share(value: Any, name: str) -> float:

@@ -20,6 +20,7 @@ from duda.decisions import (
     conformal_quantile,
 )
 from duda.decisions.conformal import GroupCoverage, PromisedCoverage
+from tests.decisions.learned import learned
 
 SPLITS, TESTS, ALPHA = 1000, 50, 0.1
 
@@ -55,14 +56,10 @@ def number_scores(kind):
             "normalized": {"mean": mean, "std": claimed},
             "cqr": {"lower": mean - claimed, "upper": mean + claimed},
         }[kind]
-        plain = ConformalRegressor.from_dict(
-            {
-                "kind": "ConformalRegressor",
-                "alpha": ALPHA,
-                "score": kind,
-                "thresholds": [0.0],
-                "calibration": [1],
-            }
+        plain = learned(
+            ConformalRegressor(ALPHA, kind),
+            thresholds=torch.zeros(1).double(),
+            calibration=torch.ones(1).long(),
         )
         mean = given.pop("mean", None)
         ends = plain(*([] if mean is None else [mean]), **given)

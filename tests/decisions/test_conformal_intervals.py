@@ -1,6 +1,5 @@
 """Intervals of numbers."""
 
-import json
 import math
 
 import numpy as np
@@ -121,15 +120,6 @@ def test_intervals_of_one_width_are_one_group():
     fitted = ConformalRegressor(score="absolute").fit([0.0] * 20, np.arange(20.0))
     summary = fitted([0.0] * 8).summary([0.0] * 8)
     assert summary.by_width.counts.tolist() == [8, 0, 0, 0]
-
-
-@pytest.mark.parametrize("n", [5, 50])
-def test_json(n):
-    answer, y = targets(n)
-    fitted = ConformalRegressor().fit(answer, y)
-    again = ConformalRegressor.from_dict(json.loads(json.dumps(fitted.to_dict(), allow_nan=False)))
-    assert torch.equal(again(answer).lower, fitted(answer).lower)
-    assert again.to_dict() == fitted.to_dict()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Scores of classes, and the sets that they make."""
 
-import json
 import math
 
 import numpy as np
@@ -128,25 +127,6 @@ def test_order_of_held_out_examples_means_nothing():
     assert torch.equal(one.thresholds, other.thresholds)
 
 
-@pytest.mark.parametrize("score", ["lac", APS(), RAPS(0.1, 2, randomized=False)])
-@pytest.mark.parametrize("per_class", [False, True])
-def test_json(score, per_class):
-    probs, y = classified(30)
-    conformal = ConformalClassifier(0.05, score, per_class=per_class, seed=7).fit(probs, y)
-    state = json.loads(json.dumps(conformal.to_dict(), allow_nan=False))
-    again = ConformalClassifier.from_dict(state)
-    assert again.score == conformal.score
-    assert torch.equal(again(probs).sets, conformal(probs).sets)
-    assert again.to_dict() == conformal.to_dict()
-    assert again.calibration.dtype == torch.int64
-
-
-def test_json_of_another_score():
-    state = ConformalClassifier(0.5).fit(*classified(30)).to_dict()
-    with pytest.raises(ValueError, match="`state` has the score 'own', expected lac, aps, raps"):
-        ConformalClassifier.from_dict(state | {"score": {"name": "own"}})
-
-
 SETS = PredictionSets(
     torch.tensor([[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 1, 1]]) == 1, 0.1, torch.tensor([99])
 )
@@ -228,5 +208,5 @@ def test_unknown_score():
 
 @pytest.mark.parametrize("options", [{"penalty": -1}, {"free_ranks": -1}, {"penalty": math.nan}])
 def test_bad_penalty(options):
-    with pytest.raises(ValueError, match="expected a number of at least 0"):
+    with pytest.raises(ValueError, match=r"expected a (finite|whole) number of at least 0"):
         RAPS(**options)

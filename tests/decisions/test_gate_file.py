@@ -118,7 +118,10 @@ def changed(**values):
     [
         (lambda content: [], "no gate that this version"),
         (lambda content: content | {"version": 2}, "no gate that this version"),
-        (lambda content: content | {"promise": "hope"}, "the kind 'hope', expected Cost, FalseAlarm, Keep"),
+        (
+            lambda content: content | {"promise": "hope"},
+            "the kind 'hope', expected Cost",
+        ),
         (lambda content: content | {"values": {}}, "no valid Keep: it lacks some of"),
         (lambda content: content | {"values": 3}, "a gate without its values"),
         (changed(other=1), "or has others"),

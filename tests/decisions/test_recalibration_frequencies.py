@@ -9,6 +9,7 @@ from scipy.optimize import minimize
 from sklearn.isotonic import IsotonicRegression
 
 from duda.decisions import BetaCalibration, HistogramBinning, Isotonic
+from tests.decisions.learned import learned
 from tests.decisions.test_recalibration import nll, overconfident
 
 grid = st.sampled_from([k / 20 for k in range(1, 20)])
@@ -144,9 +145,8 @@ def test_beta_of_several_classes():
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_parameters_that_change_nothing(classes):
-    state = {"kind": "BetaCalibration", "classes": classes}
-    rows = 1 if classes == 2 else classes
-    unchanged = BetaCalibration.from_dict(state | {"parameters": [[1.0, 1.0, 0.0]] * rows})
+    parameters = torch.tensor([[1.0, 1.0, 0.0]] * (1 if classes == 2 else classes)).double()
+    unchanged = learned(BetaCalibration(), classes=classes, parameters=parameters)
     logits = np.random.default_rng(0).normal(size=(20, classes)) * 30
     expected = torch.tensor(logits).softmax(1)
     # in relative terms, so that the digits of 1e-40 count

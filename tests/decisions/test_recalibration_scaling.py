@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.optimize import approx_fprime, minimize, minimize_scalar
 
 from duda.decisions import MatrixScaling, Temperature, VectorScaling
+from tests.decisions.learned import learned
 from tests.decisions.test_recalibration import nll, overconfident
 
 
@@ -67,7 +68,7 @@ def test_order_of_classes_never_changes():
 
 def test_temperature_1_changes_nothing():
     logits, _ = overconfident()
-    unchanged = Temperature.from_dict({"kind": "Temperature", "classes": 3, "temperature": 1.0})
+    unchanged = learned(Temperature(), classes=3, temperature=1.0)
     expected = torch.tensor(logits).softmax(1)
     torch.testing.assert_close(unchanged(expected), expected, atol=1e-15, rtol=0)
 
@@ -124,8 +125,8 @@ def test_each_scaling_includes_the_one_before():
 def test_equal_factors_are_a_temperature():
     logits, y = overconfident()
     cooled = Temperature().fit(logits=logits, y=y)
-    state = {"kind": "VectorScaling", "classes": 3, "penalty": 0.0, "bias": [0.0, 0.0, 0.0]}
-    vector = VectorScaling.from_dict(state | {"weight": [1 / cooled.temperature] * 3})
+    weight = torch.full((3,), 1 / cooled.temperature).double()
+    vector = learned(VectorScaling(), classes=3, weight=weight, bias=torch.zeros(3).double())
     torch.testing.assert_close(vector(logits=logits), cooled(logits=logits))
 
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from duda.checks import counted, plain_number
+from duda.checks import check_at_least_0, counted
 from duda.decisions.guarantee import Guarantee, known_bad, were_bad
 from duda.decisions.outcomes import Decision, Decisions
 
@@ -56,8 +56,9 @@ class Cost(Guarantee):
 
     def __post_init__(self) -> None:
         for name in ("error", "refusal", "asking", "refused_error"):
-            if name == "error" or getattr(self, name) is not None:
-                setattr(self, name, _check_price(getattr(self, name), name))
+            price = getattr(self, name)
+            if name == "error" or price is not None:
+                setattr(self, name, check_at_least_0(price, name, "cost"))
         if self.refusal is None and self.asking is None:
             raise ValueError(
                 "`refusal` and `asking` are both None, expected a price for at least one: with "
@@ -132,10 +133,3 @@ class Cost(Guarantee):
 
 def _summed(counts: Tensor) -> Tensor:
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-
-
-def _check_price(value: float, name: str) -> float:
-    price = plain_number(value)
-    if price is None or not 0 <= price < math.inf:
-        raise ValueError(f"`{name}` is {value!r}, expected a finite cost of at least 0.")
-    return price

@@ -1,14 +1,13 @@
-"""Sets of classes that hold the right one with a promised probability."""
+"""Conformal prediction of classes: sets with guaranteed coverage, marginal or by class."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self, cast
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from duda.checks import ArrayLike, check_share, nearest
@@ -18,6 +17,7 @@ from duda.decisions.conformal.scores import SCORES, ClassScore
 from duda.decisions.conformal.sets import PredictionSets
 from duda.decisions.fitted import Fitted
 from duda.predictions.given import ClassesGiven
+from duda.storage import Format
 
 __all__ = ["ConformalClassifier"]
 
@@ -31,13 +31,13 @@ class ConformalClassifier(Fitted):
     The right class is in the set of a new example with a probability of at least 1 - alpha, if it
     is exchangeable with the held-out ones, on average over these. With fewer than 1 / alpha - 1 of
     them the threshold is infinite, and every set has all classes. Sets may be empty, where no class
-    fits: that is a part of the promise. Source: Vovk et al. 2005; Sadinle et al. 2019.
+    fits: that is a part of the guarantee. Source: Vovk et al. 2005; Sadinle et al. 2019.
 
     Args:
         alpha: the share of sets that may miss the right class.
         score: `"lac"`, `"aps"`, `"raps"`, or one with options, such as `APS(randomized=False)`.
-        per_class: keep the promise for the examples of each class (Mondrian), by one threshold for
-            each; it takes 1 / alpha - 1 examples of every class. Source: Vovk 2012.
+        per_class: guarantee the coverage of each class by a threshold of its own (Mondrian, class-
+            conditional); it takes 1 / alpha - 1 examples of every class. Source: Vovk 2012.
         seed: of a randomised score, whose numbers come from torch's global generator without.
 
     Attributes:
@@ -50,13 +50,14 @@ class ConformalClassifier(Fitted):
     tensor([[ True,  True], [False,  True]])
     """
 
+    format = Format("conformal predictor")
     alpha: float = 0.1
     score: ClassScore | str = "lac"
     per_class: bool = False
     seed: int | None = None
     classes: int = field(init=False, repr=False)
-    thresholds: Tensor = field(init=False, repr=False)
-    calibration: Tensor = field(init=False, repr=False)
+    thresholds: Float[Tensor, "G"] = field(init=False, repr=False)
+    calibration: Int[Tensor, "G"] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.alpha = check_share(self.alpha, "alpha")
@@ -114,20 +115,31 @@ class ConformalClassifier(Fitted):
         sets: Bool[Tensor, "N C"] = self._scores(claims, _CALL) <= self.thresholds
         return PredictionSets(sets, self.alpha, self.calibration)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return all there is as numbers, texts, lists and None, which JSON can hold."""
+    def state(self) -> dict[str, Any]:
+        """Return options, the score as its name and its options, and what was learned."""
+        state = super().state()
         names = {kind: name for name, kind in SCORES.items()}
         score: Any = self.score
-        return super().to_dict() | {"score": {"name": names[type(score)]} | asdict(score)}
+        state["options"]["score"] = {"name": names[type(score)]} | asdict(score)
+        return state
+
+    def check_learned(self) -> None:
+        """Raise a `ValueError` if thresholds are NaN, or not one for all or for each class."""
+        super().check_learned()
+        expected = self.classes if self.per_class else 1
+        if len(self.thresholds) != expected:
+            raise ValueError(f"it has {len(self.thresholds)} thresholds, expected {expected}.")
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> Self:
-        """Return what `to_dict` described."""
-        options = dict(state.get("score", {}))
-        name = options.pop("name", None)
+    def _of_state(cls, state: Any) -> Self:
+        options = state.get("options", {})
+        named = options.get("score")
+        score = dict(named) if isinstance(named, dict) else {"name": named}
+        name = score.pop("name", None)
         if name not in SCORES:
-            raise ValueError(f"`state` has the score {name!r}, expected {', '.join(SCORES)}.")
-        return super().from_dict({**state, "score": SCORES[name](**options)})
+            raise ValueError(f"its score is {name!r}, expected {', '.join(SCORES)}.")
+        made = {**options, "score": SCORES[name](**score)}
+        return super()._of_state({**state, "options": made})
 
     def _scores(self, claims: Claims, stream: int) -> Float[Tensor, "N C"]:
         score = cast(ClassScore, self.score)  # made one after `__init__`

@@ -1,4 +1,4 @@
-"""Intervals that hold the target with a promised probability."""
+"""Conformal prediction of numbers: intervals with guaranteed coverage; CQR."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Self, get_args
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from duda.checks import ArrayLike, check_share, nearest
@@ -15,6 +16,7 @@ from duda.decisions.conformal.quantile import conformal_quantile
 from duda.decisions.fitted import Fitted
 from duda.decisions.numbers import targets
 from duda.predictions.given import NumbersGiven
+from duda.storage import Format
 
 __all__ = ["ConformalRegressor"]
 
@@ -44,10 +46,11 @@ class ConformalRegressor(Fitted):
     (tensor([2.], dtype=torch.float64), tensor([8.], dtype=torch.float64))
     """
 
+    format = Format("conformal predictor")
     alpha: float = 0.1
     score: NumberScore = "normalized"
-    thresholds: Tensor = field(init=False, repr=False)
-    calibration: Tensor = field(init=False, repr=False)
+    thresholds: Float[Tensor, "D"] = field(init=False, repr=False)
+    calibration: Int[Tensor, "D"] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.alpha = check_share(self.alpha, "alpha")

@@ -1,4 +1,4 @@
-"""How badly a class fits the probabilities of an example: the scores that sets are made from."""
+"""Conformal scores of classes (LAC, APS, RAPS): how badly a class fits the probabilities."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from duda.checks import check_at_least_0, check_count
 
 __all__ = ["APS", "LAC", "RAPS", "SCORES", "ClassScore"]
 
@@ -84,10 +86,8 @@ class RAPS(ClassScore):
     randomized: bool = True
 
     def __post_init__(self) -> None:
-        if not self.penalty >= 0:
-            raise ValueError(f"`penalty` is {self.penalty}, expected a number of at least 0.")
-        if not self.free_ranks >= 0:
-            raise ValueError(f"`free_ranks` is {self.free_ranks}, expected a number of at least 0.")
+        object.__setattr__(self, "penalty", check_at_least_0(self.penalty, "penalty"))
+        object.__setattr__(self, "free_ranks", check_count(self.free_ranks, "free_ranks", least=0))
 
     def __call__(self, probs: Tensor, uniform: Tensor | None = None) -> Tensor:
         """Return the score of APS, and what the rank adds to it."""

@@ -1,19 +1,21 @@
-"""What every recalibration of classes does: learn from held-out labels, map, wrap a model."""
+"""Recalibration of classes: learn from held-out labels, map probabilities, wrap a model."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Generic, Protocol, Self, TypeVar, overload
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from duda.checks import ArrayLike
+from duda.checks import ArrayLike, check_finite
 from duda.decisions.claims import Claims
 from duda.decisions.fitted import Fitted
 from duda.predictions import ClassPrediction, Prediction
 from duda.predictions.given import ClassesGiven
+from duda.storage import Format
 
 __all__ = ["ClassRecalibration", "Recalibrated", "Recalibration"]
 
@@ -29,6 +31,8 @@ class Predictor(Protocol):
 
 class Recalibrated(Generic[Answer]):
     """A model whose answers are recalibrated.
+
+    It is no thing to keep: `duda.save` keeps the model, and `recalibration.save` what was fitted.
 
     Args:
         model: anything with `predict(x, ...)`, such as an UncertainModel.
@@ -52,9 +56,18 @@ class Recalibrated(Generic[Answer]):
 class Recalibration(Fitted, ABC, Generic[Answer]):
     """Learns from one split how to correct predictions, and corrects those of another."""
 
+    format = Format("recalibration")
+
     @abstractmethod
     def __call__(self, prediction: Any, /) -> Answer:
         """Return the prediction, recalibrated."""
+
+    def check_learned(self) -> None:
+        """Raise a `ValueError` if something learned is NaN or infinite."""
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, float | Tensor):
+                check_finite(torch.as_tensor(value), each.name, "save it again")
 
     def wrap(self, model: Predictor) -> Recalibrated[Answer]:
         """Return an object with the `predict` of `model`, whose answers are recalibrated.
@@ -75,6 +88,12 @@ class ClassRecalibration(Recalibration[ClassPrediction]):
     """
 
     classes: int = field(init=False, repr=False)
+
+    def check_learned(self) -> None:
+        """Raise a `ValueError` if something learned is not finite, or of fewer than two classes."""
+        super().check_learned()
+        if self.classes < 2:
+            raise ValueError(f"its `classes` is {self.classes}, expected at least 2.")
 
     @abstractmethod
     def _learn(self, claims: Claims, labels: Int[Tensor, "R"]) -> None:

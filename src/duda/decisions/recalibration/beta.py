@@ -33,7 +33,12 @@ class BetaCalibration(OneVsRest):
     torch.Size([1, 3])
     """
 
-    parameters: Tensor = field(init=False, repr=False)
+    parameters: Float[Tensor, "K 3"] = field(init=False, repr=False)
+
+    def check_learned(self) -> None:
+        """Raise a `ValueError` unless there are finite parameters for each mapped class."""
+        super().check_learned()
+        self._check_mapped(len(self.parameters), "parameters")
 
     def _learn_each(self, claims: Claims, columns: list[int], hits: Float[Tensor, "R K"]) -> None:
         found = []

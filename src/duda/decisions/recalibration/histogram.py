@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from duda.checks import check_count
+from duda.checks import check_count, check_same_shape
 from duda.decisions.claims import Claims
 from duda.decisions.recalibration.one_vs_rest import OneVsRest
 
@@ -41,13 +41,20 @@ class HistogramBinning(OneVsRest):
 
     bins: int = 15
     binning: Literal["uniform", "quantile"] = "uniform"
-    edges: Tensor = field(init=False, repr=False)
-    frequencies: Tensor = field(init=False, repr=False)
+    edges: Float[Tensor, "K E"] = field(init=False, repr=False)
+    frequencies: Float[Tensor, "K B"] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.bins = check_count(self.bins, "bins")
         if self.binning not in ("uniform", "quantile"):
             raise ValueError(f"`binning` is {self.binning!r}, expected 'uniform' or 'quantile'.")
+
+    def check_learned(self) -> None:
+        """Raise a `ValueError` unless there are bins for each mapped class; some may be empty."""
+        check_same_shape(
+            self.edges, "edges", (len(self.frequencies), self.bins + 1), "the frequencies"
+        )
+        self._check_mapped(len(self.edges), "edges")
 
     def _learn_each(self, claims: Claims, columns: list[int], hits: Float[Tensor, "R K"]) -> None:
         probs = claims.probs[:, columns]
@@ -62,7 +69,7 @@ class HistogramBinning(OneVsRest):
         mapped = self.frequencies.gather(1, self._bin(probs).t()).t()
         return torch.where(mapped.isnan(), probs, mapped).logit()
 
-    def _edges(self, probs: Float[Tensor, "R K"]) -> Float[Tensor, "K B+1"]:
+    def _edges(self, probs: Float[Tensor, "R K"]) -> Float[Tensor, "K E"]:
         shares = np.arange(1, self.bins) / self.bins
         if self.binning == "uniform":
             inner = np.tile(shares, (probs.shape[1], 1))

@@ -32,7 +32,12 @@ class Isotonic(OneVsRest):
     tensor([[0.5000, 0.5000], [0.0000, 1.0000]], dtype=torch.float64)
     """
 
-    knots: Tensor = field(init=False, repr=False)
+    knots: Float[Tensor, "R 3"] = field(init=False, repr=False)
+
+    def check_learned(self) -> None:
+        """Raise a `ValueError` unless there are finite knots for each mapped class."""
+        super().check_learned()
+        self._check_mapped(len(set(self.knots[:, 0].tolist())), "knots")
 
     def _learn_each(self, claims: Claims, columns: list[int], hits: Float[Tensor, "R K"]) -> None:
         from sklearn.isotonic import IsotonicRegression

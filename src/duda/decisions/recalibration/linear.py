@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
 
@@ -11,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from duda.checks import check_at_least_0, check_same_shape
 from duda.decisions.claims import Claims
 from duda.decisions.recalibration.base import ClassRecalibration
 from duda.decisions.recalibration.minimum import minimum, warn_separable
@@ -27,13 +27,18 @@ class LinearScaling(ClassRecalibration):
     """
 
     penalty: float = 0.0
-    weight: Tensor = field(init=False, repr=False)
-    bias: Tensor = field(init=False, repr=False)
+    weight: Float[Tensor, "..."] = field(init=False, repr=False)
+    bias: Float[Tensor, "C"] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        is_number = isinstance(self.penalty, (int, float)) and not isinstance(self.penalty, bool)
-        if not is_number or not 0 <= self.penalty < math.inf:
-            raise ValueError(f"`penalty` is {self.penalty!r}, expected a number of at least 0.")
+        self.penalty = check_at_least_0(self.penalty, "penalty")
+
+    def check_learned(self) -> None:
+        """Raise a `ValueError` unless weights and biases are finite, and as many as the classes."""
+        super().check_learned()
+        shape = tuple(self._identity(self.classes).shape)
+        check_same_shape(self.weight, "weight", shape, "the classes")
+        check_same_shape(self.bias, "bias", (self.classes,), "the classes")
 
     @abstractmethod
     def _identity(self, classes: int) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from duda.checks import ArrayLike
+from duda.checks import ArrayLike, check_share
 from duda.decisions.numbers import check_spread, targets
 from duda.decisions.recalibration.base import Answer, Recalibration
 from duda.predictions import NumberPrediction, QuantilePrediction
@@ -27,6 +27,11 @@ class NumberRecalibration(Recalibration[Answer]):
     """Maps the distribution of a number to a better one, for each of D outputs by itself."""
 
     outputs: int = field(init=False, repr=False)
+
+    def _check_outputs(self, count: int, name: str) -> None:
+        """Raise a `ValueError` unless something was learned for each output."""
+        if count != self.outputs:
+            raise ValueError(f"its `{name}` is of {count} outputs, expected {self.outputs}.")
 
     @abstractmethod
     def _learn(self, prediction: NumberPrediction, y: Float[Tensor, "N D *positions"]) -> None:
@@ -89,7 +94,14 @@ class StdScale(NumberRecalibration[NumberPrediction]):
     tensor([[6.]], dtype=torch.float64)
     """
 
-    scale: Tensor = field(init=False, repr=False)
+    scale: Float[Tensor, "D"] = field(init=False, repr=False)
+
+    def check_learned(self) -> None:
+        """Raise a `ValueError` unless there is a finite scale above 0 for each output."""
+        super().check_learned()
+        self._check_outputs(len(self.scale), "scale")
+        if bool((self.scale <= 0).any()):
+            raise ValueError(f"its `scale` is {float(self.scale.min()):.4g}, expected it above 0.")
 
     def _learn(self, prediction: NumberPrediction, y: Tensor) -> None:
         prediction.check_can("mean", "std")
@@ -129,11 +141,18 @@ class QuantileRecalibration(NumberRecalibration[QuantilePrediction]):
     """
 
     levels: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95)
-    knots: Tensor = field(init=False, repr=False)
+    knots: Float[Tensor, "R 3"] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.levels = tuple(float(level) for level in self.levels)
-        check_levels(self.levels)
+        levels = tuple(check_share(level, "levels") for level in self.levels)
+        check_levels(levels)
+        if not isinstance(self.levels, tuple) or self.levels != levels:
+            self.levels = levels  # else the very object, as clones of scikit-learn ask for
+
+    def check_learned(self) -> None:
+        """Raise a `ValueError` unless there are finite knots for each output."""
+        super().check_learned()
+        self._check_outputs(len(set(self.knots[:, 0].tolist())), "knots")
 
     def _learn(self, prediction: NumberPrediction, y: Tensor) -> None:
         pit = prediction.cdf(y).movedim(1, 0).flatten(1)

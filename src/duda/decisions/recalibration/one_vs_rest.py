@@ -32,6 +32,12 @@ class OneVsRest(ClassRecalibration):
     def _map_each(self, claims: Claims, columns: list[int]) -> Float[Tensor, "R K"]:
         """Return the new log odds of each of these classes, infinite for 0 and 1."""
 
+    def _check_mapped(self, count: int, name: str) -> None:
+        """Raise a `ValueError` unless something was learned for each mapped class."""
+        expected = len(_columns(self.classes))
+        if count != expected:
+            raise ValueError(f"its `{name}` are of {count} classes, expected {expected}.")
+
     def _learn(self, claims: Claims, labels: Int[Tensor, "R"]) -> None:
         columns = _columns(claims.shape[1])
         hits = labels.unsqueeze(1) == torch.tensor(columns)

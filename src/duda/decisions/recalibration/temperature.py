@@ -38,6 +38,12 @@ class Temperature(ClassRecalibration):
 
     temperature: float = field(init=False, repr=False)
 
+    def check_learned(self) -> None:
+        """Raise a `ValueError` unless the temperature is above 0 and finite."""
+        super().check_learned()
+        if self.temperature <= 0:
+            raise ValueError(f"its `temperature` is {self.temperature}, expected it above 0.")
+
     def _learn(self, claims: Claims, labels: Int[Tensor, "R"]) -> None:
         log_probs = claims.log_probs
         impossible = int(log_probs.gather(1, labels.unsqueeze(1)).isneginf().sum())
