@@ -193,6 +193,13 @@ def test_a_likelihood_with_a_loss_of_its_own_need_not_know() -> None:
     assert bool(history.losses.isfinite().all())
 
 
+def test_a_likelihood_of_version_0_1_is_told() -> None:
+    with pytest.warns(DeprecationWarning, match="Old defines `anneal`, which nobody calls now"):
+
+        class Old(duda.Categorical):
+            def anneal(self, epoch: int | None) -> None: ...
+
+
 def test_a_copy_in_the_middle_has_its_own_epoch() -> None:
     model = dirichlet()
     model.on_epoch_start(FitState(epoch=4))

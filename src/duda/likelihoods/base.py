@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from jaxtyping import Float, Shaped
 from torch import Tensor
@@ -47,6 +48,16 @@ class Likelihood(ABC):
     """
 
     annealing_epochs: ClassVar[int] = 0
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "anneal" in vars(cls):
+            warnings.warn(
+                f"{cls.__name__} defines `anneal`, which nobody calls now: set `annealing_epochs`, "
+                "and take the weight of what grows in `annealed_loss`.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
 
     @abstractmethod
     def width(self, targets: int) -> int:

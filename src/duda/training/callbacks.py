@@ -31,7 +31,8 @@ class Callback(Hooks):
     each `on_epoch_end` what the model says of every training example: it finds them in
     `state.outputs`, batch by batch and in the order of the data. That costs a forward pass for each
     epoch, however many callbacks look. A model in which something is random, also in eval mode, is
-    seen by one draw, and heads that train as one by the first of them.
+    seen by one draw, and heads that train as one by the first of them. Only a callback that draws
+    random numbers in `on_epoch_start` or `on_step_end`, or writes to weights, changes the training.
 
     >>> class Losses(Callback):
     ...     def on_epoch_end(self, state):
@@ -56,7 +57,7 @@ class Audience:
     """
 
     def __init__(
-        self, callbacks: Sequence[Any], data: TensorData | LoaderData, batch_size: int
+        self, callbacks: Sequence[object], data: TensorData | LoaderData, batch_size: int
     ) -> None:
         if not isinstance(callbacks, Sequence):
             raise TypeError(

@@ -14,7 +14,7 @@ from torch import nn
 from duda.methods import UncertainModel
 from duda.sampling import preserved
 from duda.sources import Labelled
-from duda.training.callbacks import Audience, Callback
+from duda.training.callbacks import Audience
 from duda.training.checkpoint import Checkpoint
 from duda.training.data import LoaderData, TensorData, prepare
 from duda.training.eligibility import choose
@@ -42,7 +42,7 @@ def fit(
     seed: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     vectorize: bool | None = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[object] = (),
 ) -> History:
     """Train `model`; members of an ensemble one without the other, each in its own order.
 
@@ -95,7 +95,7 @@ def _run(
     options: Options,
     checkpoint: str | os.PathLike[str] | None,
     vectorize: bool | None,
-    callbacks: Sequence[Any],
+    callbacks: Sequence[object],
 ) -> Run:
     """Return all that a training needs, checked before it starts."""
     parts = model.independent()
