@@ -12,6 +12,7 @@ import pytest
 
 import duda
 from duda.registry import exported, registered
+from tests.type_checks import MYPY
 
 CONFIG = Path(__file__).parents[1] / "pyproject.toml"
 
@@ -95,7 +96,7 @@ def test_a_type_checker_knows_each_name_and_no_other(tmp_path: Path) -> None:
     lines = [f"reveal_type(duda.{name})" for name in [*duda.__all__, "MCDropOut"]]
     (tmp_path / "user.py").write_text("\n".join(["import duda", *lines, ""]))
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file", str(CONFIG), "user.py"]
-    where = os.environ | {"MYPYPATH": str(Path(duda.__file__).parents[1])}
+    where = os.environ | MYPY | {"MYPYPATH": str(Path(duda.__file__).parents[1])}
     found = subprocess.run(
         command, cwd=tmp_path, env=where, capture_output=True, text=True, check=False
     )
