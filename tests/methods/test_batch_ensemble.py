@@ -106,7 +106,7 @@ def test_members_are_networks_with_rank_one_weights(case: str, chunk: int | None
             found = torch.cat(
                 list(
                     duda.sampling.random_draws(
-                        model.network, x, MEMBERS, chunk, model._weights, vmapped=vmapped
+                        model.network, x, MEMBERS, chunk, model._weights, seed=0, vmapped=vmapped
                     )
                 )
             )

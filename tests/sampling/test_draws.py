@@ -64,17 +64,15 @@ def test_vmap_and_loop_agree(name: str) -> None:
     net, x = network(name)
     net.eval()
     ways = []
-    for vmapped in (True, False):
-        with torch.random.fork_rng(), torch.no_grad():
-            torch.manual_seed(2)
-            runner = executors._Runner(net, x, HiddenDropout, vmapped=vmapped)
+    for vmapped, step in ((True, 10), (True, 4), (False, 1)):
+        with torch.no_grad():
+            runner = executors._Runner(net, x, HiddenDropout, 2, vmapped=vmapped)
             try:
-                first = runner.run(0, 100 if vmapped else 1)
+                ways.append(torch.cat([runner.run(start, step) for start in range(0, 20, step)]))
             except executors.NeedsLoop:
                 pytest.skip("only a loop gets this right")
-            rest = [runner.run(0, len(first)) for _ in range(SAMPLES // len(first) - 1)]
-            ways.append(torch.cat([first, *rest]))
-    assert_same_law(*ways)
+    for way in ways[1:]:
+        torch.testing.assert_close(way, ways[0])
 
 
 @pytest.mark.parametrize("name", HIDING_PLACES)

@@ -79,7 +79,7 @@ def test_remembered_trunk_gives_the_values_of_the_plain_network(style: str) -> N
     with torch.no_grad():
         expected = net(x)
         for vmapped in (True, False):
-            runner = executors._Runner(net, x, HiddenDropout, vmapped=vmapped)
+            runner = executors._Runner(net, x, HiddenDropout, 0, vmapped=vmapped)
             for _ in range(3):
                 torch.testing.assert_close(runner.run(0, 1)[0], expected)
     assert torch.equal(x, before)
@@ -125,7 +125,7 @@ def test_memory_does_not_grow_with_the_draws(style: str, likelihood: object) -> 
 def test_only_what_random_calls_read_is_kept() -> None:
     net = Trunk("functions").eval()
     x = torch.randn(64, 1, 32, 32)
-    runner = executors._Runner(net, x, HiddenDropout, vmapped=True)
+    runner = executors._Runner(net, x, HiddenDropout, 0, vmapped=True)
     with torch.no_grad():
         runner.run(0, 4)
     kept = {
@@ -190,10 +190,9 @@ def test_a_call_made_twice_in_a_pass_is_shared_like_others(vmapped: bool) -> Non
     net, x = Unwrapped().eval(), torch.randn(ROWS, 4)
 
     def draws(memory: bool) -> list[Tensor]:
-        runner = executors._Runner(net, x, HiddenDropout, vmapped=vmapped)
+        runner = executors._Runner(net, x, HiddenDropout, 0, vmapped=vmapped)
         runner.memory.on = memory
-        torch.manual_seed(0)
-        found = [runner.run(0, 1) for _ in range(3)]
+        found = [runner.run(number, 1) for number in range(3)]
         assert runner.memory.on is memory
         return found
 

@@ -99,7 +99,7 @@ def test_they_leave_also_after_an_exception_and_under_all_names() -> None:
 
 @pytest.mark.parametrize("name", sorted(duda.layers._MOVED))
 def test_old_names_are_one_more_version_in_layers(name: str) -> None:
-    with pytest.warns(DeprecationWarning, match=rf"`duda\.sampling\.{name}` by now"):
+    with pytest.warns(DeprecationWarning, match=rf"now `duda\.sampling\.{name}`"):
         assert getattr(duda.layers, name) is getattr(duda.sampling, name)
     with pytest.raises(AttributeError, match="no attribute 'last_lines'"):
         duda.layers.last_lines  # noqa: B018

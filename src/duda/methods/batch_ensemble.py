@@ -85,7 +85,7 @@ class BatchEnsemble(Ensemble):
     def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
         """Yield the outputs of the first `samples` members, some at a time."""
         self.check_members(samples)
-        return random_draws(self.network, x, samples, chunk, self._weights)
+        return random_draws(self.network, x, samples, chunk, self._weights, seed=0)
 
     def _weights(self) -> RankOneWeights:
         return RankOneWeights(self.network, self._vectors)
@@ -193,7 +193,7 @@ class RankOneWeights(DrawnWeights):
                 if bias is None or vectors.bias is None:
                     return outputs
                 return outputs + _beside(bias + self._of_members(vectors.bias), outputs, weight)
-        result = func(*args, **kwargs)
+        result = super().__torch_function__(func, types, args, kwargs)
         used = [self._layers[id(t)][0] for t in tensors((args, kwargs)) if id(t) in self._layers]
         if used and any(True for _ in tensors(result)):
             raise ValueError(

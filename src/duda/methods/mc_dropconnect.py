@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import BaseTorchFunctionMode
 
@@ -14,8 +15,8 @@ from duda.methods.base import UncertainModel, check_network
 from duda.sampling import (
     DrawnWeights,
     LayerChoice,
-    dropped,
     fast_in_vmap,
+    new_seed,
     preserved,
     random_draws,
     raw_outputs,
@@ -78,7 +79,7 @@ class MCDropConnect(UncertainModel):
     def forward(self, x: Batch) -> Tensor:
         """Return one draw of raw outputs, in training and in eval mode."""
         names = self._names(x)
-        with swapped_weights(self.network, self._drop(names, None)):
+        with swapped_weights(self.network, self._drop(names)):
             return raw_outputs(self.network, x)
 
     def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
@@ -89,16 +90,15 @@ class MCDropConnect(UncertainModel):
             x,
             samples,
             chunk,
-            lambda: DrawnWeights(self.network, lambda draw: self._drop(names, draw)),
+            lambda: DrawnWeights(self.network, lambda _: self._drop(names)),
+            seed=new_seed(),
             vmapped=fast_in_vmap(self.network, names, x),
         )
 
-    def _drop(self, names: list[str], draw: Tensor | None) -> dict[str, Tensor]:
+    def _drop(self, names: list[str]) -> dict[str, Tensor]:
         """Return the weights with these names, masked."""
         weights = dict(self.network.named_parameters(remove_duplicate=False))
-        return {
-            name: dropped(weights[name], tuple(weights[name].shape), self.p, draw) for name in names
-        }
+        return {name: F.dropout(weights[name], self.p) for name in names}
 
     def _names(self, x: Batch) -> list[str]:
         """Return the names of the weights to mask."""

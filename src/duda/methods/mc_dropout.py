@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from duda.batches import Batch
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_network
-from duda.sampling import HiddenDropout, random_draws, raw_outputs
+from duda.sampling import HiddenDropout, new_seed, random_draws, raw_outputs
 
 __all__ = ["MCDropout"]
 
@@ -45,4 +45,4 @@ class MCDropout(UncertainModel):
 
     def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
         """Yield draws that share all that comes before the first dropout."""
-        return random_draws(self.network, x, samples, chunk)
+        return random_draws(self.network, x, samples, chunk, seed=new_seed())

@@ -16,6 +16,7 @@ from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_network
 from duda.sampling import (
     Randomness,
+    new_seed,
     preserved,
     random_draws,
     raw_outputs,
@@ -75,7 +76,7 @@ class SDENet(UncertainModel):
 
     def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
         """Yield paths that share all that comes before the first block; dropout stays off."""
-        return random_draws(self.network, x, samples, chunk, Randomness)
+        return random_draws(self.network, x, samples, chunk, Randomness, seed=new_seed())
 
     def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
         """Return -log p(y | one path), nats, and how badly the diffusion tells data from noise.

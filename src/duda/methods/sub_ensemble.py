@@ -15,7 +15,7 @@ from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
 from duda.methods.deterministic import Deterministic
 from duda.methods.ensemble import Ensemble, check_distinct, new_networks
-from duda.sampling import EachMember, matches, random_draws, raw_outputs, weight_layers
+from duda.sampling import EachMember, matches, new_seed, random_draws, raw_outputs, weight_layers
 
 __all__ = ["SubEnsemble"]
 
@@ -210,7 +210,13 @@ def _outputs(
     """Yield the outputs of the first networks, one by one; the trunk runs once."""
     shared = [part for part in trunk.values() if isinstance(part, Tensor)]
     return random_draws(
-        networks, x, samples, None, lambda: EachMember(networks, shared), vmapped=False
+        networks,
+        x,
+        samples,
+        None,
+        lambda: EachMember(networks, shared),
+        seed=new_seed(),
+        vmapped=False,
     )
 
 

@@ -1,7 +1,6 @@
 """Sampling, the engine: M draws of a network's outputs for the price of what differs in them."""
 
 from duda.sampling.calls import layer_call, raw_outputs, tensors
-from duda.sampling.dropout import HiddenDropout
 from duda.sampling.executors import random_draws, without_slow_rules
 from duda.sampling.layers import (
     LayerChoice,
@@ -13,10 +12,15 @@ from duda.sampling.layers import (
     weights_of,
     with_last_linear,
 )
-from duda.sampling.masks import dropped
 from duda.sampling.preservation import preserved
-from duda.sampling.randomness import DrawnWeights, EachMember, Randomness, fast_in_vmap
-from duda.sampling.streams import seeded
+from duda.sampling.randomness import (
+    DrawnWeights,
+    EachMember,
+    HiddenDropout,
+    Randomness,
+    fast_in_vmap,
+)
+from duda.sampling.streams import draw_generator, new_seed, seeded
 
 __all__ = [
     "DrawnWeights",
@@ -24,11 +28,12 @@ __all__ = [
     "HiddenDropout",
     "LayerChoice",
     "Randomness",
-    "dropped",
+    "draw_generator",
     "fast_in_vmap",
     "last_linear",
     "layer_call",
     "matches",
+    "new_seed",
     "preserved",
     "random_draws",
     "raw_outputs",

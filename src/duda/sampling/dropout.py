@@ -1,177 +1,175 @@
-"""Finding dropout wherever it hides, and turning it on while everything else stays in eval mode."""
+"""Dropout wherever it hides: modules, functions, attention and recurrent layers."""
 
 from __future__ import annotations
 
 import inspect
 import math
-import weakref
+import types
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from duda.sampling.masks import dropped
-from duda.sampling.randomness import Randomness
+from duda.sampling.random_calls import Function, Handler
+from duda.sampling.streams import Stream, unseen
 
-__all__ = ["HiddenDropout", "NeedsLoop"]
+if TYPE_CHECKING:
+    from duda.sampling.randomness import Randomness
+
+__all__ = ["DROPOUT", "NeedsLoop", "drop"]
 
 _PLAIN = (F.dropout, torch.dropout, torch.dropout_)
 _CHANNELS = {F.dropout1d: 3, F.dropout2d: 4, F.dropout3d: 5}  # and the inputs' dimensions with N
-_OTHERS = (
-    F.alpha_dropout,
+_ALPHA_CHANNELS = (
     F.feature_alpha_dropout,
-    torch.alpha_dropout,
-    torch.alpha_dropout_,
-    torch.feature_dropout,
-    torch.feature_dropout_,
     torch.feature_alpha_dropout,
     torch.feature_alpha_dropout_,
 )
-_ATTENTION_NAMES = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+_ALPHA = (F.alpha_dropout, torch.alpha_dropout, torch.alpha_dropout_, *_ALPHA_CHANNELS)
+_CHANNELS_OF_ANY = (torch.feature_dropout, torch.feature_dropout_, *_ALPHA_CHANNELS)
 _RECURRENT = (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)
+_ATTENTION_NAMES = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+_SELU_FLOOR = -1.7580993408473766  # what SELU tends to, which alpha dropout puts in
 
 
 class NeedsLoop(RuntimeError):
     """Raised inside vmap by what only a loop over the draws gets right."""
 
 
-class HiddenDropout(Randomness):
-    """While active, every dropout drops, also in modules that are in eval mode.
+@unseen
+def drop(x: Tensor, mask_shape: tuple[int, ...], p: float, stream: Stream) -> Tensor:
+    """Return `x` with entries zeroed with probability `p` and the others scaled by 1 / (1 - p).
 
-    Dropout that a network never calls in eval mode, as in
-    `scaled_dot_product_attention(..., dropout_p=p if self.training else 0.0)`, cannot be seen here.
+    `mask_shape` broadcasts against `x`, from the right. A mask is the comparison of 8 or 16 random
+    bits with a threshold, so p is met exactly where it is a multiple of 1/256 and within 2⁻¹⁷
+    elsewhere; the scale belongs to the probability met, so that the mean is right.
+    Source: Srivastava et al. 2014, section 10 (inverted scaling).
 
-    >>> with HiddenDropout() as mode:
-    ...     y = torch.nn.Dropout(0.5).eval()(torch.ones(100))
-    >>> mode.found, sorted(set(y.tolist()))
-    (1, [0.0, 2.0])
+    >>> x = drop(torch.ones(1000), (1000,), 0.5, Stream(torch.tensor(0)))
+    >>> sorted(set(x.tolist()))
+    [0.0, 2.0]
     """
+    kept, share = _mask(mask_shape, p, stream, x.device)
+    if share == 0:
+        return torch.zeros_like(x)
+    zero = torch.zeros((), dtype=x.dtype, device=x.device)
+    return torch.where(kept, x * (1 / share), zero)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._overwritten: dict[int, weakref.ref[Tensor]] = {}
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Call `func`, with its dropout on if it has one."""
-        kwargs = kwargs or {}
-        if self._overwritten:
-            self._check_overwritten(args)
-        dropping = _HANDLERS.get(func)
-        if dropping is None:
-            return func(*args, **kwargs)
-        return dropping(self, func, args, kwargs)
+def _mask(
+    shape: tuple[int, ...], p: float, stream: Stream, device: torch.device
+) -> tuple[Tensor, float]:
+    """Return what to keep, and the probability of that."""
+    if stream.probing and 0 < p < 1:
+        p = 0.5
+    levels, dtype = (256, torch.uint8) if (256 * p).is_integer() else (65536, torch.int16)
+    dropped = round(levels * p)
+    bits = stream.integers(shape, dtype, device)
+    threshold = dropped if dtype is torch.uint8 else dropped - 32768  # int16 starts below zero
+    return bits >= threshold, 1 - dropped / levels
 
-    def _plain(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Tensor:
-        x, p, inplace = _arguments(func, args, kwargs)
-        return self._drop(x, tuple(x.shape), p, inplace)
 
-    def _channels(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Tensor:
-        x, p, inplace = _arguments(func, args, kwargs)
+def _plain(mode: Randomness, stream: Stream, func: Function, args: Any, kwargs: Any) -> Any:
+    x, p, training, inplace = _arguments(func, args, kwargs)
+    if not mode.drops(p, training):
+        return func(*args, **kwargs)
+    if p == 0:
+        return x
+    shape = _shape_of_mask(x, func)
+    make = _alpha_dropped if func in _ALPHA else drop
+    result = make(x, shape, p, stream)
+    return mode.overwritten(x, result) if inplace else result
+
+
+def _arguments(func: Function, args: Any, kwargs: Any) -> tuple[Tensor, float, bool, bool]:
+    """Return the input, p, whether dropout is on, and whether it writes to the input."""
+    if inspect.isfunction(func):
+        bound = _bind(func, args, kwargs).arguments
+        return bound["input"], bound["p"], bound["training"], bound["inplace"]
+    named = dict(zip(("input", "p", "train"), args, strict=False)) | kwargs
+    return named["input"], named["p"], named["train"], func.__name__.endswith("_")
+
+
+def _shape_of_mask(x: Tensor, func: Function) -> tuple[int, ...]:
+    if func in _CHANNELS_OF_ANY:
+        kept = 2
+    elif func in _CHANNELS:
         kept = x.ndim - (_CHANNELS[func] - 2)  # what is left after the positions
-        if kept not in (1, 2):
-            raise ValueError(
-                f"the input of {func.__name__} has shape {tuple(x.shape)}, expected "
-                f"{_CHANNELS[func]} dimensions, or one fewer without the batch."
-            )
-        return self._drop(x, (*x.shape[:kept], *[1] * (x.ndim - kept)), p, inplace)
-
-    def _drop(self, x: Tensor, mask_shape: tuple[int, ...], p: float, inplace: bool) -> Tensor:
-        self.found += 1
-        if p == 0:
-            return x
-        result = dropped(x, mask_shape, p, self.draw)
-        if inplace and self.vmapped:
-            # vmap cannot write draws into what they share, so `x` must not be used from now on.
-            self._overwritten[id(x)] = weakref.ref(x)
-            return result
-        return x.copy_(result) if inplace else result
-
-    def _other(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Tensor:
-        self.found += 1
-        if func in (F.alpha_dropout, F.feature_alpha_dropout):
-            bound = _bind(func, args, kwargs)
-            return func(*bound.args[:1], p=bound.arguments["p"], training=True)  # type: ignore[no-any-return]
-        return func(args[0], args[1], True)  # type: ignore[no-any-return]
-
-    def _attention_layer(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        bound = _bind(func, args, kwargs)
-        self.found += 1
-        bound.arguments["training"] = True
-        if not self.vmapped or bound.arguments["dropout_p"] == 0:
-            return func(*bound.args, **bound.kwargs)
-        # With weights to return it multiplies, normalises and drops in steps that vmap knows.
-        wanted = bound.arguments["need_weights"]
-        bound.arguments["need_weights"] = True
-        output, weights = func(*bound.args, **bound.kwargs)
-        return output, weights if wanted else None
-
-    def _attention(
-        self,
-        func: Callable[..., Any],
-        args: Any,
-        kwargs: Any,
-    ) -> Tensor:
-        arguments = dict(zip(_ATTENTION_NAMES, args, strict=False))
-        arguments |= kwargs
-        p = arguments.get("dropout_p", 0.0)
-        if p == 0:
-            return func(*args, **kwargs)  # type: ignore[no-any-return]
-        self.found += 1
-        if not self.vmapped:
-            return func(*args, **kwargs)  # type: ignore[no-any-return]
-        if arguments.pop("enable_gqa", False):
-            raise NeedsLoop("grouped-query attention with dropout")
-        arguments.pop("dropout_p")
-        return _attention_in_steps(self, p=p, **arguments)
-
-    def _recurrent(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        # (input, hx | batch_sizes, ..., has_biases, num_layers, dropout, train, bidirectional, ...)
-        first = next(place for place, arg in enumerate(args) if isinstance(arg, bool))
-        layers, p = args[first + 1], args[first + 2]
-        if layers > 1:
-            self.found += 1
-        if layers > 1 and p > 0 and self.vmapped:
-            raise NeedsLoop("a recurrent layer with dropout")
-        return func(*args[: first + 3], True, *args[first + 4 :], **kwargs)
-
-    def _check_overwritten(self, args: Any) -> None:
-        for arg in args:
-            reference = self._overwritten.get(id(arg))
-            if reference is not None and reference() is arg:
-                raise NeedsLoop("a tensor that in-place dropout has overwritten")
+    else:
+        return tuple(x.shape)
+    if kept not in (1, 2) or x.ndim < kept:
+        raise ValueError(
+            f"the input of {func.__name__} has shape {tuple(x.shape)}, expected "
+            f"{_CHANNELS.get(func, 2)} dimensions, or one fewer without the batch."
+        )
+    return (*x.shape[:kept], *[1] * (x.ndim - kept))
 
 
-def _arguments(func: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Tensor, float, bool]:
-    """Return the input, p and whether to drop in place; whether to train is what we know better."""
-    if func in (torch.dropout, torch.dropout_):
-        named = dict(zip(("input", "p", "train"), args, strict=False)) | kwargs
-        return named["input"], named["p"], func is torch.dropout_
+@unseen
+def _alpha_dropped(x: Tensor, mask_shape: tuple[int, ...], p: float, stream: Stream) -> Tensor:
+    """Return `x` with entries at SELU's floor, rescaled to mean 0 and variance 1 if it had these.
+
+    Source: Klambauer et al. 2017, section 3.
+    """
+    kept, share = _mask(mask_shape, p, stream, x.device)
+    floor = torch.full((), _SELU_FLOOR, dtype=x.dtype, device=x.device)
+    if share == 0:
+        return torch.zeros_like(x)
+    scale: float = (share * (1 + (1 - share) * _SELU_FLOOR**2)) ** -0.5
+    return torch.where(kept, x, floor) * scale - scale * (1 - share) * _SELU_FLOOR
+
+
+def _attention_layer(
+    mode: Randomness, stream: Stream, func: Function, args: Any, kwargs: Any
+) -> Any:
     bound = _bind(func, args, kwargs)
-    return bound.arguments["input"], bound.arguments["p"], bound.arguments["inplace"]
+    if not mode.drops(bound.arguments["dropout_p"], bound.arguments["training"]):
+        return func(*args, **kwargs)
+    bound.arguments["training"] = True
+    with mode:
+        return _open_attention_layer(*bound.args, **bound.kwargs)
 
 
-def _bind(func: Callable[..., Any], args: Any, kwargs: Any) -> inspect.BoundArguments:
-    bound = _SIGNATURES[func].bind(*args, **kwargs)
-    bound.apply_defaults()
-    return bound
+def _opened(func: Function) -> Function:
+    """Return a function of torch with the same code, whose inner calls modes get to see.
+
+    Torch hands a call to one mode after the other until none is left, and only then runs it.
+    """
+    blind = {
+        name: lambda *_: False for name in func.__globals__ if name.startswith("has_torch_function")
+    }
+    return types.FunctionType(
+        func.__code__, func.__globals__ | blind, func.__name__, func.__defaults__
+    )
+
+
+def _attention(mode: Randomness, stream: Stream, func: Function, args: Any, kwargs: Any) -> Any:
+    arguments = dict(zip(_ATTENTION_NAMES, args, strict=False)) | kwargs
+    p = arguments.pop("dropout_p", 0.0)
+    if p == 0:  # which most networks pass in eval mode
+        return func(*args, **kwargs)
+    mode.found += 1
+    return _attention_in_steps(stream, p=p, **arguments)
 
 
 def _attention_in_steps(
-    mode: HiddenDropout,
+    stream: Stream,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     attn_mask: Tensor | None = None,
     is_causal: bool = False,
     scale: float | None = None,
+    enable_gqa: bool = False,
     *,
     p: float,
 ) -> Tensor:
     """Return dropout(softmax(Q Kᵀ / √d + mask)) V: Vaswani et al. 2017, eq. 1."""
+    if enable_gqa:  # several heads of queries for each of keys and values
+        groups = query.shape[-3] // key.shape[-3]
+        key, value = (each.repeat_interleave(groups, -3) for each in (key, value))
     weights = query @ key.transpose(-2, -1)
     weights = weights * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
     if is_causal:
@@ -181,20 +179,34 @@ def _attention_in_steps(
     elif attn_mask is not None:
         weights = weights + attn_mask
     weights = weights.softmax(-1)
-    return mode._drop(weights, tuple(weights.shape), p, inplace=False) @ value
+    return drop(weights, tuple(weights.shape), p, stream) @ value
 
 
-_Handler = Callable[[HiddenDropout, Callable[..., Any], Any, Any], Any]
+def _recurrent(mode: Randomness, stream: Stream, func: Function, args: Any, kwargs: Any) -> Any:
+    # (input, hx | batch_sizes, ..., has_biases, num_layers, dropout, train, bidirectional, ...)
+    first = next(place for place, arg in enumerate(args) if isinstance(arg, bool))
+    layers, p, training = args[first + 1 : first + 4]
+    if layers == 1 or not mode.drops(p, training):
+        return func(*args, **kwargs)
+    if p > 0 and mode.vmapped:
+        raise NeedsLoop("a recurrent layer with dropout")
+    return func(*args[: first + 3], True, *args[first + 4 :], **kwargs)
 
-_HANDLERS: dict[Callable[..., Any], _Handler] = {
-    **dict.fromkeys(_PLAIN, HiddenDropout._plain),
-    **dict.fromkeys(_CHANNELS, HiddenDropout._channels),
-    **dict.fromkeys(_OTHERS, HiddenDropout._other),
-    **dict.fromkeys(_RECURRENT, HiddenDropout._recurrent),
-    F.multi_head_attention_forward: HiddenDropout._attention_layer,
-    F.scaled_dot_product_attention: HiddenDropout._attention,
+
+def _bind(func: Function, args: Any, kwargs: Any) -> inspect.BoundArguments:
+    bound = _SIGNATURES[func].bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound
+
+
+DROPOUT: dict[Function, Handler] = {
+    **dict.fromkeys((*_PLAIN, *_CHANNELS, *_ALPHA, *_CHANNELS_OF_ANY), _plain),
+    **dict.fromkeys(_RECURRENT, _recurrent),
+    F.multi_head_attention_forward: _attention_layer,
+    F.scaled_dot_product_attention: _attention,
 }
 
 _SIGNATURES: dict[Callable[..., Any], inspect.Signature] = {
-    func: inspect.signature(func) for func in _HANDLERS if inspect.isfunction(func)
+    func: inspect.signature(func) for func in DROPOUT if inspect.isfunction(func)
 }
+_open_attention_layer = _opened(F.multi_head_attention_forward)

@@ -19,10 +19,12 @@ from torch.func import vmap
 
 from duda.batches import Batch, each_input, rows_of
 from duda.sampling.calls import tensors
-from duda.sampling.dropout import HiddenDropout, NeedsLoop
-from duda.sampling.memory import Memory, Restart
-from duda.sampling.randomness import Randomness
-from duda.sampling.streams import random_state, set_random_state
+from duda.sampling.dropout import NeedsLoop
+from duda.sampling.joint import Examples, examples_in_calls
+from duda.sampling.memory import Memory
+from duda.sampling.randomness import HiddenDropout, Randomness
+from duda.sampling.streams import Stream, draw_key, draw_keys, random_state, seeded
+from duda.sampling.values import Restart
 
 __all__ = ["random_draws", "without_slow_rules"]
 
@@ -43,12 +45,15 @@ def random_draws(
     chunk: int | None = None,
     randomness: Callable[[], Randomness] = HiddenDropout,
     *,
+    seed: int,
+    joint: bool = False,
     vmapped: bool = True,
 ) -> Iterator[Float[Tensor, "m N ..."]]:
     """Yield `samples` draws of the outputs for `x`, `chunk` at a time, sharing what they share.
 
-    What comes before the first random call runs once on N examples. Where vmap cannot run the
-    network, a loop over the draws takes its place, which the log tells once.
+    What comes before the first random call runs once on N examples. Draw m depends on the seed and
+    m, and what is random for each example on its place in the batch, whatever the chunk. Where vmap
+    cannot run the network, a loop over the draws takes its place, which the log tells once.
 
     Args:
         network: what is called; its weights are known to be the same in every draw, unless swapped.
@@ -56,19 +61,23 @@ def random_draws(
         samples: the number of draws.
         chunk: draws at a time; chosen by memory if not given.
         randomness: makes what tells the draws apart, anew for each pass.
+        seed: of all randomness; `new_seed` takes one from torch's global generator.
+        joint: whether a draw is one function of an example, the same for all of them: what is
+            random for each example is drawn once.
         vmapped: whether to try several draws at once; otherwise one after the other.
 
     Raises:
-        ValueError: if nothing in the network is random.
+        ValueError: if nothing in the network is random, or its random calls mix the examples of a
+            batch, so that no draw can be `joint`.
     """
     x = each_input(x, lambda values: values.clone() if values.is_inference() else values)
     shape = tuple((tuple(each.shape), each.dtype, each.device) for each in tensors(x))
     vmapped = vmapped and shape not in _needs_loop.get(network, ())
-    runner = _Runner(network, x, randomness, vmapped=vmapped)
+    examples = examples_in_calls(network, x, randomness, seed) if joint else None
+    runner = _Runner(network, x, randomness, seed, examples, vmapped=vmapped)
     done = 0
     while done < samples:
         size = min(samples - done, chunk or runner.chunk()) if runner.vmapped else 1
-        state = random_state(runner.device)
         try:
             draws = runner.run(done, size)
         except Exception as error:
@@ -79,8 +88,7 @@ def random_draws(
             done += len(draws)
             yield draws
             continue
-        set_random_state(state, runner.device)  # so that a seed means the same draws next time
-        runner = _Runner(network, x, randomness, vmapped=False)
+        runner = _Runner(network, x, randomness, seed, examples, vmapped=False)
         draws = runner.run(done, 1)
         _log.warning(
             "%s runs its draws one by one, because vmap cannot: %s",
@@ -101,12 +109,16 @@ class _Runner:
         network: nn.Module,
         x: Batch,
         randomness: Callable[[], Randomness],
+        seed: int,
+        examples: Examples | None = None,
         *,
         vmapped: bool,
     ) -> None:
         self.network = network
         self.x = x
         self.randomness = randomness
+        self.seed = seed
+        self.examples = examples
         self.vmapped = vmapped
         self.device = next(tensors(x)).device
         mode = randomness()
@@ -126,9 +138,13 @@ class _Runner:
     def run(self, start: int, size: int) -> Tensor:
         """Return `size` draws `(size, N, ...)`, of which the first has the number `start`."""
         one_pass = self._vmapped if self.vmapped else self._single
+        numbers = torch.arange(start, start + size, device=self.device)
+        gpus = [self.device] if self.device.type == "cuda" else []
         while True:
             try:
-                draws = one_pass(torch.arange(start, start + size, device=self.device))
+                # What the streams do not know of, such as dropout inside cuDNN, follows from these.
+                with seeded(draw_key(self.seed, start), gpus):
+                    draws = one_pass(numbers, draw_keys(self.seed, numbers))
             except Restart:
                 self.memory.restart()
             except Exception:
@@ -140,32 +156,31 @@ class _Runner:
                 self._ran = True
                 return draws
 
-    def _vmapped(self, numbers: Tensor) -> Tensor:
-        mode = self.randomness()
-        differs = False
+    def _vmapped(self, numbers: Tensor, keys: Tensor) -> Tensor:
+        before = random_state(self.device)
+        found, differs = 0, False
 
-        def one_draw(draw: Tensor) -> Tensor:
-            nonlocal differs
-            mode.draw = draw
-            with mode, self.memory.one_pass(self.x) as x:
-                outputs = self._outputs(mode, x)
-            differs = is_batchedtensor(outputs)
+        def one_draw(draw: Tensor, key: Tensor) -> Tensor:
+            nonlocal found, differs
+            mode, stream = self.randomness(), Stream(key, self.examples)
+            outputs = self._outputs(mode, draw, stream)
+            found, differs = mode.found, is_batchedtensor(outputs)
             return outputs
 
         with without_slow_rules():
-            draws = vmap(one_draw, randomness="different")(numbers)
-        if not differs and not mode.found:
+            draws = vmap(one_draw, randomness="different")(numbers, keys)
+        if not all(map(torch.equal, before, random_state(self.device))):
+            raise NeedsLoop("it takes random numbers where nobody sees it")
+        if not differs and not found:
             raise NeedsLoop("it shows no randomness")
         return draws
 
-    def _single(self, numbers: Tensor) -> Tensor:
+    def _single(self, numbers: Tensor, keys: Tensor) -> Tensor:
         before = random_state(self.device)
-        mode = self.randomness()
-        mode.draw = numbers[0]
-        with mode, self.memory.one_pass(self.x) as x:
-            outputs = self._outputs(mode, x)
+        mode, stream = self.randomness(), Stream(keys[0], self.examples)
+        outputs = self._outputs(mode, numbers[0], stream)
         same = all(map(torch.equal, before, random_state(self.device)))
-        if same and not mode.found and not self._ran:
+        if same and not mode.found and not stream.shapes and not self._ran:
             raise ValueError(
                 f"nothing is random in this {type(self.network).__name__}, so all draws would be "
                 "the same: add dropout to it (`nn.Dropout`, or `F.dropout`), or use "
@@ -173,9 +188,11 @@ class _Runner:
             )
         return outputs.unsqueeze(0)
 
-    def _outputs(self, mode: Randomness, x: Batch) -> Tensor:
-        outputs = mode.call(self.network, x)
-        self.memory.read(outputs)
+    def _outputs(self, mode: Randomness, draw: Tensor, stream: Stream) -> Tensor:
+        mode.draw, mode.stream = draw, stream
+        with mode, self.memory.one_pass(self.x, stream) as x:
+            outputs = mode.call(self.network, x)
+            self.memory.read(outputs)
         return outputs
 
 

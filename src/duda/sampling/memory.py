@@ -8,7 +8,6 @@ freed as in any forward pass, and stands in later passes as tensors without data
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -20,24 +19,14 @@ from torch._C._functorch import is_batchedtensor
 from torch.overrides import TorchFunctionMode
 
 from duda.batches import Batch, each_input
-from duda.sampling.calls import leaves, rebuilt, tensors, written
-from duda.sampling.streams import random_state
-from duda.sampling.values import Storage, Value, storage_of
+from duda.sampling.calls import leaves, tensors, written
+from duda.sampling.streams import Stream, random_state
+from duda.sampling.values import Known, NotShared, Restart, Storage, Value, storage_of
 
-__all__ = ["Memory", "Restart"]
+__all__ = ["Memory"]
 
-_CONSTANTS = (bool, int, float, complex, str, bytes, type(None), type(...), type)
-_CONSTANTS += (torch.dtype, torch.device, torch.layout, torch.memory_format)  # type: ignore[assignment]
 _UNSET = (torch.empty, torch.empty_like, torch.Tensor.new_empty)  # something fills these later
 _PATIENCE = 2  # restarts after which a network is taken as it is, without memory
-
-
-class Restart(RuntimeError):
-    """Raised inside a pass that cannot use what it remembers: run it again from the start."""
-
-
-class _NotShared(Exception):
-    """An argument depends on the draw, or nobody knows where it comes from."""
 
 
 class Memory(TorchFunctionMode):
@@ -101,13 +90,13 @@ class Memory(TorchFunctionMode):
         self._forget()
 
     @contextmanager
-    def one_pass(self, x: Batch) -> Iterator[Batch]:
-        """Watch one pass of the network, and yield the input to give it."""
+    def one_pass(self, x: Batch, stream: Stream) -> Iterator[Batch]:
+        """Watch one pass of the network, with its random numbers, and yield the input for it."""
         self.drawn_bytes = 0
         self._random_calls = 0
         self._made: set[Hashable] = set()  # what this pass itself has put into the results
-        self._known: dict[int, tuple[weakref.ref[Tensor], Value, bool]] = {}
-        self._device = next(tensors(x)).device
+        self._known = Known()
+        self._stream, self._device = stream, next(tensors(x)).device
         aliases = each_input(x, Tensor.detach)
         if not self.on:
             with self:
@@ -118,9 +107,9 @@ class Memory(TorchFunctionMode):
             for value, tensor in zip(self._inputs, tensors(x), strict=True):
                 value.keep(tensor)
         for value, alias in zip(self._inputs, tensors(aliases), strict=True):
-            self._know(alias, value)
+            self._known.add(alias, value)
         for root in self._roots:
-            self._know(root.storage.source, root)  # type: ignore[arg-type]
+            self._known.add(root.storage.source, root)  # type: ignore[arg-type]
         with self._watched_modules(), self:
             yield aliases
 
@@ -134,9 +123,9 @@ class Memory(TorchFunctionMode):
         target = written(func, args, kwargs)
         try:
             if func in _UNSET:
-                raise _NotShared
-            key = (func, self._key(args), self._key(kwargs))
-        except _NotShared:
+                raise NotShared
+            key = (func, self._known.key(args), self._known.key(kwargs))
+        except NotShared:
             return self._run(func, args, kwargs, target)
         if key in self._made:
             return self._repeat(key, func, args, kwargs, target)
@@ -153,94 +142,89 @@ class Memory(TorchFunctionMode):
         if before != self._random_state():
             self._random_calls += 1
         if target is not None:
-            self._known.pop(id(target), None)
+            self._known.forget(target)
         return self._counted(result)
 
     def _repeat(self, key: Hashable, func: Any, args: Any, kwargs: Any, target: Any) -> Any:
         """Make a call for a second time in the pass that has made it first, for data of its own."""
-        self._check_data(args, kwargs)
+        tuple(self._known.shared(args, kwargs))  # which raises where data are missing
         self._unshare(target)
         result = func(*args, **kwargs)
         remembered, wrote = self._results[key]
         if wrote is not None:
-            self._know(target, wrote)
+            self._known.add(target, wrote)
         for tensor, value in zip(leaves(result), leaves(remembered), strict=True):
             if isinstance(value, Value):
-                self._know(tensor, value)
+                self._known.add(tensor, value)
         return result
-
-    def _check_data(self, *arguments: Any) -> None:
-        if any(self._known[id(arg)][2] for arg in tensors(arguments)):
-            raise Restart("data that an earlier pass did not keep")
 
     def _record(self, key: Hashable, func: Any, args: Any, kwargs: Any, target: Any) -> Any:
         """Make a call that seems to be the same in every draw, and remember it if it is."""
-        self._check_data(args, kwargs)
-        values = [(self._known[id(arg)][1], arg) for arg in tensors((args, kwargs))]
+        values = list(self._known.shared(args, kwargs))
         before = self._random_state()
-        if target is not None:
-            self._unshare(target)
+        self._unshare(target)
         result = func(*args, **kwargs)
         if self._is_random(result, before):
             self._random_calls += 1
             for value, arg in values:
                 if arg is not target:
                     value.keep(arg)
-            self._known.pop(id(target), None)
+            self._known.forget(target)
             return self._counted(result)
         wrote = None
         if target is not None:
             wrote = Value(target)
-            self._know(target, wrote)
+            self._known.add(target, wrote)
         storages = {storage_of(arg): value.storage for value, arg in values if arg is not target}
         try:
-            self._results[key] = (self._remember(result, storages), wrote)
+            self._results[key] = (self._known.remember(result, storages), wrote)
             self._made.add(key)
-        except _NotShared:
+        except NotShared:
             for value, arg in values:
                 value.keep(arg)
         return result
 
-    def _is_random(self, result: Any, before: list[bytes]) -> bool:
+    def _is_random(self, result: Any, before: tuple[Any, ...]) -> bool:
         if self.vmapped:
             return any(is_batchedtensor(tensor) for tensor in tensors(result))
         return before != self._random_state()
 
-    def _random_state(self) -> list[bytes]:
-        """Return the generators' state where it tells what is random: nothing under vmap."""
+    def _random_state(self) -> tuple[Any, ...]:
+        """Return what changes with a random call in a loop: under vmap the result tells it."""
         if self.vmapped:
-            return []
+            return ()
         with torch._C.DisableTorchFunction():  # no mode needs to see this
-            return [state.numpy().tobytes() for state in random_state(self._device)]
+            states = (state.numpy().tobytes() for state in random_state(self._device))
+            return len(self._stream.shapes), *states
 
     def _recall(self, key: Hashable, target: Tensor | None) -> Any:
         """Return a remembered result, as new tensors over the data that were kept."""
         result, wrote = self._results[key]
         if wrote is not None and target is not None:
             # `target` holds what it held before; whoever reads it again makes the pass start anew.
-            self._know(target, wrote, blank=True)
-        return self._restore(result)
+            self._known.add(target, wrote, blank=True)
+        return self._known.restore(result)
 
     def _call_module(self, module: nn.Module, call: Any, *args: Any, **kwargs: Any) -> Any:
         """Answer a module's call from memory, or make it."""
         try:
-            key: Hashable = (module, self._key(args), self._key(kwargs))
-        except _NotShared:
+            key: Hashable = (module, self._known.key(args), self._known.key(kwargs))
+        except NotShared:
             return call(*args, **kwargs)
         if key in self._results and key not in self._made:
             return self._recall(key, None)
         random_calls = self._random_calls
         result = call(*args, **kwargs)
         try:
-            wrote_to_its_arguments = (module, self._key(args), self._key(kwargs)) != key
-        except _NotShared:
+            wrote_to_its_arguments = (module, self._known.key(args), self._known.key(kwargs)) != key
+        except NotShared:
             wrote_to_its_arguments = True
         if self._random_calls == random_calls and not wrote_to_its_arguments:
             self._adopt(result)
             try:
-                self._results[key] = (self._remember(result, None), None)
+                self._results[key] = (self._known.remember(result, None), None)
                 self._made.add(key)
-            except _NotShared:
+            except NotShared:
                 return result
         return result
 
@@ -251,10 +235,15 @@ class Memory(TorchFunctionMode):
                 certain = not is_batchedtensor(tensor)
             else:
                 certain = self.same_weights and self._random_calls == 0
-            if self._value(tensor) is None and certain:
+            if self._known.value(tensor) is None and certain:
                 value = Value(tensor)
                 value.keep(tensor)
-                self._know(tensor, value)
+                self._known.add(tensor, value)
+
+    def read(self, *arguments: Any) -> None:
+        """Keep the data of the shared tensors that what differs by draw reads."""
+        for value, tensor in self._known.shared(arguments):
+            value.keep(tensor)
 
     @contextmanager
     def _watched_modules(self) -> Iterator[None]:
@@ -272,43 +261,9 @@ class Memory(TorchFunctionMode):
                 else:
                     module.__dict__["_compiled_call_impl"] = compiled
 
-    def _know(self, tensor: Tensor, value: Value, *, blank: bool = False) -> None:
-        self._known[id(tensor)] = (weakref.ref(tensor), value, blank)
-
-    def _value(self, tensor: Tensor) -> Value | None:
-        reference, value, _ = self._known.get(id(tensor), (None, None, False))
-        return value if reference is not None and reference() is tensor else None
-
-    def _key(self, argument: Any) -> Hashable:
-        """Return what tells this argument from others, or raise if it may depend on the draw."""
-        if isinstance(argument, Tensor):
-            value = self._value(argument)
-            if value is None:
-                raise _NotShared
-            return value
-        if isinstance(argument, _CONSTANTS):
-            return (type(argument), argument)
-        if isinstance(argument, (tuple, list)):
-            return (type(argument), *map(self._key, argument))
-        if isinstance(argument, dict):
-            return (dict, *((name, self._key(value)) for name, value in argument.items()))
-        if isinstance(argument, slice):
-            return (slice, *map(self._key, (argument.start, argument.stop, argument.step)))
-        raise _NotShared
-
-    def read(self, *arguments: Any) -> None:
-        """Keep the data of the shared tensors that what differs by draw reads."""
-        for tensor in tensors(arguments):
-            reference, value, blank = self._known.get(id(tensor), (None, None, False))
-            if value is None or reference is None or reference() is not tensor:
-                continue
-            if blank:
-                raise Restart("data that an earlier pass did not keep")
-            value.keep(tensor)
-
     def _unshare(self, target: Tensor | None) -> None:
         """Give a shared tensor that is about to be written to data of its own."""
-        value = None if target is None else self._value(target)
+        value = None if target is None else self._known.value(target)
         if value is None or target is None:
             return
         source = value.storage.source
@@ -323,42 +278,6 @@ class Memory(TorchFunctionMode):
         elif value.kept is not None:
             value.kept = target.detach()
             target.data = target.clone()
-
-    def _remember(self, result: Any, storages: dict[int, Storage] | None) -> Any:
-        """Return `result` with values for its tensors; new ones join the storage they lie in."""
-        if isinstance(result, Tensor):
-            value = self._value(result)
-            if value is None:
-                if storages is None:
-                    raise _NotShared
-                value = Value(result, storages.get(storage_of(result)))
-                self._know(result, value)
-            return value
-        if isinstance(result, (tuple, list)):
-            return rebuilt(result, [self._remember(item, storages) for item in result])
-        if type(result) is dict:  # others, such as those of Hugging Face, have attributes too
-            return {name: self._remember(item, storages) for name, item in result.items()}
-        if isinstance(result, _CONSTANTS):
-            return result
-        raise _NotShared
-
-    def _restore(self, result: Any) -> Any:
-        """Return a remembered result with tensors for its values."""
-        if isinstance(result, Value):
-            if result.is_source:
-                return result.storage.source
-            if result.kept is None:
-                shape, dtype = result.like
-                tensor = torch.empty(shape, dtype=dtype, device="meta")
-            else:
-                tensor = result.kept if result.kept.requires_grad else result.kept.detach()
-            self._know(tensor, result, blank=result.kept is None)
-            return tensor
-        if isinstance(result, (tuple, list)):
-            return rebuilt(result, [self._restore(item) for item in result])
-        if isinstance(result, dict):
-            return {name: self._restore(item) for name, item in result.items()}
-        return result
 
     def _counted(self, result: Any) -> Any:
         self.drawn_bytes += sum(tensor.nbytes for tensor in tensors(result))

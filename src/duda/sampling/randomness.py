@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor, nn
 from torch._C._functorch import is_batchedtensor
 from torch.nn.modules.batchnorm import _NormBase
@@ -13,28 +15,36 @@ from torch.overrides import TorchFunctionMode
 
 from duda.batches import Batch, rows_of
 from duda.sampling.calls import raw_outputs
+from duda.sampling.dropout import DROPOUT, NeedsLoop
 from duda.sampling.layers import swapped_weights
+from duda.sampling.random_calls import RANDOM_CALLS
+from duda.sampling.streams import Stream, new_seed
 
-__all__ = ["DrawnWeights", "EachMember", "Randomness", "fast_in_vmap"]
+__all__ = ["DrawnWeights", "EachMember", "HiddenDropout", "Randomness", "fast_in_vmap"]
 
 _FEW_ROWS = 8
+_HANDLERS = DROPOUT | RANDOM_CALLS
 
 
 class Randomness(TorchFunctionMode):
-    """Leaves all calls as they are: the network's own random numbers make the draws.
+    """Makes the network's own random calls, so that each draw gets the numbers that belong to it.
 
     Attributes:
         found: how many things may differ by draw, were it with p = 0.
         draw: the number of the draw; inside vmap on the axis that vmap hides.
+        stream: its random numbers; without one all calls are left to torch.
         same_weights: whether a module has the same weights in every draw.
     """
 
     same_weights: ClassVar[bool] = True
+    turns_dropout_on: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
         self.found = 0
         self.draw: Tensor | None = None
+        self.stream: Stream | None = None
+        self._overwritten: dict[int, weakref.ref[Tensor]] = {}
 
     @property
     def vmapped(self) -> bool:
@@ -44,8 +54,14 @@ class Randomness(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call `func`."""
-        return func(*args, **(kwargs or {}))
+        """Call `func`, or what gives it the random numbers of the draw."""
+        kwargs = kwargs or {}
+        if self._overwritten:
+            self._check_overwritten(args)
+        handler = _HANDLERS.get(func)
+        if handler is None or self.stream is None or _has_its_own(kwargs):
+            return func(*args, **kwargs)
+        return handler(self, self.stream, func, args, kwargs)
 
     def known(self, network: nn.Module) -> Iterable[Tensor]:
         """Return the weights and buffers that are the same in every draw, unless swapped."""
@@ -55,13 +71,56 @@ class Randomness(TorchFunctionMode):
         """Return the raw outputs of one draw."""
         return raw_outputs(network, x)
 
+    def drops(self, p: float, training: bool) -> bool:
+        """Return whether a dropout is on, or is turned on, and count it."""
+        on = self.turns_dropout_on or (training and p > 0)
+        self.found += on
+        return on
+
+    def overwritten(self, target: Tensor, result: Tensor) -> Tensor:
+        """Write `result` to `target`, and return it."""
+        if self.vmapped and not is_batchedtensor(target):
+            # vmap cannot write draws into what they share: from now on nobody may use `target`.
+            self._overwritten[id(target)] = weakref.ref(target)
+            return result
+        return target.copy_(result)
+
+    def _check_overwritten(self, args: Any) -> None:
+        for arg in args:
+            reference = self._overwritten.get(id(arg))
+            if reference is not None and reference() is arg:
+                raise NeedsLoop("a tensor that random numbers have overwritten")
+
+
+class HiddenDropout(Randomness):
+    """While active, every dropout drops, also in modules that are in eval mode.
+
+    Dropout that a network never calls in eval mode, as in
+    `scaled_dot_product_attention(..., dropout_p=p if self.training else 0.0)`, cannot be seen here.
+
+    >>> with HiddenDropout() as mode:
+    ...     y = torch.nn.Dropout(0.5).eval()(torch.ones(100))
+    >>> mode.found, sorted(set(y.tolist()))
+    (1, [0.0, 2.0])
+    """
+
+    turns_dropout_on = True
+
+    def __enter__(self) -> Self:
+        """Take random numbers from torch's global generator, if the engine has not given any."""
+        if self.stream is None:
+            self.stream = Stream(torch.tensor(new_seed()))
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
 
 class DrawnWeights(Randomness):
     """Puts new weights into a network for each draw.
 
     Args:
         network: the network, which may be a part of what is called.
-        weights: from the number of the draw to the weights that differ, by their names.
+        weights: from the number of the draw to the weights that differ, by their names; torch's
+            random functions, `F.dropout` among them, give each draw numbers of its own.
     """
 
     same_weights = False
@@ -109,6 +168,13 @@ class EachMember(Randomness):
         """Return the raw outputs of the network whose number the draw has."""
         self.found += 1
         return raw_outputs(self.networks[int(self.draw)], x)  # type: ignore[arg-type]
+
+
+def _has_its_own(kwargs: dict[str, Any]) -> bool:
+    """Return whether a random call is given what only torch can use."""
+    if kwargs.get("generator") is not None or kwargs.get("out") is not None:
+        return True
+    return bool(kwargs.get("requires_grad"))
 
 
 def fast_in_vmap(network: nn.Module, names: Collection[str], x: Batch) -> bool:

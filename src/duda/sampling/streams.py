@@ -1,16 +1,217 @@
-"""The state of torch's global random generators, read, set and forked without touching a seed."""
+"""Random numbers by draw, call and place, which are the same whatever is drawn beside them.
+
+Number i of a draw's k-th random call is a hash of the seed, the draw's number, k and i. So draws
+may be taken in any order, some at once or one by one, here or on a GPU, and the numbers of a row
+do not depend on how many rows there are. The hash is that of SplitMix64 (Steele et al. 2014,
+variant 13 of its mixing function), used as a counter-based generator (Salmon et al. 2011).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec, Protocol, TypeVar
 
 import torch
 from torch import Tensor
+from torch._C._functorch import (
+    _add_batch_dim,
+    get_unwrapped,
+    is_batchedtensor,
+    maybe_get_level,
+)
 
 from duda.checks import check_whole
 
-__all__ = ["random_state", "seeded", "set_random_state"]
+__all__ = [
+    "Sharing",
+    "Stream",
+    "draw_generator",
+    "draw_key",
+    "draw_keys",
+    "new_seed",
+    "random_state",
+    "seeded",
+    "set_random_state",
+    "unseen",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_STEP = 0x9E3779B97F4A7C15  # between the counters that are hashed: 2⁶⁴ over the golden ratio
+_MIXING = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
+_CACHED_WORDS = 2**15  # more than these of one draw are made draw by draw, in the CPU's caches
+_SIGNIFICANT = {torch.float64: 53, torch.float32: 24, torch.float16: 11, torch.bfloat16: 8}
+
+
+def new_seed() -> int:
+    """Return a seed for `random_draws` from torch's global generator."""
+    return int(torch.randint(2**63 - 1, ()))
+
+
+def draw_key(seed: int, number: int) -> int:
+    """Return what all randomness of a draw follows from: 64 bits, as a signed integer.
+
+    >>> draw_key(0, 0), draw_key(0, 1)
+    (-2152535657050944081, 7960286522194355700)
+    """
+    z = (seed + _STEP * (number + 1)) % 2**64
+    for shift, factor in _MIXING:
+        z = (z ^ z >> shift) * factor % 2**64
+    return _signed(z)
+
+
+def draw_keys(seed: int, numbers: Tensor) -> Tensor:
+    """Return the keys of several draws."""
+    return _mixed((numbers + 1).mul_(_signed(_STEP)).add_(_signed(seed)))
+
+
+def draw_generator(seed: int, number: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a generator for what a method draws by itself, which depends on seed and draw alone.
+
+    >>> torch.randn(2, generator=draw_generator(0, number=1)).shape
+    torch.Size([2])
+    """
+    return torch.Generator(device).manual_seed(draw_key(seed, number))
+
+
+def unseen(function: Callable[P, R]) -> Callable[P, R]:
+    """Return a function whose calls of torch no mode gets to see, which each would take its time.
+
+    >>> unseen(torch.add)(1, torch.tensor(2))
+    tensor(3)
+    """
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        with torch._C.DisableTorchFunction():
+            return function(*args, **kwargs)
+
+    return call
+
+
+class Sharing(Protocol):
+    """Which random numbers the examples of a batch share."""
+
+    def drawn(self, call: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of what is drawn for a call that asks for `shape`."""
+
+    def spread(self, call: int, drawn: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Return what was drawn, for all examples."""
+
+
+class Stream:
+    """The random numbers of one pass: of one draw, or of several along an axis that vmap hides.
+
+    Args:
+        key: that of the draw, an int64 scalar.
+        sharing: what is drawn once for all examples, if anything is.
+        probing: whether masks drop half of what they could, so that all masks show an effect.
+
+    Attributes:
+        shapes: what each random call of the pass has asked for so far.
+
+    >>> one, other = Stream(torch.tensor(7)), Stream(torch.tensor(7))
+    >>> bool((one.normal((3,)) == other.normal((5,))[:3]).all())
+    True
+    """
+
+    def __init__(self, key: Tensor, sharing: Sharing | None = None, probing: bool = False) -> None:
+        # All draws are made at once, so that those whom vmap hides come out of hiding for a moment.
+        self._level = maybe_get_level(key) if is_batchedtensor(key) else None
+        self._keys = key if self._level is None else get_unwrapped(key)
+        self.sharing = sharing
+        self.probing = probing
+        self.shapes: list[tuple[int, ...]] = []
+
+    def integers(
+        self,
+        shape: Iterable[int],
+        dtype: torch.dtype,
+        device: torch.device | None = None,
+        change: Callable[[Tensor], Tensor] = lambda numbers: numbers,
+    ) -> Tensor:
+        """Return integers of 8 to 64 bits, uniform over all values of `dtype`, changed."""
+        call, shape = len(self.shapes), tuple(shape)
+        self.shapes.append(shape)
+        drawn = shape if self.sharing is None else self.sharing.drawn(call, shape)
+        numbers = change(_integers(self._keys.to(device), call, drawn, dtype))
+        if self._level is not None:
+            numbers = _add_batch_dim(numbers, 0, self._level)
+        return numbers if self.sharing is None else self.sharing.spread(call, numbers, shape)
+
+    def uniform(
+        self,
+        shape: Iterable[int],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | None = None,
+    ) -> Tensor:
+        """Return multiples of 2⁻²⁴ from [0, 1), or of what `dtype` can tell apart below 1."""
+        bits = _SIGNIFICANT[dtype]
+
+        def to_uniform(numbers: Tensor) -> Tensor:
+            shift = 8 * numbers.dtype.itemsize - bits
+            highest = (numbers >> shift).bitwise_and_(2**bits - 1)
+            return highest.to(dtype).mul_(2.0**-bits)
+
+        return self.integers(shape, _integer_type(dtype), device, to_uniform)
+
+    def normal(
+        self,
+        shape: Iterable[int],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | None = None,
+    ) -> Tensor:
+        """Return standard normal numbers, of size 5.4 at most, or 8.3 in double precision."""
+        bits = max(_SIGNIFICANT[dtype], 24)
+        wide = torch.float64 if dtype is torch.float64 else torch.float32
+
+        def to_normal(numbers: Tensor) -> Tensor:
+            shift = 8 * numbers.dtype.itemsize - bits
+            middles = (numbers >> shift).to(wide).add_(0.5).mul_(2.0 ** (1 - bits))  # in (-1, 1)
+            return middles.erfinv_().mul_(math.sqrt(2)).to(dtype)
+
+        return self.integers(shape, _integer_type(dtype), device, to_normal)
+
+
+def _integer_type(dtype: torch.dtype) -> torch.dtype:
+    return torch.int64 if dtype is torch.float64 else torch.int32
+
+
+def _integers(keys: Tensor, call: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return integers of a call for each key, `(*keys, *shape)`."""
+    size = math.prod(shape)
+    words = _words(keys ^ draw_key(0, call), -(-size // (8 // dtype.itemsize)))
+    return words.view(dtype)[..., :size].reshape((*keys.shape, *shape))
+
+
+def _words(keys: Tensor, size: int) -> Tensor:
+    """Return 64 random bits for each key and place, `(*keys, size)`."""
+    places = torch.arange(1, size + 1, device=keys.device).mul_(_signed(_STEP))
+    if keys.ndim == 0 or size <= _CACHED_WORDS or keys.device.type != "cpu":
+        return _mixed(places + keys.unsqueeze(-1))
+    words = torch.empty(len(keys), size, dtype=torch.int64)
+    for row, key in zip(words, keys, strict=True):
+        _mixed(torch.add(places, key, out=row))
+    return words
+
+
+def _mixed(z: Tensor) -> Tensor:
+    """Return the hashes of 64-bit numbers, written over them."""
+    for shift, factor in _MIXING:
+        # Integers are signed here, and shifting them copies the sign, which is masked again.
+        z.bitwise_xor_((z >> shift).bitwise_and_(2 ** (64 - shift) - 1))
+        if factor > 1:
+            z.mul_(_signed(factor))
+    return z
+
+
+def _signed(number: int) -> int:
+    """Return the int64 that has the lowest 64 bits of `number`."""
+    return (number + 2**63) % 2**64 - 2**63
 
 
 def random_state(device: torch.device | None) -> list[Tensor]:

@@ -48,7 +48,7 @@ def drawn(
     way, samples = ESTIMATORS[estimator], SAMPLES[vmapped]
     with torch.no_grad():
         draws = random_draws(
-            network, x, samples, samples, lambda: way(network, weights), vmapped=vmapped
+            network, x, samples, samples, lambda: way(network, weights), seed=0, vmapped=vmapped
         )
         return torch.cat(list(draws))
 
@@ -101,7 +101,13 @@ def test_without_noise_nothing_changes(estimator: str, vmapped: bool) -> None:
     way = ESTIMATORS[estimator]
     with torch.no_grad():
         draws = random_draws(
-            network, x, 3, 3, lambda: way(network, normals(network, std=0.0)), vmapped=vmapped
+            network,
+            x,
+            3,
+            3,
+            lambda: way(network, normals(network, std=0.0)),
+            seed=0,
+            vmapped=vmapped,
         )
         for each in torch.cat(list(draws)):
             torch.testing.assert_close(each, network(x))
@@ -182,7 +188,7 @@ def test_no_draw_is_taken_for_another_in_a_loop(estimator: str) -> None:
     weights = normals(network, std=0.5)
     with torch.no_grad():
         draws = random_draws(
-            network, torch.randn(3, 3), 6, 1, lambda: way(network, weights), vmapped=False
+            network, torch.randn(3, 3), 6, 1, lambda: way(network, weights), seed=0, vmapped=False
         )
         draws = torch.cat(list(draws))
     assert all((one != other).all() for i, one in enumerate(draws) for other in draws[:i])
@@ -198,7 +204,13 @@ def test_what_comes_before_runs_once(estimator: str, vmapped: bool, chunk: int |
     weights = {f"3.{name}": normal for name, normal in normals(last).items()}
     with torch.no_grad():
         draws = random_draws(
-            network, torch.randn(5, 4), 20, chunk, lambda: way(network, weights), vmapped=vmapped
+            network,
+            torch.randn(5, 4),
+            20,
+            chunk,
+            lambda: way(network, weights),
+            seed=0,
+            vmapped=vmapped,
         )
         assert (torch.cat(list(draws)).var(0) > 0).all()
     assert counter.rows == [5]

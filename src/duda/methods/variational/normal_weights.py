@@ -84,13 +84,13 @@ class LocalNoise(DrawnWeights):
         """Call `func`: with noise in its outputs, or with what it needs of the weights drawn."""
         kwargs = kwargs or {}
         if not any(id(tensor) in self._normals for tensor in tensors((args, kwargs))):
-            return func(*args, **kwargs)
+            return super().__torch_function__(func, types, args, kwargs)
         if func in _LAYERS:
             layer, x, weight, bias = layer_call(func, args, kwargs)
             if id(weight) in self._normals:
                 return self._noisy(layer, x, weight, bias)
         args, kwargs = tree_map_only(Tensor, self._whole, (args, kwargs))
-        return func(*args, **kwargs)
+        return super().__torch_function__(func, types, args, kwargs)
 
     def _noisy(
         self, layer: Callable[..., Tensor], x: Tensor, weight: Tensor, bias: Tensor | None
@@ -101,7 +101,8 @@ class LocalNoise(DrawnWeights):
         variances = layer(x.square(), std.square(), None if bias_std is None else bias_std.square())
         # Fast convolutions may round below zero, and the slope of a root is infinite at it.
         stds = variances.clamp_min(torch.finfo(variances.dtype).tiny).sqrt()
-        return means + stds * torch.randn_like(means)
+        with self:  # which gives each draw numbers of its own
+            return means + stds * torch.randn_like(means)
 
     def _whole(self, tensor: Tensor) -> Tensor:
         """Return the draw of a weight, the same in all of a pass; anything else as it is."""
@@ -109,7 +110,8 @@ class LocalNoise(DrawnWeights):
         if normal is None:
             return tensor
         if id(tensor) not in self._drawn:
-            self._drawn[id(tensor)] = normal.draw()
+            with self:
+                self._drawn[id(tensor)] = normal.draw()
         return self._drawn[id(tensor)]
 
 
@@ -150,7 +152,7 @@ class Flipout(DrawnWeights):
             layer, x, weight, bias = layer_call(func, args, kwargs)
             if id(weight) in self._split:
                 return self._flipped(layer, x, weight, bias)
-        return func(*args, **kwargs)
+        return super().__torch_function__(func, types, args, kwargs)
 
     def _flipped(
         self, layer: Callable[..., Tensor], x: Tensor, weight: Tensor, bias: Tensor | None
@@ -162,7 +164,8 @@ class Flipout(DrawnWeights):
         key = id(weight), examples
         if key not in self._signs:
             sizes = x.shape[channels], len(weight)
-            self._signs[key] = _signs(examples, sizes[0], x), _signs(examples, sizes[1], x)
+            with self:
+                self._signs[key] = _signs(examples, sizes[0], x), _signs(examples, sizes[1], x)
         flip_in, flip_out = (_beside(signs, x.ndim, channels) for signs in self._signs[key])
         return layer(x, mean, bias_mean) + flip_out * layer(x * flip_in, noise, bias_noise)
 

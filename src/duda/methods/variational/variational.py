@@ -23,7 +23,14 @@ from duda.methods.variational.normal_weights import (
     WholeWeights,
 )
 from duda.methods.variational.priors import GaussianPrior, Prior
-from duda.sampling import DrawnWeights, LayerChoice, random_draws, weight_layers, weights_of
+from duda.sampling import (
+    DrawnWeights,
+    LayerChoice,
+    new_seed,
+    random_draws,
+    weight_layers,
+    weights_of,
+)
 
 __all__ = ["Variational"]
 
@@ -112,6 +119,7 @@ class Variational(UncertainModel):
             samples,
             chunk,
             lambda: self._randomness(normals),
+            seed=new_seed(),
             vmapped=not self._slow_in_vmap(),
         )
 
