@@ -61,3 +61,29 @@ def test_a_copy_has_a_network_of_its_own(data):
     nn.init.zeros_(other.network[2].bias)
     assert model.predict(data.test[0]).score.std() > 0
     assert len(other.predict(data.test[0]).score.unique()) == 1
+
+
+def test_detectors_stand_beside_methods_in_a_comparison(data):
+    names = ["deterministic", "mahalanobis", "energy"]
+    found = duda.compare("two-moons", names, epochs=20)
+    scores = {run.method: run.test.score for run in found.runs}
+    assert list(scores) == names
+    assert len({tuple(run.test.probs[:, 0].tolist()) for run in found.runs}) == 1
+    assert not torch.equal(scores["mahalanobis"], scores["energy"])
+    far = {run.method: run.figures["auroc_ood"] for run in found.runs}
+    assert far["mahalanobis"] != far["deterministic"]
+    assert "mahalanobis" in found.report().html()
+
+
+def test_detectors_by_label(data):
+    def mine(make, likelihood):
+        return Detected(make(), likelihood, NearestNeighbors(k=3))
+
+    methods = {"mine": mine, "density": DETECTORS["feature-density"]}
+    found = duda.compare(data.train, methods, network=network, epochs=2)
+    assert found.methods == ["mine", "density"]
+
+
+def test_a_detector_needs_classes():
+    with pytest.raises(ValueError, match="'mahalanobis', which does not take the likelihood"):
+        duda.compare("sinusoid", ["mahalanobis"], epochs=1)

@@ -26,7 +26,8 @@ def compare(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the report, the numbers, the predictions.")],
     methods: Annotated[
-        str | None, typer.Option(help="Names of methods, with commas between; all by default.")
+        str | None,
+        typer.Option(help="Methods or detectors, with commas between; by default all methods."),
     ] = None,
     ood: Annotated[
         str | None,

@@ -1,4 +1,4 @@
-"""Methods of a comparison by their labels: those of the registry, or functions of one's own."""
+"""Methods and detectors of a comparison by their labels: registered ones, or functions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import nn
 
 from duda.checks import nearest
+from duda.comparison.detected import Detected
+from duda.detectors import DETECTORS, Detector
 from duda.likelihoods import Likelihood
 from duda.methods import METHODS, UncertainModel
 from duda.sampling import seeded
@@ -16,7 +18,10 @@ __all__ = ["Maker", "Methods", "NetworkFactory", "check_methods", "file_name", "
 
 NetworkFactory = Callable[[], nn.Module]
 Maker = Callable[[NetworkFactory, Likelihood], UncertainModel]
-Methods = Sequence[str] | Mapping[str, str | type[UncertainModel] | Maker]
+Named = str | type[UncertainModel] | type[Detector] | Maker
+Methods = Sequence[str] | Mapping[str, Named]
+
+_NAMED: Mapping[str, type[UncertainModel] | type[Detector]] = {**METHODS, **DETECTORS}
 
 
 def makers(methods: Methods | None, likelihood: Likelihood, name: str) -> dict[str, Maker]:
@@ -36,18 +41,23 @@ def makers(methods: Methods | None, likelihood: Likelihood, name: str) -> dict[s
         return {taker: METHODS[taker].from_factory for taker in takers}
     found: dict[str, Maker] = {}
     for label, method in _by_label(methods).items():
-        if isinstance(method, str):
-            method = METHODS[method]
-        if not isinstance(method, type):
-            found[label] = method
-        elif issubclass(method, UncertainModel) and isinstance(likelihood, method.likelihoods):
-            found[label] = method.from_factory
-        else:
+        kind = _NAMED[method] if isinstance(method, str) else method
+        if not isinstance(kind, type):
+            found[label] = kind
+            continue
+        model = Detected if issubclass(kind, Detector) else kind
+        if not issubclass(model, UncertainModel) or not isinstance(likelihood, model.likelihoods):
             raise ValueError(
                 f"`methods` names {label!r}, which does not take the likelihood {name!r}, "
                 f"expected some of {', '.join(takers)}."
             )
+        found[label] = _with(kind) if issubclass(kind, Detector) else model.from_factory
     return found
+
+
+def _with(detector: type[Detector]) -> Maker:
+    """Return the function that makes a plain network with a new detector."""
+    return lambda network, likelihood: Detected(network(), likelihood, detector())
 
 
 def check_methods(methods: Methods | None) -> None:
@@ -72,8 +82,8 @@ def check_methods(methods: Methods | None) -> None:
                 raise ValueError(f"`methods` names {each!r} more than once: name it once.")
     for label, method in _by_label(methods).items():
         if isinstance(method, str):
-            if method not in METHODS:
-                raise ValueError(nearest(method, METHODS, "method"))
+            if method not in _NAMED:
+                raise ValueError(nearest(method, _NAMED, "method"))
         elif not callable(method):
             raise TypeError(
                 f"`methods[{label!r}]` is a {type(method).__name__}, expected a method's name or "
@@ -120,5 +130,5 @@ def file_name(label: str) -> str:
     return re.sub(r"[^\w.=+-]+", "-", label)
 
 
-def _by_label(methods: Methods) -> Mapping[str, str | type[UncertainModel] | Maker]:
+def _by_label(methods: Methods) -> Mapping[str, Named]:
     return methods if isinstance(methods, Mapping) else {name: name for name in methods}

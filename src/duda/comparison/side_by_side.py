@@ -55,8 +55,9 @@ def compare(
 
     Args:
         data: a name, as in `duda.datasets.load`; or `(x, y)`, a Dataset or a DataLoader.
-        methods: as in `duda.METHODS`; or functions of a network factory and a likelihood that
-            return a model, by label; by default all that take the likelihood and the network.
+        methods: as in `duda.METHODS`, or in `duda.detectors.DETECTORS` for the plain network with
+            another score; or functions of a network factory and a likelihood that return a model,
+            by label; by default all methods that take the likelihood and the network.
         network: a function that makes a new one; for data of your own.
         validation: as `data`, for `duda.fit`.
         test: as `data`; by default a fifth of the data, drawn by the seed.
