@@ -8,15 +8,15 @@ import torch
 from duda import ClassPrediction
 from duda.likelihoods import Categorical
 from duda.reporting import report
-from duda.reporting.parts import parts_chart, parts_of
-from duda.reporting.per_class import class_rows
+from duda.reporting.sections.classes import class_rows
+from duda.reporting.sections.parts import parts_chart, parts_of
 from duda.reporting.theme import Style
 from tests.reporting.conftest import class_prediction, number_prediction, quantile_prediction
 
 
 def test_rows_are_what_counting_class_by_class_gives(labels):
     prediction = class_prediction(0)
-    for label, row in enumerate(class_rows(prediction, labels)):
+    for label, row in enumerate(class_rows(prediction, labels, "abcd")):
         own = labels == label
         right = prediction.labels[own] == label
         assert row.count == int(own.sum())
@@ -25,7 +25,7 @@ def test_rows_are_what_counting_class_by_class_gives(labels):
         assert row.surplus == pytest.approx(row.confidence - row.accuracy)
         assert row.entropy == pytest.approx(float(prediction.entropy[own].mean()))
         mistakes = prediction.labels[own][~right].bincount(minlength=4)
-        assert row.taken_for == f"{int(mistakes.argmax())} ({int(mistakes.max())})"
+        assert row.taken_for == f"{'abcd'[int(mistakes.argmax())]} ({int(mistakes.max())})"
 
 
 def test_a_class_without_examples_has_no_row_and_one_without_mistakes_no_confusion():
@@ -49,17 +49,21 @@ def test_one_draw_has_no_second_part():
 
 def test_parts_of_numbers_are_standard_deviations():
     prediction = number_prediction(0)
-    aleatoric, epistemic = parts_of(prediction)
-    total = (aleatoric.square() + epistemic.square()).sqrt()
+    parts = parts_of(prediction)
+    total = (parts.aleatoric.square() + parts.epistemic.square()).sqrt()
     torch.testing.assert_close(total, prediction.std.flatten().double())
 
 
 def test_every_example_has_a_dot_in_its_group(labels):
     prediction = drawn(0)
     bad = prediction.labels != labels
-    figure = parts_chart(parts_of(prediction), bad, parts_of(drawn(1)), Style("#0072B2"), "nats")
+    figure = parts_chart(parts_of(prediction), bad, parts_of(drawn(1)), Style("#0072B2"))
     counts = {trace.name: len(trace.x) for trace in figure.data}
-    assert counts == {"from elsewhere": 60, "right": int((~bad).sum()), "wrong": int(bad.sum())}
+    assert counts == {
+        "out-of-distribution": 60,
+        "right": int((~bad).sum()),
+        "wrong": int(bad.sum()),
+    }
 
 
 def test_the_section_is_there_where_a_method_tells_the_parts_apart(labels):

@@ -9,22 +9,27 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from duda import evaluation
 from duda.predictions import (
     ClassPrediction,
     GaussianPrediction,
     LaplacianPrediction,
+    NumberPrediction,
     Prediction,
     QuantilePrediction,
     ScoredClassPrediction,
+    StudentTPrediction,
 )
-from duda.reporting import measure
+from duda.predictions.terms import Terms
+from duda.reporting import METRICS, measure
 from duda.reporting.contributions import Contributions
+from tests.reporting.families import LogisticPrediction, family
 
 Case = tuple[Prediction, torch.Tensor, Prediction]
 
 
 def classes(shape: tuple[int, ...], *, dtype: torch.dtype = torch.float64) -> Case:
-    """Return predictions whose scores tie often, labels, and half as many from elsewhere."""
+    """Return predictions whose scores tie often, labels, and half as many out of distribution."""
     generator = torch.Generator().manual_seed(0)
     tenths = torch.randint(1, 6, shape, generator=generator).to(dtype)
     probs = tenths / tenths.sum(1, keepdim=True)
@@ -82,6 +87,21 @@ def quantiles(shape: tuple[int, ...], levels: tuple[float, ...]) -> Case:
     return prediction(shape[0]), y, prediction(shape[0] + 5)
 
 
+def families() -> dict[str, Case]:
+    """Return Student t, a family of one's own, and both in other units."""
+    answer, y, ood = numbers(GaussianPrediction, (50, 2))
+    heavy = [
+        StudentTPrediction(each.mean, each.aleatoric, df=each.mean + 3) for each in (answer, ood)
+    ]
+    own = [family(LogisticPrediction, seed, shape) for seed, shape in ((4, (50, 2)), (5, (16, 2)))]
+    found: dict[str, Case] = {"student t": (heavy[0], y, heavy[1]), "own": (own[0], y, own[1])}
+    moved = [NumberPrediction.rescaled(each, 3.0, -1.0) for each in (*heavy, *own)]
+    return found | {
+        "student t, affine": (moved[0], 3 * y - 1, moved[1]),
+        "own, affine": (moved[2], 3 * y - 1, moved[3]),
+    }
+
+
 CASES = {
     "classes": classes((60, 4)),
     "classes, float32": classes((60, 4), dtype=torch.float32),
@@ -99,6 +119,7 @@ CASES = {
     "quantiles": quantiles((50, 1), (0.025, 0.25, 0.5, 0.75, 0.975)),
     "quantiles of another promise": quantiles((50, 2), (0.1, 0.4, 0.7)),
     "quantiles at positions": quantiles((20, 1, 4), (0.025, 0.975)),
+    **families(),
 }
 
 
@@ -112,34 +133,88 @@ def test_a_draw_has_the_figures_that_measuring_it_gives(name: str) -> None:
     prediction, y, ood = CASES[name]
     generator = torch.Generator().manual_seed(3)
     alone, both = Contributions.of(prediction, y), Contributions.of(prediction, y, ood)
+    nobody = torch.arange(0)
     for _ in range(20):
         rows = torch.randint(len(prediction), (len(prediction),), generator=generator)
         others = torch.randint(len(ood), (len(ood),), generator=generator)
-        assert_same(alone.measure(rows), measure(prediction[rows], y[rows]))
+        assert_same(alone.measure(rows, nobody), measure(prediction[rows], y[rows]))
         assert_same(both.measure(rows, others), measure(prediction[rows], y[rows], ood[others]))
 
 
+def by_evaluation(prediction: Prediction, y: torch.Tensor, ood: Prediction) -> dict[str, float]:
+    found: dict[str, float] = {}
+    if isinstance(prediction, ClassPrediction):
+        logits, wrong = prediction.log_probs, prediction.labels != y
+        found["accuracy"] = evaluation.accuracy(y=y, logits=logits)
+        found["nll"] = evaluation.nll(y=y, logits=logits)
+        found["brier"] = evaluation.brier(y=y, logits=logits)
+        found["ece"] = evaluation.reliability(y=y, logits=logits).ece
+        found["auroc_errors"] = evaluation.rank(prediction.score, wrong).auroc
+    else:
+        assert isinstance(prediction, NumberPrediction)
+        found["rmse"] = evaluation.rmse(prediction.centre, y)
+        level = prediction.widest_level
+        share = float(evaluation.coverage(prediction, y, [level]).observed)
+        found |= (
+            {"coverage": share} if abs(level - 0.95) < 1e-6 else {"coverage_surplus": share - level}
+        )
+        if isinstance(prediction, QuantilePrediction):
+            found["pinball"] = evaluation.pinball(prediction, y)
+            found["width"] = float(prediction.score.mean(dtype=torch.float64))
+        else:
+            found["nll"] = evaluation.density_nll(prediction, y)
+    scores = torch.cat([prediction.score.flatten(), ood.score.flatten()])
+    is_ood = torch.arange(len(scores)) >= prediction.score.numel()
+    found["auroc_ood"] = evaluation.rank(scores, is_ood).auroc
+    return {name: found[name] for name in METRICS if name in found}
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_all_examples_once_have_the_figures_of_the_table(name: str) -> None:
-    prediction, y, ood = CASES[name]
-    everyone, others = torch.arange(len(prediction)), torch.arange(len(ood))
-    assert_same(
-        Contributions.of(prediction, y, ood).measure(everyone, others), measure(*CASES[name])
+def test_all_examples_once_have_the_figures_of_evaluation(name: str) -> None:
+    assert_same(measure(*CASES[name]), by_evaluation(*CASES[name]))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_blocks_of_examples_are_put_together(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = measure(*CASES[name])
+    monkeypatch.setattr("duda.reporting.contributions._NUMBERS_IN_A_BLOCK", 100)
+    sizes: list[int] = []
+    asked = type(CASES[name][0]).contributions
+    monkeypatch.setattr(
+        type(CASES[name][0]),
+        "contributions",
+        lambda self, y: sizes.append(len(self)) or asked(self, y),
     )
+    assert_same(measure(*CASES[name]), whole)
+    assert len(sizes) > 1
+    assert sum(sizes) == len(CASES[name][0])
 
 
-@pytest.mark.parametrize(
-    "case", [classes((3, 2, 100_000)), numbers(GaussianPrediction, (3, 1, 40_000))]
-)
-def test_blocks_of_examples_are_put_together(case: Case) -> None:
-    prediction, y, _ = case
-    rows = torch.tensor([2, 0, 2])
-    assert_same(Contributions.of(prediction, y).measure(rows), measure(prediction[rows], y[rows]))
+def test_all_labels_are_checked_at_once_and_not_by_blocks() -> None:
+    answer, y, _ = classes((4, 2, 300_000))
+    with pytest.raises(ValueError, match=r"`y` has shape \(4, 7\), expected \(4, 300000\)"):
+        measure(answer, y[:, :7])
+
+
+def test_an_infinite_density_is_refused() -> None:
+    answer = GaussianPrediction([[0.0], [1.0]], [[0.0], [1.0]])
+    with pytest.raises(ValueError, match="infinite density at 1 targets"):
+        measure(answer, [[0.0], [1.0]])
+
+
+def test_a_metric_that_nobody_has_explained_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer, y, _ = classes((6, 2))
+    own = {"acuracy": Terms(torch.ones(6))}
+    monkeypatch.setattr(ClassPrediction, "contributions", lambda self, y: own)
+    with pytest.raises(ValueError, match=r"'acuracy'.*accuracy.*reporting\.METRICS"):
+        measure(answer, y)
+    monkeypatch.setitem(METRICS, "acuracy", METRICS["accuracy"])
+    assert measure(answer, y) == {"acuracy": 1.0}
 
 
 @given(st.data())
 def test_any_draw_of_any_classes(data: st.DataObject) -> None:
-    examples, foreign = (data.draw(st.integers(1, 8)) for _ in range(2))
+    examples, others = (data.draw(st.integers(1, 8)) for _ in range(2))
     count, positions = data.draw(st.integers(2, 4)), data.draw(st.sampled_from([(), (2,), (4, 5)]))
 
     def prediction(many: int) -> ClassPrediction:
@@ -150,14 +225,14 @@ def test_any_draw_of_any_classes(data: st.DataObject) -> None:
         values = torch.tensor(weights, dtype=torch.float64).view(shape)
         return ClassPrediction.from_probs(values / values.sum(1, keepdim=True))
 
-    answer, other = prediction(examples), prediction(foreign)
+    answer, other = prediction(examples), prediction(others)
     label = st.integers(0, count - 1)
     cells = examples * math.prod(positions)
     y = torch.tensor(data.draw(st.lists(label, min_size=cells, max_size=cells)))
     y = y.view(examples, *positions)
-    rows, others = (
+    rows, drawn = (
         torch.tensor(data.draw(st.lists(st.integers(0, many - 1), min_size=1, max_size=10)))
-        for many in (examples, foreign)
+        for many in (examples, others)
     )
-    found = Contributions.of(answer, y, other).measure(rows, others)
-    assert_same(found, measure(answer[rows], y[rows], other[others]))
+    found = Contributions.of(answer, y, other).measure(rows, drawn)
+    assert_same(found, measure(answer[rows], y[rows], other[drawn]))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from duda import Gate
 from duda.reporting import report
+from duda.reporting.evidence import Evidence
 from duda.reporting.explorer import explorer, steps
 from tests.reporting.conftest import class_prediction, number_prediction
 
@@ -19,15 +20,15 @@ few = st.lists(st.sampled_from([0.0, 0.5, 0.75, 2.0]), min_size=1, max_size=30)
 
 @given(few, few, st.data())
 def test_each_step_counts_what_lies_up_to_it(own, other, data):
-    score, foreign = torch.tensor(own), torch.tensor(other)
+    score, ood = torch.tensor(own), torch.tensor(other)
     loss = torch.tensor(data.draw(st.lists(st.floats(0, 9), min_size=len(own), max_size=len(own))))
-    found = steps(score, loss, foreign)
+    found = steps(score, loss, ood)
     assert found.thresholds[0] == -torch.inf
     for at, threshold in enumerate(found.thresholds):
         inside = score <= threshold
         assert found.accepted[at] == inside.sum()
         assert float(found.lost[at]) == pytest.approx(float(loss.double()[inside].sum()), abs=1e-9)
-        assert found.foreign[at] == (foreign <= threshold).sum()
+        assert found.ood[at] == (ood <= threshold).sum()
     assert found.accepted[-1] == len(score)
 
 
@@ -41,9 +42,9 @@ def test_many_scores_are_thinned_and_wanted_thresholds_stay():
 
 def made(pictures=None):
     predictions = {"one": class_prediction(0), "two": class_prediction(1)}
-    foreign = {"one": class_prediction(2, 20), "two": class_prediction(3, 20)}
+    ood = {"noise": {"one": class_prediction(2, 20), "two": class_prediction(3, 20)}}
     y = torch.arange(60) % 4
-    return predictions, y, explorer(predictions, y, foreign, "noise", pictures, ())
+    return predictions, y, explorer(Evidence.of(predictions, y, ood=ood, inputs=pictures))
 
 
 def test_presets_stand_at_the_step_that_accepts_what_the_gate_does():
@@ -59,17 +60,17 @@ def test_presets_stand_at_the_step_that_accepts_what_the_gate_does():
 def test_a_gate_that_refuses_nothing_has_no_finite_threshold():
     known, far = (number_prediction(seed) for seed in (0, 1))
     far = type(far)(far.mean, far.aleatoric + 100, None)
-    found = explorer({"one": known}, known.mean, {"one": far}, "far", None, ())
+    found = explorer(Evidence.of({"one": known}, known.mean, ood={"far": far}))
     one = found.methods["one"]
     preset = one["presets"]["1 % false alarms"]  # of 60 examples it can refuse none
     assert Gate.false_alarm(0.01).fit(known)(far).accepted.all()
     at = one["thresholds"].index(preset["threshold"])
-    assert (preset["threshold"], one["foreign"][at]) == ("inf", len(far))
+    assert (preset["threshold"], one["ood"][at]) == ("inf", len(far))
 
 
 def test_methods_keep_their_order_and_names_in_json():
     names = ["net", "2", "1", "a  b "]
-    found = explorer(dict.fromkeys(names, class_prediction(0)), [0] * 60, {}, "", None, ())
+    found = explorer(Evidence.of(dict.fromkeys(names, class_prediction(0)), [0] * 60))
     assert [each["name"] for each in json.loads(found.json)["methods"]] == names
 
 
@@ -104,9 +105,9 @@ def test_pictures_are_kept_once_and_lie_in_the_doubted_half():
 
 
 def test_numbers_have_the_gates_that_need_no_labels(targets):
-    found = explorer({"one": number_prediction(0)}, targets, {}, "", None, ())
+    found = explorer(Evidence.of({"one": number_prediction(0)}, targets))
     assert found.presets == ["keep 95 %", "1 % false alarms"]
-    assert found.methods["one"]["foreign"] is None
+    assert found.methods["one"]["ood"] is None
     total = float((number_prediction(0).mean - targets).square().sum())
     assert found.methods["one"]["lost"][-1] == pytest.approx(total)
 
@@ -114,7 +115,7 @@ def test_numbers_have_the_gates_that_need_no_labels(targets):
 def test_what_has_a_score_for_each_position_has_no_explorer():
     prediction = number_prediction(0)
     wide = type(prediction)(prediction.mean.repeat(1, 2), prediction.aleatoric.repeat(1, 2), None)
-    assert explorer({"one": wide}, torch.zeros(60, 2), {}, "", None, ()) is None
+    assert explorer(Evidence.of({"one": wide}, torch.zeros(60, 2))) is None
 
 
 def test_infinite_scores_stay_json(labels):

@@ -10,12 +10,13 @@ import torch
 
 from duda import ClassPrediction, GaussianPrediction, evaluation
 from duda.reporting import OneInput
-from duda.reporting.bands import band_chart, band_range
-from duda.reporting.calibration import reliability_diagram
-from duda.reporting.intervals import coverage_chart
-from duda.reporting.pictures import data_uri, extremes, is_pictures, pictures
-from duda.reporting.refusal import risk_chart
-from duda.reporting.separation import score_edges, score_histogram, shares
+from duda.reporting.images import as_pictures, data_uri
+from duda.reporting.sections.abstention import risk_chart
+from duda.reporting.sections.bands import band_chart, band_range
+from duda.reporting.sections.calibration import reliability_diagram
+from duda.reporting.sections.coverage import coverage_chart
+from duda.reporting.sections.out_of_distribution import score_edges, score_histogram, shares
+from duda.reporting.sections.pictures import extremes, pictures
 from duda.reporting.theme import Style, palette
 from tests.reporting.conftest import class_prediction, number_prediction, quantile_prediction
 
@@ -183,10 +184,14 @@ def test_pictures_say_the_two_highest_probabilities_and_what_is_right():
     assert (right.truth, wrong.truth) == ("", "b")
 
 
-def test_only_grey_and_coloured_pictures_are_pictures():
-    assert is_pictures(torch.zeros(2, 3, 4, 4))
-    assert not is_pictures(torch.zeros(2, 2, 4, 4))
-    assert not is_pictures(None)
+def test_only_gray_and_colored_pictures_are_pictures():
+    answer = class_prediction(0, 2)
+    for channels in (1, 3):
+        x = torch.zeros(2, channels, 4, 4)
+        assert torch.equal(as_pictures(x, "inputs", answer), x)
+    with pytest.raises(ValueError, match=r"shape \(2, 2, 4, 4\), expected pictures"):
+        as_pictures(torch.zeros(2, 2, 4, 4), "inputs", answer)
+    assert as_pictures(None, "inputs", answer) is None
 
 
 def test_every_method_has_a_style_of_its_own():
@@ -198,8 +203,8 @@ def test_every_method_has_a_style_of_its_own():
     assert len(palette(str(index) for index in range(40))) == 40
 
 
-def linear(colour: str) -> torch.Tensor:
-    values = torch.tensor([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]).double()
+def linear(color: str) -> torch.Tensor:
+    values = torch.tensor([int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]).double()
     return torch.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 
@@ -214,19 +219,19 @@ def oklab(rgb: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("eye", EYES)
-def test_colours_are_told_apart_by_any_eye(eye):
-    colours = {style.colour for style in palette(str(index) for index in range(24)).values()}
+def test_colors_are_told_apart_by_any_eye(eye):
+    colors = {style.color for style in palette(str(index) for index in range(24)).values()}
     sight = torch.tensor(EYES[eye]).double()
-    seen = torch.stack([oklab(sight @ linear(colour)) for colour in sorted(colours)])
+    seen = torch.stack([oklab(sight @ linear(color)) for color in sorted(colors)])
     assert len(seen) == 8
     assert float(torch.pdist(seen).min()) > 0.07  # a difference of 0.02 can just be seen
 
 
 @pytest.mark.parametrize("ground", ["#FFFFFF", "#1A2029"])
-def test_colours_stand_out_from_the_page(ground):
+def test_colors_stand_out_from_the_page(ground):
     weights = torch.tensor([0.2126, 0.7152, 0.0722]).double()
     for style in palette(str(index) for index in range(8)).values():
-        light = [float(linear(colour) @ weights) + 0.05 for colour in (ground, style.colour)]
+        light = [float(linear(color) @ weights) + 0.05 for color in (ground, style.color)]
         assert max(light) / min(light) > 2  # contrast as in WCAG 2.1
 
 

@@ -8,7 +8,7 @@ import torch
 
 from duda import ClassPrediction, GaussianPrediction
 from duda.reporting import OneInput, report
-from duda.reporting.pictures import data_uri
+from duda.reporting.images import data_uri
 
 N = 12
 Y = torch.arange(N) % 3
@@ -76,7 +76,7 @@ def test_pictures_that_left_the_range_by_rounding_are_shown_as_its_ends() -> Non
     [
         ((N, 8, 8, 3), r"call `inputs.permute\(0, 3, 1, 2\)`"),
         ((N, 8, 8, 1), r"call `inputs.permute\(0, 3, 1, 2\)`"),
-        ((N, 8, 8), r"call `inputs.unsqueeze\(1\)` if they are grey"),
+        ((N, 8, 8), r"call `inputs.unsqueeze\(1\)` if they are gray"),
         ((N, 4, 8, 8), r"pass `inputs\[:, :3\]`"),
         ((N, 2, 8, 8), "leave `inputs` out"),
         ((N, 3, 5, 8, 8), "leave `inputs` out"),
@@ -87,7 +87,7 @@ def test_pictures_in_another_layout(shape: tuple[int, ...], remedy: str) -> None
         report({"a": of_classes()}, Y, inputs=torch.zeros(shape))
 
 
-def test_pictures_from_elsewhere_are_told_by_their_name() -> None:
+def test_out_of_distribution_pictures_are_told_by_their_name() -> None:
     far = {"far": of_classes(1)}
     with pytest.raises(ValueError, match=r"call `ood_inputs.unsqueeze\(1\)`"):
         report({"a": of_classes()}, Y, ood=far, ood_inputs=torch.zeros(N, 8, 8))
@@ -100,7 +100,7 @@ def test_integers_that_have_no_order_are_told_like_others() -> None:
         report({"a": of_classes()}, Y, inputs=np.full((N, 1, 8, 8), 900, np.uint16))
 
 
-def test_pictures_from_elsewhere_need_predictions() -> None:
+def test_out_of_distribution_pictures_need_predictions() -> None:
     with pytest.raises(ValueError, match="`ood_inputs` is given without `ood`"):
         report({"a": of_classes()}, Y, ood_inputs=torch.zeros(N, 1, 8, 8))
 
@@ -126,11 +126,11 @@ def test_class_names_may_be_an_array() -> None:
     assert "bee" in page.html()
 
 
-def test_foreign_predictions_of_different_examples() -> None:
+def test_out_of_distribution_predictions_of_different_examples() -> None:
     known = {"a": of_classes(0), "b": of_classes(1)}
-    foreign = {"a": of_classes(2, 50), "b": of_classes(3, 20)}
+    ood = {"a": of_classes(2, 50), "b": of_classes(3, 20)}
     with pytest.raises(ValueError, match=r"`ood\['x'\]` holds .* \('a': 50, 'b': 20\)"):
-        report(known, Y, ood={"x": foreign})
+        report(known, Y, ood={"x": ood})
 
 
 def test_predictions_of_different_classes_or_outputs() -> None:
@@ -144,7 +144,7 @@ def test_predictions_of_different_classes_or_outputs() -> None:
         report({"a": of_numbers()}, TARGETS, ood={"x": of_numbers(2)})
 
 
-def test_foreign_predictions_of_each_position() -> None:
+def test_out_of_distribution_predictions_of_each_position() -> None:
     probs = torch.full((N, 3, 2, 2), 1 / 3)
     with pytest.raises(ValueError, match=r"3 classes at each position, expected .* 3 classes,"):
         report({"a": of_classes()}, Y, ood={"x": ClassPrediction.from_probs(probs)})

@@ -58,11 +58,11 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def page():
     answers = {"one": class_prediction(0), "<b>two</b>": class_prediction(1)}
-    foreign = {"one": class_prediction(2, 20), "<b>two</b>": class_prediction(3, 20)}
+    ood = {"one": class_prediction(2, 20), "<b>two</b>": class_prediction(3, 20)}
     made = report(
         answers,
         torch.arange(60) % 4,
-        ood={"noise": foreign},
+        ood={"noise": ood},
         inputs=torch.rand(60, 1, 8, 8),
         ood_inputs=torch.rand(20, 1, 8, 8),
         classes=("a", "b", "</script>", "d"),
@@ -137,7 +137,7 @@ def test_the_verdicts_come_first_and_classes_have_their_rows(page):
     classes = next(each for each in made.sections if each.title == "Class by class")
     shown = [row[0] for row in html.rows[1 + len(made.styles) :]]
     assert shown == [
-        name for table in classes.tables for name in ("Class", *(r.name for r in table.rows))
+        name for table in classes.tables for name in ("Class", *(row[0] for row in table.rows))
     ]
 
 
@@ -154,7 +154,7 @@ def test_it_is_written_whole(page, tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]
 
 
-def test_one_method_takes_its_foreign_prediction_as_it_is(labels):
+def test_one_method_takes_its_out_of_distribution_prediction_as_it_is(labels):
     made = report({"one": class_prediction(0)}, labels, ood={"noise": class_prediction(1)})
     assert "Is the unfamiliar noticed?" in [section.title for section in made.sections]
 

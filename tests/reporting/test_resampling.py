@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from duda import ClassPrediction, GaussianPrediction, QuantilePrediction
-from duda.evaluation.rows import LabelledRows
 from duda.predictions import Prediction
 from duda.reporting import intervals, measure
 
@@ -71,7 +70,7 @@ def test_what_is_not_there_has_no_interval() -> None:
     assert "nll" not in intervals(sure, [1] * 10)
 
 
-def test_numbers_and_inputs_from_elsewhere() -> None:
+def test_numbers_and_out_of_distribution_inputs() -> None:
     generator = torch.Generator().manual_seed(0)
     y = torch.randn(400, 1, generator=generator)
     answer = GaussianPrediction(torch.zeros(400, 1), 0.5 + torch.rand(400, 1, generator=generator))
@@ -112,18 +111,23 @@ def test_they_are_those_of_measuring_each_draw() -> None:
 
 def test_classes_are_not_gone_through_in_each_draw(monkeypatch: pytest.MonkeyPatch) -> None:
     answer, y = calibrated(50, seed=1)
-    passes = []
-    blocks = LabelledRows.__iter__
-    monkeypatch.setattr(LabelledRows, "__iter__", lambda self: passes.append(self) or blocks(self))
-    monkeypatch.setattr(Prediction, "__getitem__", lambda *_: pytest.fail("a draw was copied"))
+    passes, slices = [], []
+    asked, sliced = ClassPrediction.contributions, Prediction.__getitem__
+    monkeypatch.setattr(
+        ClassPrediction, "contributions", lambda self, y: passes.append(self) or asked(self, y)
+    )
+    monkeypatch.setattr(
+        Prediction, "__getitem__", lambda self, rows: slices.append(rows) or sliced(self, rows)
+    )
     intervals(answer, y, answer)
-    assert len(passes) == 5  # four metrics of the table, and what each example adds to them
+    assert len(passes) == 1  # for all metrics of the table and all of their draws
+    assert slices == [slice(None, 1)]  # to see how large an example is; no draw was copied
 
 
 @pytest.mark.parametrize(
     ("answers", "others", "there"), [(20, 10, True), (10, 20, True), (20, 9, False), (9, 20, False)]
 )
-def test_a_handful_from_elsewhere_is_not_resampled(answers: int, others: int, there: bool) -> None:
+def test_a_handful_of_other_inputs_is_not_resampled(answers: int, others: int, there: bool) -> None:
     (answer, y), (other, _) = calibrated(answers, seed=0), calibrated(others, seed=1)
     ends = intervals(answer, y, other)
     assert ("auroc_ood" in ends) == there

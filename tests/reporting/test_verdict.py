@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duda import ClassPrediction, GaussianPrediction
+from duda.reporting.evidence import Evidence
 from duda.reporting.verdict import removed_by_refusing, verdicts
 
 
@@ -26,7 +27,7 @@ def answers(confidence: float, right: int, of: int) -> tuple[ClassPrediction, to
 )
 def test_confidence_is_set_against_accuracy_and_chance(confidence, right, headline, says):
     prediction, y = answers(confidence, right, 500)
-    found = verdicts({"net": prediction}, y, {})["net"]
+    found = verdicts(Evidence.of({"net": prediction}, y))["net"]
     assert found.headline == headline
     assert found.sentences[0].startswith(says)
     assert found.good == (headline == "as sure as it should be")
@@ -34,7 +35,7 @@ def test_confidence_is_set_against_accuracy_and_chance(confidence, right, headli
 
 def test_a_difference_that_is_told_can_be_seen():
     prediction, y = answers(0.95, 1_899_000, 2_000_000)
-    found = verdicts({"net": prediction}, y, {})["net"]
+    found = verdicts(Evidence.of({"net": prediction}, y))["net"]
     assert found.sentences[0] == "Says 95.00 %, is right 94.95 % of the time."
 
 
@@ -43,7 +44,7 @@ def test_intervals_of_one_level_alone_are_not_enough():
     wide = torch.rand(2000, 1, generator=random) < 0.1
     y = torch.randn(2000, 1, generator=random) * torch.where(wide, 2.2, 0.3)
     prediction = GaussianPrediction(torch.zeros(2000, 1), torch.full((2000, 1), 0.81))
-    found = verdicts({"net": prediction}, y, {})["net"]
+    found = verdicts(Evidence.of({"net": prediction}, y))["net"]
     assert found.headline == "right at 95 % only"
     assert not found.good
     assert found.sentences[0].endswith("but those that should hold 35 % hold 77.9 %.")
@@ -52,21 +53,21 @@ def test_intervals_of_one_level_alone_are_not_enough():
 @pytest.mark.parametrize(("confidence", "of"), [(0.9, 1), (0.99, 10), (0.9995, 200)])
 def test_one_error_where_few_are_expected_is_no_verdict(confidence, of):
     prediction, y = answers(confidence, of - 1, of)
-    assert verdicts({"net": prediction}, y, {})["net"].good
+    assert verdicts(Evidence.of({"net": prediction}, y))["net"].good
 
 
 def test_being_right_on_average_alone_is_not_enough():
     sure, wrong = answers(0.95, 170, 200)
     unsure, right = answers(0.65, 150, 200)
     both = ClassPrediction.concatenate([sure, unsure])
-    found = verdicts({"net": both}, torch.cat([wrong, right]), {})["net"]
+    found = verdicts(Evidence.of({"net": both}, torch.cat([wrong, right])))["net"]
     assert found.headline == "right on average only"
     assert "ECE 0.100" in found.sentences[0]
 
 
 def test_few_examples_prove_nothing():
     prediction, y = answers(0.9, 8, 10)
-    assert verdicts({"net": prediction}, y, {})["net"].good
+    assert verdicts(Evidence.of({"net": prediction}, y))["net"].good
 
 
 def test_refusing_takes_the_errors_that_are_among_the_least_sure():
@@ -84,12 +85,13 @@ def test_ties_are_refused_at_random_whatever_their_order(order, share):
     assert removed_by_refusing(tied, loss[list(order)], share) == pytest.approx(share)
 
 
-def test_what_is_foreign_is_noticed_at_five_per_cent_false_alarms():
+def test_out_of_distribution_inputs_are_noticed_at_five_per_cent_false_alarms():
     known = ClassPrediction.from_probs(torch.tensor([[0.9, 0.1]] * 96 + [[0.5, 0.5]] * 4))
     other = ClassPrediction.from_probs(torch.tensor([[0.5, 0.5]] * 3 + [[0.95, 0.05]]))
-    found = verdicts({"net": known}, torch.zeros(100).long(), {"net": other})["net"]
+    evidence = Evidence.of({"net": known}, torch.zeros(100).long(), ood={"far": other})
     assert (
-        found.sentences[-1] == "At 5 % false alarms it notices 75 % of the inputs from elsewhere."
+        verdicts(evidence)["net"].sentences[-1]
+        == "At 5 % false alarms it notices 75 % of out-of-distribution inputs."
     )
 
 
@@ -100,7 +102,7 @@ def test_what_is_foreign_is_noticed_at_five_per_cent_false_alarms():
 def test_intervals_of_numbers_are_set_against_what_they_promise(std, headline):
     y = torch.randn(1000, 1, generator=torch.Generator().manual_seed(0))
     prediction = GaussianPrediction(torch.zeros(1000, 1), torch.full((1000, 1), std**2))
-    found = verdicts({"net": prediction}, y, {})["net"]
+    found = verdicts(Evidence.of({"net": prediction}, y))["net"]
     assert found.headline == headline
     assert found.sentences[0].startswith("Its 95 % intervals hold ")
     assert "of the squared error" in found.sentences[1]

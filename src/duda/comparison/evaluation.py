@@ -17,7 +17,7 @@ from duda.evaluation import reliability
 from duda.files import json_number, write_atomically
 from duda.predictions import ClassPrediction, Prediction
 from duda.reporting import Intervals, Report, Row, intervals, measure, report, rows
-from duda.reporting.building import check_alike
+from duda.reporting.evidence import check_alike
 
 __all__ = ["Evaluation", "evaluate"]
 

@@ -184,7 +184,8 @@ class ClassPrediction(Prediction):
     def contributions(self, y: ArrayLike) -> dict[str, Terms]:
         """Return what each example adds to accuracy, NLL, Brier score, ECE and AUROC of errors."""
         labels = hard_labels(y, tuple(self.log_probs.shape)).unsqueeze(1)
-        log_probs = self.log_probs.detach().cpu().double()
+        # Sums to one in float64, as `evaluation` takes them: a confidence may lie on a bin's edge.
+        log_probs = self.log_probs.detach().cpu().double().log_softmax(1)
         wrong = self.is_bad(y)
         # Σ p² - 2 p_y + 1 would lose digits where the model is sure and right.
         distances = log_probs.exp().scatter_add(1, labels, -torch.ones_like(log_probs[:, :1]))

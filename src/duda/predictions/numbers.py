@@ -186,7 +186,7 @@ class NumberPrediction(Prediction):
         mean, std = self.mean, self.std
         return Bands(
             "mean",
-            "1, 2 and 3 standard deviations about it",
+            "are 1, 2 and 3 standard deviations about it",
             [(mean - width * std, mean + width * std) for width in _WIDTHS],
         )
 

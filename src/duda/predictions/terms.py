@@ -51,7 +51,7 @@ class Bands:
 
     Args:
         centre: what the line in the middle is, such as "mean".
-        meaning: what the bands are, to go on behind it.
+        meaning: what the bands are, to follow "the bands".
         ends: lower and upper ends, the widest first.
     """
 

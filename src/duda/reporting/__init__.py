@@ -1,8 +1,9 @@
-"""The report: one page that shows how sure predictions are, and how far that can be trusted."""
+"""Report: one page that shows how sure predictions are, and how far that can be trusted."""
 
-from duda.reporting.bands import OneInput
-from duda.reporting.building import report
-from duda.reporting.metrics import METRICS, Metric, measure
+from duda.reporting.build import report
+from duda.reporting.contributions import measure
+from duda.reporting.metrics import METRICS, Metric
+from duda.reporting.one_input import OneInput
 from duda.reporting.page import Report
 from duda.reporting.resampling import Intervals, intervals
 from duda.reporting.table import Cell, Row, rows, spread

@@ -1,4 +1,4 @@
-"""How likely a count is, were every probability true."""
+"""P-values of counts: how likely one is, were every probability true."""
 
 from __future__ import annotations
 

@@ -1,34 +1,55 @@
-"""What each example adds to each metric of the table, found once: draws of examples sum it up."""
+"""Metrics of a prediction, from what each example adds to them: of all, or of any draw of these."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from duda import evaluation
+from duda.checks import ArrayLike, as_tensor, check_not_empty, nearest
 from duda.evaluation.binning import Bins
-from duda.evaluation.numbers import blocks
-from duda.evaluation.rows import LabelledRows, Rows
-from duda.predictions import (
-    ClassPrediction,
-    LocationScalePrediction,
-    Prediction,
-    QuantilePrediction,
-)
-from duda.reporting.metrics import LEVEL, METRICS
+from duda.predictions import Prediction
+from duda.predictions.terms import Terms
+from duda.reporting.evidence import given
+from duda.reporting.metrics import METRICS
 from duda.reporting.ranked import Ranked
 
-__all__ = ["Contributions"]
+__all__ = ["Contributions", "measure"]
 
 Figure = Callable[[Int[Tensor, "n"]], float]
 
 _BINS = Bins.of_equal_width(15)  # those of `evaluation.reliability`
+_NUMBERS_IN_A_BLOCK = 2**20  # a prediction's, while its examples are gone through
+
+
+def measure(
+    prediction: Prediction, y: ArrayLike, ood: Prediction | None = None
+) -> dict[str, float]:
+    """Return the metrics of `METRICS` that the prediction has, by name, as `evaluation` finds them.
+
+    NaN stands for an AUROC that does not exist, because all examples are right, or all wrong.
+
+    Args:
+        prediction: for the test examples.
+        y: their labels `(N, *positions)`, or targets of the shape of the centre.
+        ood: for out-of-distribution inputs.
+
+    Raises:
+        TypeError: if something is no prediction.
+        ValueError: if `y` does not fit, or has an infinite density.
+
+    >>> from duda import ClassPrediction
+    >>> answer = ClassPrediction.from_probs([[0.9, 0.1], [0.6, 0.4]])
+    >>> round(measure(answer, [0, 1])["accuracy"], 4)
+    0.5
+    """
+    each = Contributions.of(prediction, y, ood)
+    return each.measure(torch.arange(each.examples), torch.arange(each.ood))
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,100 +58,108 @@ class Contributions:
 
     Args:
         examples: how many test examples there are.
-        foreign: how many inputs from elsewhere.
+        ood: how many out-of-distribution inputs.
         figures: by the name of the metric, its value for the test examples with given numbers.
-        rankings: by the name of an AUROC; examples from elsewhere have numbers from `examples` up.
+        rankings: by the name of an AUROC; out-of-distribution inputs have numbers from `examples`
+            up.
     """
 
     examples: int
-    foreign: int
+    ood: int
     figures: Mapping[str, Figure]
     rankings: Mapping[str, Ranked]
 
     @classmethod
-    def of(cls, prediction: Prediction, y: Tensor, ood: Prediction | None = None) -> Self:
-        """Return what there is for arguments that `measure` took, all of them on the CPU."""
+    def of(cls, prediction: Prediction, y: ArrayLike, ood: Prediction | None = None) -> Self:
+        """Return what there is for the arguments of `measure`."""
+        prediction = given(prediction, "prediction")
         figures: dict[str, Figure] = {}
         rankings: dict[str, Ranked] = {}
-        if isinstance(prediction, ClassPrediction):
-            figures = _of_classes(prediction, y)
-            wrong = (prediction.labels != y.long()).flatten()
-            rankings["auroc_errors"] = Ranked.of(_score(prediction), wrong, _example(prediction))
-        elif isinstance(prediction, LocationScalePrediction):
-            figures = _of_numbers(prediction, y)
-        elif isinstance(prediction, QuantilePrediction):
-            figures = _of_quantiles(prediction, y)
+        for name, terms in _terms(prediction, as_tensor(y, "y").cpu()).items():
+            _check_metric(name, terms)
+            if terms.how == "ranking":
+                rankings[name] = Ranked.of(
+                    terms.values.flatten(), _true(terms).flatten(), _example(terms.values)
+                )
+            else:
+                figures[name] = _figure(terms)
         if ood is not None:
-            rankings["auroc_ood"] = _ranked_ood(prediction, ood)
+            ood = given(ood, "ood")
+            rankings["auroc_ood"] = _ranked_ood(prediction.score, ood.score)
         return cls(len(prediction), 0 if ood is None else len(ood), figures, rankings)
 
-    def measure(
-        self, rows: Int[Tensor, "n"], foreign: Int[Tensor, "m"] | None = None
-    ) -> dict[str, float]:
-        """Return what `measure(prediction[rows], y[rows], ood[foreign])` does, but for rounding."""
-        drawn = rows if foreign is None else torch.cat([rows, self.examples + foreign])
-        counts = torch.bincount(drawn, minlength=self.examples + self.foreign).numpy()
+    def measure(self, rows: Int[Tensor, "n"], ood: Int[Tensor, "m"]) -> dict[str, float]:
+        """Return what `measure` finds for the test examples and the others with these numbers."""
+        drawn = torch.cat([rows, self.examples + ood])
+        counts = torch.bincount(drawn, minlength=self.examples + self.ood).numpy()
         values = {name: figure(rows) for name, figure in self.figures.items()}
         values |= {name: ranked.auroc(counts) for name, ranked in self.rankings.items()}
         return {name: values[name] for name in METRICS if name in values}
 
 
-def _of_classes(prediction: ClassPrediction, y: Tensor) -> dict[str, Figure]:
-    found = [
-        (rows.hits(), rows.log_losses(), rows.squared_distances(), *_claims(rows))
-        for rows in LabelledRows(None, y, prediction.log_probs, None, votes=False)
-    ]
-    hits, losses, distances, index, surplus = (
-        torch.cat(each).view(len(prediction), -1) for each in zip(*found, strict=True)
-    )
-    return {
-        "accuracy": _mean_of(hits),
-        "nll": _mean_of(losses),
-        "brier": _mean_of(distances),
-        "ece": _ece_of(index, surplus),
-    }
+def _terms(prediction: Prediction, y: Tensor) -> dict[str, Terms]:
+    """Return all terms of all examples, in float64, found by blocks: draws take much memory."""
+    check_not_empty(y, "y")
+    blocks = list(_blocks(prediction))
+    if len(blocks) == 1:
+        found = [prediction.contributions(y)]
+    else:
+        prediction.loss(y)  # what does not fit is told of all of `y`
+        found = [prediction[block].contributions(y[block]) for block in blocks]
+    return {name: _joined([part[name] for part in found]) for name in found[0]}
 
 
-def _claims(rows: Rows) -> tuple[Int[Tensor, "n"], Float[Tensor, "n"]]:
-    """Return the bin of each confidence, and by how much being right exceeds it."""
-    confidence, right = rows.claims("top")
-    values = confidence.double()
-    return _BINS.index(values), right.double() - values
+def _blocks(prediction: Prediction) -> Iterator[slice]:
+    one = sum(array.size for array in prediction[:1].numpy().values())
+    size = max(1, _NUMBERS_IN_A_BLOCK // max(1, one))
+    for start in range(0, len(prediction), size):
+        yield slice(start, start + size)
 
 
-def _of_numbers(prediction: LocationScalePrediction, y: Tensor) -> dict[str, Figure]:
-    return {
-        "rmse": _mean_of(_squared_errors(prediction.mean, y), math.sqrt),
-        "nll": _mean_of(-prediction.log_prob(y)),
-        "coverage": _mean_of(_inside(prediction, y, LEVEL)),
-    }
+def _joined(parts: list[Terms]) -> Terms:
+    values = torch.cat([part.values.detach().cpu().double() for part in parts])
+    if parts[0].true is None:
+        return replace(parts[0], values=values)
+    return replace(parts[0], values=values, true=torch.cat([_true(part).cpu() for part in parts]))
 
 
-def _of_quantiles(prediction: QuantilePrediction, y: Tensor) -> dict[str, Figure]:
-    level = prediction.widest_level
-    inside = _inside(prediction, y, level)
-    # As in `measure`: only intervals that promise the same can be set beside others.
-    usual = math.isclose(level, LEVEL, abs_tol=1e-6)
-    losses = evaluation.pinball_of_quantiles(prediction.quantiles, prediction.levels, y)
-    return {
-        "rmse": _mean_of(_squared_errors(prediction.median, y), math.sqrt),
-        "pinball": _mean_of(losses),
-        **(
-            {"coverage": _mean_of(inside)}
-            if usual
-            else {"coverage_surplus": _mean_of(inside, lambda share: share - level)}
-        ),
-        "width": _mean_of(prediction.score),
-    }
+def _true(terms: Terms) -> Tensor:
+    if terms.true is None:
+        raise ValueError(
+            f"terms for a {terms.how} have no `true`, expected for each whether it came true."
+        )
+    return terms.true
 
 
-def _mean_of(values: Shaped[Tensor, "N *rest"], then: Callable[[float], float] = float) -> Figure:
-    """Return what tells the mean of drawn examples, or what `then` makes of it."""
-    each = values.double().reshape(len(values), -1).mean(1)
+def _check_metric(name: str, terms: Terms) -> None:
+    if name not in METRICS:
+        raise ValueError(
+            f"{nearest(name, METRICS, 'metric')} Of a metric of its own, a family says what it "
+            "means in `duda.reporting.METRICS`."
+        )
+    infinite = int((terms.values == -math.inf).sum()) if terms.how == "mean" else 0
+    if infinite:
+        raise ValueError(
+            f"`prediction` has an infinite density at {infinite} targets, where its standard "
+            "deviation is 0: give the likelihood a larger floor."
+        )
+
+
+def _figure(terms: Terms) -> Figure:
+    """Return what tells the metric of drawn examples."""
+    values = terms.values.reshape(len(terms.values), -1)
+    if terms.how == "calibration":
+        return _ece_of(_BINS.index(values), _true(terms).reshape(values.shape).double() - values)
+    each = values.mean(1)
+    root, less = terms.how == "root-mean", terms.less
 
     # Not a mean weighted by counts: 0 times an infinite loss is NaN, and where all examples have
     # the same value, rounding would let it seem to differ from draw to draw.
-    return lambda rows: then(float(each[rows].mean()))
+    def mean(rows: Int[Tensor, "n"]) -> float:
+        found = float(each[rows].mean())
+        return math.sqrt(found) if root else found - less
+
+    return mean
 
 
 def _ece_of(index: Int[Tensor, "N P"], surplus: Float[Tensor, "N P"]) -> Figure:
@@ -149,32 +178,12 @@ def _ece_of(index: Int[Tensor, "N P"], surplus: Float[Tensor, "N P"]) -> Figure:
     return ece
 
 
-def _squared_errors(centre: Tensor, y: Tensor) -> Float[Tensor, "N D *positions"]:
-    return (centre.double() - y.double()).square()
+def _ranked_ood(own: Tensor, other: Tensor) -> Ranked:
+    example = torch.cat([_example(own), len(own) + _example(other)])
+    score = torch.cat([each.detach().double().flatten() for each in (own, other)])
+    return Ranked.of(score, example >= len(own), example)
 
 
-def _inside(
-    prediction: LocationScalePrediction | QuantilePrediction, y: Tensor, level: float
-) -> Bool[Tensor, "N D *positions"]:
-    """Return which targets lie in their interval, by blocks, for a mixture's take much memory."""
-    values, found = y.double().to(prediction.centre), []
-    for part in blocks(values):
-        lower, upper = prediction[part].interval(level)
-        found.append((lower <= values[part]) & (values[part] <= upper))
-    return torch.cat(found)
-
-
-def _ranked_ood(prediction: Prediction, ood: Prediction) -> Ranked:
-    example = torch.cat([_example(prediction), len(prediction) + _example(ood)])
-    score = torch.cat([_score(prediction), _score(ood)])
-    return Ranked.of(score, example >= len(prediction), example)
-
-
-def _score(prediction: Prediction) -> Float[Tensor, "S"]:
-    return prediction.score.double().flatten()
-
-
-def _example(prediction: Prediction) -> Int[Tensor, "S"]:
-    """Return whose each of the scores is."""
-    positions = prediction.score[0].numel()
-    return torch.arange(len(prediction)).repeat_interleave(positions)
+def _example(values: Float[Tensor, "N *rest"]) -> Int[Tensor, "S"]:
+    """Return whose each of the values is."""
+    return torch.arange(len(values)).repeat_interleave(values[0].numel())

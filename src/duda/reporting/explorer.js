@@ -17,8 +17,8 @@
     const of = method(), name = of.name, step = Number(slider.value);
     const written = of.thresholds[step], threshold = number(written), accepted = of.accepted[step], lost = of.lost[step];
     const risk = !accepted ? null : data.classes ? lost / accepted : Math.sqrt(lost / accepted);
-    const foreign = of.foreign ? data.foreign - of.foreign[step] : null;
-    return { name, of, written, threshold, accepted, lost, risk, foreign, refused: data.examples - accepted };
+    const ood = of.ood ? data.ood - of.ood[step] : null;
+    return { name, of, written, threshold, accepted, lost, risk, ood, refused: data.examples - accepted };
   }
 
   function python(now) {
@@ -40,7 +40,7 @@
       accepted: now.accepted,
       [data.classes ? "wrong_among_accepted" : "squared_error_of_accepted"]: now.lost,
     };
-    if (data.foreign) Object.assign(content, { foreign: data.foreign, foreign_refused: now.foreign });
+    if (data.ood) Object.assign(content, { ood: data.ood, ood_refused: now.ood });
     return JSON.stringify(content, null, 1);
   }
 
@@ -75,9 +75,9 @@
     find("accepted").textContent = `${count(now.accepted)} of ${count(data.examples)} test examples`;
     find("risk").textContent = now.risk === null ? "–" : data.classes ? percent(now.lost, now.accepted) : short(now.risk);
     find("lost").textContent = data.classes ? `${count(now.lost)} of ${count(now.accepted)} accepted` : "root mean squared error";
-    if (data.foreign) {
-      find("foreign").textContent = percent(now.foreign, data.foreign);
-      find("foreign-count").textContent = `${count(now.foreign)} of ${count(data.foreign)} (${data.foreignName})`;
+    if (data.ood) {
+      find("ood").textContent = percent(now.ood, data.ood);
+      find("ood-count").textContent = `${count(now.ood)} of ${count(data.ood)} (${data.oodName})`;
     }
     find("refused").textContent = count(now.refused);
     find("caught").textContent = data.classes ? `${count(now.of.lost.at(-1) - now.lost)} of them would have been wrong` : "the least sure";
@@ -87,7 +87,7 @@
       button.disabled = !("threshold" in found);
       button.title = found.summary || found.refused;
     }
-    find("promise").textContent = preset ? now.of.presets[preset].summary : "A threshold of your own carries no promise.";
+    find("promise").textContent = preset ? now.of.presets[preset].summary : "A threshold of your own carries no guarantee.";
     find("python").textContent = python(now);
     find("json").textContent = json(now);
     looks(now);

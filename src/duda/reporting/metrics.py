@@ -1,24 +1,11 @@
-"""The numbers in the table: what each means, which way is better, how it is measured."""
+"""Metrics of the table: what each means, and which way is better."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Tensor
-
-from duda import evaluation
-from duda.checks import ArrayLike, as_tensor, check_same_shape
-from duda.predictions import (
-    ClassPrediction,
-    LocationScalePrediction,
-    Prediction,
-    QuantilePrediction,
-)
-
-__all__ = ["LEVEL", "METRICS", "Metric", "measure"]
+__all__ = ["LEVEL", "METRICS", "Metric"]
 
 LEVEL = 0.95
 
@@ -122,8 +109,8 @@ METRICS: dict[str, Metric] = {
     ),
     "auroc_ood": Metric(
         "AUROC OOD",
-        "Out of distribution: chance that an input from elsewhere gets a higher uncertainty than a "
-        "test example: 0.5 is guessing, 1 perfect.",
+        "Chance that an out-of-distribution input gets a higher uncertainty than a test example: "
+        "0.5 is guessing, 1 perfect.",
         "higher",
     ),
     "auroc_errors": Metric(
@@ -142,86 +129,3 @@ METRICS: dict[str, Metric] = {
         "Seconds to predict", "On this machine, all test examples.", "lower", price=True
     ),
 }
-
-
-def measure(
-    prediction: Prediction, y: ArrayLike, ood: Prediction | None = None
-) -> dict[str, float]:
-    """Return the metrics of `METRICS` that fit the prediction, by name.
-
-    NaN stands for an AUROC that does not exist, because all examples are right, or all wrong.
-
-    Args:
-        prediction: for the test examples.
-        y: their labels `(N, *positions)`, or targets of the shape of the mean.
-        ood: for inputs from elsewhere.
-
-    Raises:
-        TypeError: if there are no metrics for this kind of prediction.
-        ValueError: if `y` does not fit.
-
-    >>> answer = ClassPrediction.from_probs([[0.9, 0.1], [0.6, 0.4]])
-    >>> round(measure(answer, [0, 1])["accuracy"], 4)
-    0.5
-    """
-    if isinstance(prediction, ClassPrediction):
-        values = _of_classes(prediction, y)
-    elif isinstance(prediction, LocationScalePrediction):
-        values = _of_numbers(prediction, y)
-    elif isinstance(prediction, QuantilePrediction):
-        values = _of_quantiles(prediction, y)
-    else:
-        raise TypeError(
-            f"`prediction` is a {type(prediction).__name__}, expected a ClassPrediction, a "
-            "GaussianPrediction, a LaplacianPrediction or a QuantilePrediction."
-        )
-    if ood is not None:
-        values["auroc_ood"] = _auroc_ood(prediction, ood)
-    return {name: values[name] for name in METRICS if name in values}
-
-
-def _of_classes(prediction: ClassPrediction, y: ArrayLike) -> dict[str, float]:
-    log_probs = prediction.log_probs
-    return {
-        "accuracy": evaluation.accuracy(y=y, logits=log_probs),
-        "nll": evaluation.nll(y=y, logits=log_probs),
-        "brier": evaluation.brier(y=y, logits=log_probs),
-        "ece": evaluation.reliability(y=y, logits=log_probs).ece,
-        "auroc_errors": _auroc_errors(prediction, as_tensor(y, "y").cpu()),
-    }
-
-
-def _of_numbers(prediction: LocationScalePrediction, y: ArrayLike) -> dict[str, float]:
-    return {
-        "rmse": evaluation.rmse(prediction.mean, y),
-        "nll": evaluation.density_nll(prediction, y),
-        "coverage": float(evaluation.coverage(prediction, y, [LEVEL]).observed),
-    }
-
-
-def _of_quantiles(prediction: QuantilePrediction, y: ArrayLike) -> dict[str, float]:
-    level = prediction.widest_level
-    share = float(evaluation.coverage(prediction, y, [level]).observed)
-    # Only intervals that promise the same can be set beside others.
-    usual = math.isclose(level, LEVEL, abs_tol=1e-6)
-    return {
-        "rmse": evaluation.rmse(prediction.median, y),
-        "pinball": evaluation.pinball(prediction, y),
-        **({"coverage": share} if usual else {"coverage_surplus": share - level}),
-        "width": float(prediction.score.mean(dtype=torch.float64)),
-    }
-
-
-def _auroc_errors(prediction: ClassPrediction, y: Tensor) -> float:
-    labels = prediction.labels.cpu()
-    check_same_shape(y, "y", tuple(labels.shape), "the predicted labels")
-    wrong = labels != y.long()
-    if not bool(wrong.any()) or bool(wrong.all()):
-        return math.nan
-    return evaluation.rank(prediction.score, wrong).auroc
-
-
-def _auroc_ood(prediction: Prediction, ood: Prediction) -> float:
-    own, other = prediction.score.cpu().flatten(), ood.score.cpu().flatten()
-    is_ood = torch.cat([torch.zeros(len(own)), torch.ones(len(other))])
-    return evaluation.rank(torch.cat([own, other]), is_ood).auroc

@@ -1,17 +1,15 @@
-"""The page: sections of charts and pictures in one file that opens from disk, with no network."""
+"""Page of the report: sections of charts and pictures in one file that opens with no network."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duda.files import write_atomically
 from duda.reporting.explorer import Explorer
-from duda.reporting.per_class import ClassRow
-from duda.reporting.pictures import Picture
 from duda.reporting.table import Row
 from duda.reporting.theme import Style
 from duda.reporting.verdict import Verdict
@@ -19,7 +17,7 @@ from duda.reporting.verdict import Verdict
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ["Chart", "ClassTable", "Report", "Section", "Strip"]
+__all__ = ["Chart", "Claim", "Picture", "Report", "Section", "Strip", "Table"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +36,29 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """A class, and the probability that it was given."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture and its highest probabilities.
+
+    Args:
+        source: the picture itself, as a data URI.
+        claims: the most probable classes, highest first.
+        truth: the right class where it is known and the first claim is wrong; else empty.
+    """
+
+    source: str
+    claims: Sequence[Claim]
+    truth: str = ""
+
+
+@dataclass(frozen=True)
 class Strip:
     """Pictures that belong together, of one method, or of all if it has no name."""
 
@@ -46,11 +67,18 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class ClassTable:
-    """What a method makes of each class."""
+class Table:
+    """Rows of text on one method.
+
+    Args:
+        method: what they are about.
+        columns: their heads, each with what it means where it does not say so itself.
+        rows: their cells; the first one names the row.
+    """
 
     method: str
-    rows: Sequence[ClassRow]
+    columns: Sequence[tuple[str, str]]
+    rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +90,14 @@ class Section:
         reading: one sentence on how to read what follows.
         charts: side by side, where there is room.
         strips: rows of pictures.
-        tables: one below the other.
+        tables: one below the other, to be unfolded.
     """
 
     title: str
     reading: str
     charts: Sequence[Chart] = ()
     strips: Sequence[Strip] = ()
-    tables: Sequence[ClassTable] = ()
+    tables: Sequence[Table] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +118,8 @@ class Report:
 
     title: str
     about: str
-    styles: dict[str, Style]
-    verdicts: dict[str, Verdict]
+    styles: Mapping[str, Style]
+    verdicts: Mapping[str, Verdict]
     table: Sequence[Row]
     seeds: int
     uncertainty: str

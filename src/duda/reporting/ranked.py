@@ -1,4 +1,4 @@
-"""Bad examples among good ones in the order of their scores, from one sort for all draws."""
+"""AUROC of any draw of examples, from one sort of their scores for all draws."""
 
 from __future__ import annotations
 

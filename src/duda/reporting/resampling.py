@@ -1,4 +1,4 @@
-"""How far the numbers in the table may be from what more test data would give: the bootstrap."""
+"""Bootstrap intervals: how far metrics may be from what more test data would give."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor
+from duda.checks import ArrayLike
 from duda.predictions import Prediction
 from duda.progress import progress
 from duda.reporting.contributions import Contributions
-from duda.reporting.metrics import LEVEL, measure
+from duda.reporting.metrics import LEVEL
 
 __all__ = ["Intervals", "intervals"]
 
@@ -31,16 +31,16 @@ def intervals(
     """Return the ends of a 95 % interval for each metric that `measure` finds, by its name.
 
     They are percentiles over 200 draws of as many examples with replacement, of test examples and
-    of those from elsewhere apart. The ECE of such a draw is larger than that of the examples
+    of out-of-distribution inputs apart. The ECE of such a draw is larger than that of the examples
     themselves, so that its ends are scaled by the ratio. There is no interval for an AUROC with
-    fewer than 10 examples of a kind, errors, right answers, from elsewhere or not: so few cannot be
-    resampled. Nor for what no draw changes, such as an accuracy of 100 %: that says nothing of how
-    far off it is. Source: Efron & Tibshirani 1993, chapter 13.
+    fewer than 10 examples of a kind, errors, right answers, in distribution or out: so few cannot
+    be resampled. Nor for what no draw changes, such as an accuracy of 100 %: that says nothing of
+    how far off it is. Source: Efron & Tibshirani 1993, chapter 13.
 
     Args:
         prediction: for the test examples.
-        y: their labels `(N, *positions)`, or targets of the shape of the mean.
-        ood: for inputs from elsewhere.
+        y: their labels `(N, *positions)`, or targets of the shape of the centre.
+        ood: for out-of-distribution inputs.
         seed: of the draws; the global random state stays as it was.
 
     >>> from duda import ClassPrediction
@@ -50,16 +50,14 @@ def intervals(
     True
     """
     generator = torch.Generator().manual_seed(seed)
-    prediction, targets = prediction.to("cpu"), as_tensor(y, "y").cpu()
-    ood = None if ood is None else ood.to("cpu")
-    values = measure(prediction, targets, ood)
     # What the classes, levels and draws of a prediction tell is found once, not in each draw.
-    each = Contributions.of(prediction, targets, ood)
+    each = Contributions.of(prediction, y, ood)
+    values = each.measure(torch.arange(each.examples), torch.arange(each.ood))
     found: dict[str, list[float]] = {name: [] for name in values}
     for _ in progress(range(_RESAMPLES), "resample", _RESAMPLES):
-        rows = _rows(prediction, generator)
-        foreign = None if ood is None else _rows(ood, generator)
-        for name, value in each.measure(rows, foreign).items():
+        rows = _drawn(each.examples, generator)
+        others = _drawn(each.ood, generator) if each.ood else torch.arange(0)
+        for name, value in each.measure(rows, others).items():
             found[name].append(value)
     ends = {name: _ends(torch.tensor(drawn, dtype=torch.float64)) for name, drawn in found.items()}
     if "ece" in ends:
@@ -73,8 +71,8 @@ def _tells(low: float, high: float) -> bool:
     return math.isfinite(low) and math.isfinite(high) and low < high
 
 
-def _rows(prediction: Prediction, generator: torch.Generator) -> Tensor:
-    return torch.randint(len(prediction), (len(prediction),), generator=generator)
+def _drawn(count: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(count, (count,), generator=generator)
 
 
 def _ends(values: Tensor) -> tuple[float, float]:

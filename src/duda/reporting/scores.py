@@ -1,60 +1,60 @@
-"""What uncertainty is for each kind of prediction, in words."""
+"""Scores in words: what the uncertainty of each method is, as its prediction says."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from duda.predictions import (
-    ClassPrediction,
-    Prediction,
-    QuantilePrediction,
-    ScoredClassPrediction,
-)
+from duda.predictions import Prediction
 
-__all__ = ["score_meaning", "score_unit"]
+__all__ = ["by_words", "listed", "score_label", "score_meaning"]
 
 
-def score_unit(prediction: Prediction, method: str) -> str:
-    """Return what the score is called; scores that are called the same share their axis."""
-    if isinstance(prediction, ScoredClassPrediction):
-        return f"score of {method}"
-    if isinstance(prediction, ClassPrediction):
-        return "entropy (nats)"
-    if isinstance(prediction, QuantilePrediction):
-        return f"width of the {100 * prediction.widest_level:.3g} % interval"
-    return "standard deviation"
+def score_label(prediction: Prediction, method: str) -> str:
+    """Return what the score is called, with its unit; those called the same share their axis.
+
+    >>> from duda import ClassPrediction
+    >>> score_label(ClassPrediction.from_probs([[0.9, 0.1]]), "net")
+    'entropy (nats)'
+    """
+    name, unit = prediction.score_name, prediction.score_unit
+    return f"{name} ({unit})" if unit else f"{name} of {method}"
 
 
 def score_meaning(predictions: Mapping[str, Prediction]) -> str:
-    """Return what uncertainty is, in a sentence or two.
+    """Return what uncertainty is, in a sentence for each kind of score.
 
-    >>> import torch
     >>> from duda import GaussianPrediction
-    >>> score_meaning({"net": GaussianPrediction(torch.zeros(1, 1), torch.ones(1, 1))})
+    >>> score_meaning({"net": GaussianPrediction([[0.0]], [[1.0]])})
     'Uncertainty is the predicted standard deviation, in units of the target.'
     """
-    own = [m for m, each in predictions.items() if isinstance(each, ScoredClassPrediction)]
-    others = [each for method, each in predictions.items() if method not in own]
-    sentences = [_usual(others[0])] if others else []
-    if own:
-        *before, last = own
-        names = f"{', '.join(before)} and {last}" if before else last
-        sentences.append(
-            f"For {names}, uncertainty is the method's own score, on a scale of its own; higher is "
-            "less sure."
-        )
-    return " ".join(sentences)
+    # A score on a scale of its own is no usual one, and told with the names of its methods.
+    usual = next((each.score_meaning for each in predictions.values() if each.score_unit), None)
+    kinds = by_words({method: each.score_meaning for method, each in predictions.items()})
+    return " ".join(
+        f"Uncertainty is {meaning}."
+        if meaning == usual
+        else f"For {listed(methods)}, uncertainty is {meaning}."
+        for meaning, methods in sorted(kinds.items(), key=lambda kind: kind[0] != usual)
+    )
 
 
-def _usual(prediction: Prediction) -> str:
-    if isinstance(prediction, ClassPrediction):
-        return (
-            "Uncertainty is the entropy of the predicted probabilities: 0 nats for one sure class, "
-            "more the more evenly they are spread."
-        )
-    if isinstance(prediction, QuantilePrediction):
-        return (
-            "Uncertainty is the width of the widest interval between two predicted quantiles, in "
-            "units of the target."
-        )
-    return "Uncertainty is the predicted standard deviation, in units of the target."
+def by_words(words: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the methods that share each saying, in order.
+
+    >>> by_words({"a": "the mean", "b": "the median", "c": "the mean"})
+    {'the mean': ['a', 'c'], 'the median': ['b']}
+    """
+    found: dict[str, list[str]] = {}
+    for method, saying in words.items():
+        found.setdefault(saying, []).append(method)
+    return found
+
+
+def listed(methods: Sequence[str]) -> str:
+    """Return names as a sentence lists them.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    *before, last = methods
+    return f"{', '.join(before)} and {last}" if before else last

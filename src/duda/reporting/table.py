@@ -1,4 +1,4 @@
-"""The table: a row for each metric, a cell for each method, the best of them marked."""
+"""Table of metrics: a row for each, a cell for each method, the best of them marked."""
 
 from __future__ import annotations
 

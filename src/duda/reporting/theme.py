@@ -1,4 +1,4 @@
-"""How charts look: each method's own style, and one calm layout."""
+"""Styles of charts: each method's own, and one calm layout."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["INK", "NEUTRAL", "Style", "axis", "blank", "palette", "translucent"]
 
-# Told apart with any colour vision, on white and on black. Source: Okabe & Ito 2008; the last two
+# Told apart with any color vision, on white and on black. Source: Okabe & Ito 2008; the last two
 # take the place of their yellow and black, each of which one of the grounds would hide.
-_COLOURS = (
+_COLORS = (
     "#0072B2",
     "#D55E00",
     "#009E73",
@@ -28,7 +28,7 @@ _DASHES = ("solid", "dash", "dot")
 _HATCHES = {"solid": "", "dash": "/", "dot": "x"}
 _BORDERS = {"solid": "solid", "dash": "dashed", "dot": "dotted"}
 NEUTRAL = "#808080"
-INK = "ink"  # as the `meta` of a line, makes the page draw it in the colour of its text
+INK = "ink"  # as the `meta` of a line, makes the page draw it in the color of its text
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,17 @@ class Style:
     """What tells a method from the others in every chart.
 
     Args:
-        colour: as `#RRGGBB`.
+        color: as `#RRGGBB`.
         dash: of lines, in plotly's words; bars are hatched where lines are not solid.
     """
 
-    colour: str
+    color: str
     dash: str = "solid"
 
     @property
     def line(self) -> dict[str, Any]:
         """The line of a chart, for plotly."""
-        return {"color": self.colour, "dash": self.dash, "width": 2.5}
+        return {"color": self.color, "dash": self.dash, "width": 2.5}
 
     @property
     def hatch(self) -> dict[str, Any]:
@@ -61,22 +61,22 @@ class Style:
         >>> Style("#0072B2", "dash").border
         'dashed #0072B2'
         """
-        return f"{_BORDERS[self.dash]} {self.colour}"
+        return f"{_BORDERS[self.dash]} {self.color}"
 
 
 def palette(methods: Iterable[str]) -> dict[str, Style]:
-    """Return a style for each method; when the colours have run out, dashes tell them apart."""
-    styles = (Style(colour, dash) for dash, colour in product(_DASHES, _COLOURS))
+    """Return a style for each method; when the colors have run out, dashes tell them apart."""
+    styles = (Style(color, dash) for dash, color in product(_DASHES, _COLORS))
     return dict(zip(methods, cycle(styles), strict=False))
 
 
-def translucent(colour: str, opacity: float) -> str:
-    """Return the colour, mixed with what lies below it.
+def translucent(color: str, opacity: float) -> str:
+    """Return the color, mixed with what lies below it.
 
     >>> translucent("#0072B2", 0.2)
     'rgba(0,114,178,0.2)'
     """
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity})"
 
 
@@ -87,7 +87,7 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
 
 
 def blank(x: dict[str, Any], y: dict[str, Any], height: int = 300) -> Figure:
-    """Return a chart with nothing in it; the page gives it the colours of its text and lines."""
+    """Return a chart with nothing in it; the page gives it the colors of its text and lines."""
     from plotly.graph_objects import Figure
 
     figure = Figure()

@@ -1,8 +1,7 @@
-"""The verdict on each method, in plain words: is its doubt honest, and what is it worth."""
+"""Verdicts on methods, in plain words: is the doubt honest, and what is it worth."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,21 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda import evaluation
-from duda.checks import ArrayLike
-from duda.predictions import (
-    ClassPrediction,
-    LocationScalePrediction,
-    Prediction,
-    QuantilePrediction,
-)
+from duda.predictions import ClassPrediction, NumberPrediction
 from duda.reporting.chance import p_value_of_count
-from duda.reporting.losses import loss_of
+from duda.reporting.evidence import Evidence
 
 __all__ = ["Verdict", "removed_by_refusing", "verdicts"]
 
 _REFUSED = 0.05  # of the examples, the least sure
 _SURE = 0.05  # a chance below which a difference is not put down to chance
-_PROMISED = 0.95
 
 
 @dataclass(frozen=True)
@@ -42,25 +34,15 @@ class Verdict:
     sentences: tuple[str, ...]
 
 
-def verdicts(
-    predictions: Mapping[str, Prediction], y: ArrayLike, foreign: Mapping[str, Prediction]
-) -> dict[str, Verdict]:
+def verdicts(evidence: Evidence) -> dict[str, Verdict]:
     """Return a verdict on each method.
 
-    Args:
-        predictions: by method.
-        y: labels or targets.
-        foreign: predictions for inputs from elsewhere by method; may be empty.
-
     >>> answer = ClassPrediction.from_probs([[0.99, 0.01]] * 20)
-    >>> found = verdicts({"net": answer}, [0, 1] * 10, {})["net"]
+    >>> found = verdicts(Evidence.of({"net": answer}, [0, 1] * 10))["net"]
     >>> found.headline, found.sentences[0]
     ('over-confident', 'Says 99 %, is right 50 % of the time.')
     """
-    return {
-        method: _verdict(prediction, y, foreign.get(method))
-        for method, prediction in predictions.items()
-    }
+    return {method: _verdict(evidence, method) for method in evidence.predictions}
 
 
 def removed_by_refusing(
@@ -86,25 +68,23 @@ def removed_by_refusing(
     return 1 - float(left / lost[-1])
 
 
-def _verdict(prediction: Prediction, y: ArrayLike, foreign: Prediction | None) -> Verdict:
-    if isinstance(prediction, ClassPrediction):
-        headline, good, first = _confidence(prediction, y)
-    elif isinstance(prediction, LocationScalePrediction | QuantilePrediction):
-        headline, good, first = _intervals(prediction, y)
+def _verdict(evidence: Evidence, method: str) -> Verdict:
+    if evidence.of_classes:
+        headline, good, first = _confidence(evidence.of_classes[method], evidence.y)
     else:
-        raise TypeError(f"a {type(prediction).__name__} has no verdict.")
-    sentences = [first, _refusal(prediction, y)]
-    if foreign is not None:
-        sentences.append(_noticed(prediction, foreign))
+        headline, good, first = _intervals(evidence.of_numbers[method], evidence.y)
+    sentences = [first, _refusal(evidence, method)]
+    if evidence.ood:
+        sentences.append(_noticed(evidence, method))
     return Verdict(headline, good, tuple(sentences))
 
 
-def _confidence(prediction: ClassPrediction, y: ArrayLike) -> tuple[str, bool, str]:
+def _confidence(prediction: ClassPrediction, y: Tensor) -> tuple[str, bool, str]:
     bins = evaluation.reliability(y=y, logits=prediction.log_probs)
     count = int(bins.counts.sum())
     right = float(bins.hits.sum()) / count
     surplus = float((bins.confidence_sums - bins.hits).sum())
-    chance = p_value_of_count(prediction.confidence.flatten().cpu(), int(bins.hits.sum()))
+    chance = p_value_of_count(prediction.confidence.flatten(), int(bins.hits.sum()))
     if chance < _SURE:
         says = _says(right + surplus / count, right, most_digits=6)
         return ("over-confident" if surplus > 0 else "under-confident"), False, f"{says}."
@@ -118,12 +98,8 @@ def _confidence(prediction: ClassPrediction, y: ArrayLike) -> tuple[str, bool, s
     return "as sure as it should be", True, f"{says}; chance explains the difference."
 
 
-def _intervals(
-    prediction: LocationScalePrediction | QuantilePrediction, y: ArrayLike
-) -> tuple[str, bool, str]:
-    level = _PROMISED
-    if isinstance(prediction, QuantilePrediction):
-        level = prediction.widest_level
+def _intervals(prediction: NumberPrediction, y: Tensor) -> tuple[str, bool, str]:
+    level = prediction.widest_level
     wide = evaluation.coverage(prediction, y, [level])
     held = float(wide.observed)
     says = f"Its {100 * level:.3g} % intervals hold {100 * held:.1f} % of the values"
@@ -138,23 +114,23 @@ def _intervals(
     return "as sure as it should be", True, f"{says}; chance explains the difference."
 
 
-def _refusal(prediction: Prediction, y: ArrayLike) -> str:
-    lost = loss_of(prediction, y).flatten()
-    removed = removed_by_refusing(prediction.score.cpu().flatten(), lost, _REFUSED)
+def _refusal(evidence: Evidence, method: str) -> str:
+    score = evidence.predictions[method].score.flatten()
+    removed = removed_by_refusing(score, evidence.losses[method], _REFUSED)
     if removed is None:
         return "There are no errors here that refusing could remove."
-    what = "errors" if isinstance(prediction, ClassPrediction) else "squared error"
+    what = "errors" if evidence.of_classes else "squared error"
     return (
         f"Refusing the {100 * _REFUSED:.0f} % most uncertain removes {100 * removed:.0f} % of the "
         f"{what}."
     )
 
 
-def _noticed(prediction: Prediction, foreign: Prediction) -> str:
-    own, other = prediction.score.flatten().cpu(), foreign.score.flatten().cpu()
+def _noticed(evidence: Evidence, method: str) -> str:
+    own, other = evidence.predictions[method].score.flatten(), evidence.ood[method].score.flatten()
     threshold = evaluation.ood(own, other).threshold_in
     noticed = float((other > threshold).double().mean())
-    return f"At 5 % false alarms it notices {100 * noticed:.0f} % of the inputs from elsewhere."
+    return f"At 5 % false alarms it notices {100 * noticed:.0f} % of out-of-distribution inputs."
 
 
 def _says(confidence: float, accuracy: float, most_digits: int) -> str:

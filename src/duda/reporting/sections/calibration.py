@@ -1,4 +1,4 @@
-"""The reliability diagram: does a confidence of 80 % mean right in 80 % of cases."""
+"""Reliability diagrams, calibration: is an answer given with 80 % right in 80 % of cases."""
 
 from __future__ import annotations
 
@@ -7,16 +7,40 @@ from typing import TYPE_CHECKING
 from jaxtyping import Bool
 from torch import Tensor
 
-from duda.evaluation import NullBand, Reliability
+from duda.evaluation import NullBand, Reliability, reliability
+from duda.reporting.evidence import Evidence
+from duda.reporting.page import Chart, Section
 from duda.reporting.theme import INK, NEUTRAL, Style, axis, blank, translucent
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Bar, Figure
 
-__all__ = ["reliability_diagram"]
+__all__ = ["reliability_diagram", "section"]
 
 _FEW = 10  # examples, below which a bin's accuracy is mostly chance
 _THIN = 0.006  # of the axis, the least height of a mark
+
+
+def section(evidence: Evidence) -> list[Section]:
+    """Return the reliability diagrams of classes, one for each method."""
+    charts = []
+    for method, prediction in evidence.of_classes.items():
+        bins = reliability(y=evidence.y, logits=prediction.log_probs)
+        band = bins.null_band()
+        figure = reliability_diagram(bins, band, evidence.styles[method])
+        charts.append(Chart(figure, method, f"ECE {bins.ece:.3f}, chance ≤ {band.limit:.3f}"))
+    if not charts:
+        return []
+    return [
+        Section(
+            "Is confidence deserved?",
+            "Each bar is the share of right answers among examples of like confidence; on the "
+            "dashed line confidence is deserved, below it the method is too sure. A bar that ends "
+            "on its gray mark differs by no more than chance. Below are the numbers of examples; "
+            "bars of fewer than 10 are pale.",
+            charts,
+        )
+    ]
 
 
 def reliability_diagram(bins: Reliability, band: NullBand, style: Style) -> Figure:
@@ -67,7 +91,7 @@ def _accuracies(bins: Reliability, style: Style) -> Bar:
         y=bins.accuracy[filled].tolist(),
         customdata=list(zip(bins.confidence[filled].tolist(), counts, strict=True)),
         marker={
-            "color": style.colour,
+            "color": style.color,
             "opacity": [1 if n >= _FEW else 0.35 for n in counts],
             "pattern": style.hatch,
         },

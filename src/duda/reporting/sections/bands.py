@@ -1,50 +1,44 @@
-"""Bands over a function of one input: what the method knows inside and outside of its data."""
+"""Uncertainty bands over a function of one input: what is known inside and outside of the data."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from duda.checks import as_tensor
-from duda.predictions import LocationScalePrediction, QuantilePrediction
+from duda.reporting.evidence import Evidence
+from duda.reporting.one_input import OneInput
+from duda.reporting.page import Chart, Section
+from duda.reporting.scores import by_words, listed
 from duda.reporting.theme import INK, NEUTRAL, Style, axis, blank, translucent
 from duda.thinning import thinned
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ["OneInput", "band_chart", "band_range"]
-
-_WIDTHS = (3, 2, 1)  # standard deviations, the widest below
+__all__ = ["band_chart", "band_range", "section"]
 
 
-@dataclass(frozen=True, eq=False)
-class OneInput:
-    """A problem with one input and one output, to be shown as a curve.
-
-    Args:
-        x: inputs to show, ascending.
-        predictions: for these inputs, by method.
-        train: inputs and targets that the methods were trained on.
-        truth: the true function at `x`, where it is known.
-    """
-
-    x: Float[Tensor, "K 1"]
-    predictions: Mapping[str, LocationScalePrediction | QuantilePrediction]
-    train: tuple[Float[Tensor, "N 1"], Float[Tensor, "N 1"]]
-    truth: Float[Tensor, "K 1"] | None = None
-
-    def __post_init__(self) -> None:
-        inputs, outputs = self.train
-        object.__setattr__(self, "x", as_tensor(self.x, "x"))
-        object.__setattr__(self, "train", (as_tensor(inputs, "train"), as_tensor(outputs, "train")))
-        if self.truth is not None:
-            object.__setattr__(self, "truth", as_tensor(self.truth, "truth"))
+def section(evidence: Evidence) -> list[Section]:
+    """Return the bands over a function of one input, a chart for each method."""
+    problem = evidence.one_input
+    if problem is None:
+        return []
+    bands = {method: each.bands() for method, each in problem.predictions.items()}
+    kinds = by_words({m: f"{each.centre}, the bands {each.meaning}" for m, each in bands.items()})
+    (first, _), *others = kinds.items()
+    told = "".join(f"; for {listed(methods)} it is the {saying}" for saying, methods in others)
+    return [
+        Section(
+            "What is known, and where does it end?",
+            f"The line is the predicted {first}{told}; dotted is the true function, dots are "
+            "training data. On gray ground there were none, so the bands should widen there.",
+            [
+                Chart(band_chart(problem, method, evidence.styles[method]), method)
+                for method in bands
+            ],
+        )
+    ]
 
 
 def band_range(problem: OneInput) -> tuple[float, float]:
@@ -57,15 +51,12 @@ def band_range(problem: OneInput) -> tuple[float, float]:
 
 
 def band_chart(problem: OneInput, method: str, style: Style) -> Figure:
-    """Return the predicted mean with bands of 1, 2 and 3 standard deviations, or the quantiles.
-
-    The ground is grey outside of the training data.
-    """
+    """Return the predicted line in its bands; the ground is gray outside of the training data."""
     from plotly.graph_objects import Scatter
 
     prediction = problem.predictions[method]
     x = problem.x.flatten().tolist()
-    bands = _bands(prediction)
+    bands = prediction.bands().ends
     figure = blank(
         axis("input", range=[x[0], x[-1]]), axis("output", range=list(band_range(problem)))
     )
@@ -78,7 +69,7 @@ def band_chart(problem: OneInput, method: str, style: Style) -> Figure:
                 x=x + x[::-1],
                 y=ends.tolist(),
                 fill="toself",
-                fillcolor=translucent(style.colour, 0.2),
+                fillcolor=translucent(style.color, 0.2),
                 line={"width": 0},
                 mode="lines",
                 hoverinfo="skip",
@@ -97,16 +88,6 @@ def band_chart(problem: OneInput, method: str, style: Style) -> Figure:
     )
     _add_known(figure, problem)
     return figure
-
-
-def _bands(
-    prediction: LocationScalePrediction | QuantilePrediction,
-) -> list[tuple[Tensor, Tensor]]:
-    """Return the ends of the bands, the widest first."""
-    if isinstance(prediction, QuantilePrediction):
-        return [prediction.interval(level) for level in reversed(prediction.central_levels)]
-    mean, std = prediction.mean, prediction.std
-    return [(mean - width * std, mean + width * std) for width in _WIDTHS]
 
 
 def _shade_outside(figure: Figure, problem: OneInput) -> None:

@@ -1,4 +1,4 @@
-"""The coverage chart: do intervals hold as many true values as they promise."""
+"""Coverage of intervals: do they hold as many true values as they promise."""
 
 from __future__ import annotations
 
@@ -7,14 +7,35 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from duda.evaluation import Coverage
+from duda.evaluation import Coverage, coverage
 from duda.evaluation.regression import binomial_band
+from duda.reporting.evidence import Evidence
+from duda.reporting.page import Chart, Section
 from duda.reporting.theme import INK, NEUTRAL, Style, axis, blank, translucent
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ["coverage_chart"]
+__all__ = ["coverage_chart", "section"]
+
+
+def section(evidence: Evidence) -> list[Section]:
+    """Return the chart of observed over promised coverage of numbers."""
+    if not evidence.of_numbers:
+        return []
+    curves = {
+        method: coverage(prediction, evidence.y)
+        for method, prediction in evidence.of_numbers.items()
+    }
+    return [
+        Section(
+            "Do intervals keep their promise?",
+            "An interval promised to hold a share of the true values should hold just that share: "
+            "lines below the diagonal are too sure, above it too cautious. In the gray band chance "
+            "explains the difference.",
+            [Chart(coverage_chart(curves, evidence.styles))],
+        )
+    ]
 
 
 def coverage_chart(curves: Mapping[str, Coverage], styles: Mapping[str, Style]) -> Figure:

@@ -1,18 +1,38 @@
-"""The risk-coverage curve: what is gained by refusing the least sure examples."""
+"""Abstention, the risk-coverage curve: what is gained by refusing the least sure examples."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from duda.evaluation import Selection
+from duda.evaluation import Selection, selective
+from duda.reporting.evidence import Evidence
+from duda.reporting.page import Chart, Section
 from duda.reporting.theme import Style, axis, blank
 from duda.thinning import thinned
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ["risk_chart"]
+__all__ = ["risk_chart", "section"]
+
+
+def section(evidence: Evidence) -> list[Section]:
+    """Return the risk-coverage curves."""
+    curves = {
+        method: selective(prediction.score.flatten(), evidence.losses[method])
+        for method, prediction in evidence.predictions.items()
+    }
+    risk, percent = evidence.loss_name, bool(evidence.of_classes)
+    return [
+        Section(
+            "What does refusing gain?",
+            "This is the risk-coverage curve: from right to left the method abstains from more and "
+            f"more of the examples, the least sure first. The {risk} among the rest should fall, "
+            "and the lower the line the better. At the far left, chance rules.",
+            [Chart(risk_chart(curves, evidence.styles, risk, percent))],
+        )
+    ]
 
 
 def risk_chart(

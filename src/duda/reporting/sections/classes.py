@@ -1,4 +1,4 @@
-"""The table of classes: which are recognised, how surely, and what they are taken for."""
+"""Classes one by one, a confusion in words: which are recognized, how surely, and as what."""
 
 from __future__ import annotations
 
@@ -11,8 +11,42 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor
 from duda.predictions import ClassPrediction
+from duda.reporting.evidence import Evidence
+from duda.reporting.page import Section, Table
 
-__all__ = ["ClassRow", "class_names", "class_rows"]
+__all__ = ["ClassRow", "class_rows", "section"]
+
+_COLUMNS = (
+    ("Class", ""),
+    ("Examples", ""),
+    ("Accuracy", ""),
+    ("Confidence", ""),
+    ("Too sure by", "confidence less accuracy: above 0 it is too sure"),
+    ("Entropy (nats)", ""),
+    ("Most often taken for", ""),
+)
+
+
+def section(evidence: Evidence) -> list[Section]:
+    """Return the tables of classes, one for each method."""
+    tables = [
+        Table(
+            method,
+            _COLUMNS,
+            [row.cells for row in class_rows(prediction, evidence.y, evidence.classes)],
+        )
+        for method, prediction in evidence.of_classes.items()
+    ]
+    if not tables:
+        return []
+    return [
+        Section(
+            "Class by class",
+            "How many of each class are recognized, and how sure the method is of its answers for "
+            "them; where confidence exceeds accuracy it is too sure.",
+            tables=tables,
+        )
+    ]
 
 
 @dataclass(frozen=True)
@@ -22,7 +56,7 @@ class ClassRow:
     Args:
         name: of the class.
         count: how many examples.
-        accuracy: the share of them recognised.
+        accuracy: the share of them recognized.
         confidence: in the answers given for them.
         surplus: confidence less accuracy, above 0 where the method is too sure.
         entropy: nats.
@@ -37,19 +71,21 @@ class ClassRow:
     entropy: float
     taken_for: str
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The row as text."""
+        return (
+            self.name,
+            f"{self.count:,}",
+            f"{100 * self.accuracy:.1f} %",
+            f"{100 * self.confidence:.1f} %",
+            f"{100 * self.surplus:+.1f}".replace("-", "−"),
+            f"{self.entropy:.3f}",
+            self.taken_for or "–",
+        )
 
-def class_names(prediction: ClassPrediction, classes: Sequence[str]) -> list[str]:
-    """Return the names of the classes, their numbers where none are given.
 
-    >>> class_names(ClassPrediction.from_probs([[0.9, 0.1]]), ())
-    ['0', '1']
-    """
-    return list(classes) or [str(label) for label in range(prediction.log_probs.shape[1])]
-
-
-def class_rows(
-    prediction: ClassPrediction, y: ArrayLike, classes: Sequence[str] = ()
-) -> list[ClassRow]:
+def class_rows(prediction: ClassPrediction, y: ArrayLike, names: Sequence[str]) -> list[ClassRow]:
     """Return a row for each class that has examples, in their order; positions count one by one.
 
     >>> answer = ClassPrediction.from_probs([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
@@ -57,7 +93,6 @@ def class_rows(
     >>> row.count, round(row.accuracy, 2), row.taken_for
     (3, 0.67, 'dog (1)')
     """
-    names = class_names(prediction, classes)
     labels = prediction.labels.cpu().flatten()
     target = as_tensor(y, "y").cpu().flatten().long()
     values = torch.stack(

@@ -1,4 +1,4 @@
-"""The score's histogram: does uncertainty keep familiar inputs apart from foreign ones."""
+"""Out-of-distribution detection, histograms of the score: is the unfamiliar noticed."""
 
 from __future__ import annotations
 
@@ -10,17 +10,47 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from duda.reporting.evidence import Evidence
+from duda.reporting.page import Chart, Section
+from duda.reporting.scores import score_label
 from duda.reporting.theme import NEUTRAL, Style, axis, blank, translucent
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-__all__ = ["score_edges", "score_histogram", "shares"]
+__all__ = ["score_edges", "score_histogram", "section", "shares"]
 
 _BINS = 30
 _BEYOND = 200  # one in so many scores may lie beyond an end
 _HANDFUL = 20
 _NEAR = 0.5  # of the range, from zero to where it begins
+
+
+def section(evidence: Evidence) -> list[Section]:
+    """Return the histograms of the score for test examples and out-of-distribution inputs."""
+    if not evidence.ood:
+        return []
+    labels = {m: score_label(each, m) for m, each in evidence.predictions.items()}
+    both = {m: (each.score, evidence.ood[m].score) for m, each in evidence.predictions.items()}
+    edges = {
+        label: score_edges([score for m in labels if labels[m] == label for score in both[m]])
+        for label in labels.values()
+    }
+    return [
+        Section(
+            "Is the unfamiliar noticed?",
+            "Colored is the uncertainty of test examples, gray that of out-of-distribution inputs "
+            f"({evidence.ood_name}); the less they overlap, the better. The bins at both ends hold "
+            "the few beyond. The vertical axis is stretched near zero, to show what is rare.",
+            [
+                Chart(
+                    score_histogram(*both[method], edges[label], evidence.styles[method], label),
+                    method,
+                )
+                for method, label in labels.items()
+            ],
+        )
+    ]
 
 
 def score_edges(scores: Sequence[Tensor]) -> Float[Tensor, "B+1"]:
@@ -61,16 +91,16 @@ def shares(score: Tensor, edges: Float[Tensor, "B+1"]) -> Float[Tensor, "B"]:
 
 
 def score_histogram(
-    score: Tensor, ood: Tensor, edges: Float[Tensor, "B+1"], style: Style, unit: str
+    score: Tensor, ood: Tensor, edges: Float[Tensor, "B+1"], style: Style, label: str
 ) -> Figure:
-    """Return bars for the score of test examples, and a grey outline for that of other inputs."""
+    """Return bars for the score of test examples, and a gray outline for that of other inputs."""
     from plotly.graph_objects import Bar, Scatter
 
     own, other = shares(score, edges).tolist(), shares(ood, edges).tolist()
     # Most test examples are sure: the square root keeps the others in sight beside them.
     ticks = _ticks(max(own + other))
     figure = blank(
-        axis(unit, range=[float(edges[0]), float(edges[-1])], nticks=6),
+        axis(label, range=[float(edges[0]), float(edges[-1])], nticks=6),
         axis(
             "share of inputs",
             tickvals=[math.sqrt(tick) for tick in ticks],
@@ -87,7 +117,7 @@ def score_histogram(
             customdata=own,
             name="test",
             marker={
-                "color": translucent(style.colour, 0.85),
+                "color": translucent(style.color, 0.85),
                 "line": {"width": 0},
                 "pattern": style.hatch,
             },
@@ -99,12 +129,12 @@ def score_histogram(
             x=edges.tolist(),
             y=[math.sqrt(value) for value in [*other, other[-1]]],
             customdata=[*other, other[-1]],
-            name="from elsewhere",
+            name="out-of-distribution",
             line={"color": NEUTRAL, "shape": "hv", "width": 2.5},
             fill="tozeroy",
             fillcolor=translucent(NEUTRAL, 0.2),
             mode="lines",
-            hovertemplate="%{customdata:.1%} of the inputs from elsewhere<extra></extra>",
+            hovertemplate="%{customdata:.1%} of out-of-distribution inputs<extra></extra>",
         )
     )
     return figure
