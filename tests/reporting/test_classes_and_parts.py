@@ -60,7 +60,7 @@ def test_every_example_has_a_dot_in_its_group(labels):
     figure = parts_chart(parts_of(prediction), bad, parts_of(drawn(1)), Style("#0072B2"))
     counts = {trace.name: len(trace.x) for trace in figure.data}
     assert counts == {
-        "out-of-distribution": 60,
+        "OOD": 60,
         "right": int((~bad).sum()),
         "wrong": int(bad.sum()),
     }

@@ -114,8 +114,8 @@ def test_scores_that_are_called_the_same_share_their_axis(targets: torch.Tensor)
     page = report(answers, targets, ood={"far": answers})
     [section] = [each for each in page.sections if each.title == "Is the unfamiliar noticed?"]
     axes = [chart.figure.layout.xaxis for chart in section.charts]
-    assert axes[0].title.text == axes[1].title.text == "standard deviation (units of the target)"
-    assert axes[2].title.text == "width of the 95 % interval (units of the target)"
+    assert axes[0].title.text == axes[1].title.text == "standard deviation<br>(units of the target)"
+    assert axes[2].title.text == "width of the 95 % interval<br>(units of the target)"
     assert axes[0].range == axes[1].range != axes[2].range
 
 

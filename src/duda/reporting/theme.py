@@ -28,6 +28,7 @@ _DASHES = ("solid", "dash", "dot")
 _HATCHES = {"solid": "", "dash": "/", "dot": "x"}
 _BORDERS = {"solid": "solid", "dash": "dashed", "dot": "dotted"}
 NEUTRAL = "#808080"
+_LONG = 30  # characters of a title, more than fit below a chart on a phone
 INK = "ink"  # as the `meta` of a line, makes the page draw it in the color of its text
 
 
@@ -81,8 +82,13 @@ def translucent(color: str, opacity: float) -> str:
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
-    """Return an axis of a chart, that nobody zooms by accident."""
-    style = {"title": {"text": title, "standoff": 8}, "fixedrange": True, "automargin": True}
+    """Return an axis of a chart, that nobody zooms by accident; long titles break before a unit.
+
+    >>> axis("standard deviation (units of the target)")["title"]["text"]
+    'standard deviation<br>(units of the target)'
+    """
+    text = title.replace(" (", "<br>(") if len(title) > _LONG else title
+    style = {"title": {"text": text, "standoff": 8}, "fixedrange": True, "automargin": True}
     return style | {"zeroline": False, "showline": False} | more
 
 

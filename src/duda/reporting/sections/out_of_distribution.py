@@ -40,8 +40,8 @@ def section(evidence: Evidence) -> list[Section]:
         Section(
             "Is the unfamiliar noticed?",
             "Colored is the uncertainty of test examples, gray that of out-of-distribution inputs "
-            f"({evidence.ood_name}); the less they overlap, the better. The bins at both ends hold "
-            "the few beyond. The vertical axis is stretched near zero, to show what is rare.",
+            f"(OOD: {evidence.ood_name}); the less they overlap, the better. The bins at both ends "
+            "hold the few beyond. The vertical axis is stretched near zero, to show what is rare.",
             [
                 Chart(
                     score_histogram(*both[method], edges[label], evidence.styles[method], label),
@@ -129,7 +129,7 @@ def score_histogram(
             x=edges.tolist(),
             y=[math.sqrt(value) for value in [*other, other[-1]]],
             customdata=[*other, other[-1]],
-            name="out-of-distribution",
+            name="OOD",
             line={"color": NEUTRAL, "shape": "hv", "width": 2.5},
             fill="tozeroy",
             fillcolor=translucent(NEUTRAL, 0.2),

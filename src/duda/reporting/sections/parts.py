@@ -38,7 +38,7 @@ def section(evidence: Evidence) -> list[Section]:
     if not charts:
         return []
     other_name = (
-        f" Gray are out-of-distribution inputs ({evidence.ood_name})." if evidence.ood else ""
+        f" Gray are out-of-distribution inputs (OOD: {evidence.ood_name})." if evidence.ood else ""
     )
     return [
         Section(
@@ -90,7 +90,7 @@ def parts_chart(
     groups = [("test" if bad is None else "right", parts, right, style.color, "circle", 0.35)]
     if ood is not None:
         others = torch.ones(len(ood.aleatoric), dtype=torch.bool)
-        groups.insert(0, ("out-of-distribution", ood, others, NEUTRAL, "circle", 0.35))
+        groups.insert(0, ("OOD", ood, others, NEUTRAL, "circle", 0.35))
     if bad is not None:
         groups.append(("wrong", parts, bad, _BAD, "x", 0.9))
     for name, of, chosen, color, symbol, opacity in groups:
