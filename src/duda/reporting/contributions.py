@@ -15,7 +15,7 @@ from duda.checks import ArrayLike, as_tensor, check_not_empty, nearest
 from duda.evaluation.binning import Bins
 from duda.predictions import Prediction
 from duda.predictions.terms import Terms
-from duda.reporting.evidence import given
+from duda.reporting.evidence import checked
 from duda.reporting.metrics import METRICS
 from duda.reporting.ranked import Ranked
 
@@ -72,7 +72,7 @@ class Contributions:
     @classmethod
     def of(cls, prediction: Prediction, y: ArrayLike, ood: Prediction | None = None) -> Self:
         """Return what there is for the arguments of `measure`."""
-        prediction = given(prediction, "prediction")
+        prediction = checked(prediction, "prediction")
         figures: dict[str, Figure] = {}
         rankings: dict[str, Ranked] = {}
         for name, terms in _terms(prediction, as_tensor(y, "y").cpu()).items():
@@ -84,7 +84,7 @@ class Contributions:
             else:
                 figures[name] = _figure(terms)
         if ood is not None:
-            ood = given(ood, "ood")
+            ood = checked(ood, "ood")
             rankings["auroc_ood"] = _ranked_ood(prediction.score, ood.score)
         return cls(len(prediction), 0 if ood is None else len(ood), figures, rankings)
 

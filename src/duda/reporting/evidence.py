@@ -17,7 +17,7 @@ from duda.reporting.images import as_pictures
 from duda.reporting.one_input import OneInput
 from duda.reporting.theme import Style, palette
 
-__all__ = ["Evidence", "Other", "check_alike", "check_methods", "given"]
+__all__ = ["Evidence", "Other", "check_alike", "check_methods", "checked"]
 
 Other = Mapping[str, Prediction | Mapping[str, Prediction]]  # by the name of the inputs
 
@@ -126,7 +126,7 @@ class Evidence:
         return self.losses[method] > 0 if self.of_classes else None
 
 
-def given(prediction: Prediction, name: str) -> Prediction:
+def checked(prediction: Prediction, name: str) -> Prediction:
     """Return the prediction on the CPU.
 
     Raises:
@@ -174,9 +174,7 @@ def _of_one_kind(predictions: Mapping[str, Prediction]) -> dict[str, Prediction]
         )
     if not predictions:
         raise ValueError("`predictions` is empty, expected a prediction for each method.")
-    known = {
-        method: given(each, f"predictions[{method!r}]") for method, each in predictions.items()
-    }
+    known = {m: checked(each, f"predictions[{m!r}]") for m, each in predictions.items()}
     for method, prediction in known.items():
         if not (prediction.can("log_probs") or prediction.can("quantile")):
             raise TypeError(
@@ -230,7 +228,7 @@ def _out_of_distribution(
     found = {}
     for method, known in predictions.items():
         place = f"ood[{name!r}][{method!r}]"
-        found[method] = given(other[method], place)
+        found[method] = checked(other[method], place)
         check_alike(found[method], place, known, "the test examples")
     _check_same_examples(found, f"ood[{name!r}]")
     return name, found

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from duda.evaluation import Coverage, coverage
-from duda.evaluation.regression import binomial_band
 from duda.reporting.evidence import Evidence
 from duda.reporting.page import Chart, Section
 from duda.reporting.theme import INK, NEUTRAL, Style, axis, blank, translucent
@@ -53,7 +52,8 @@ def coverage_chart(curves: Mapping[str, Coverage], styles: Mapping[str, Style]) 
     )
     figure.update_layout(showlegend=False)
     levels = torch.linspace(0, 1, 101, dtype=torch.float64)
-    low, high = binomial_band(levels, next(iter(curves.values())).total, 0.95)
+    total = next(iter(curves.values())).total
+    low, high = Coverage(levels, torch.zeros(len(levels)).long(), total).null_band()
     figure.add_trace(
         Scatter(
             x=torch.cat([levels, levels.flip(0)]).tolist(),
