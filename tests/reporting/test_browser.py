@@ -40,7 +40,7 @@ console.error = (...words) => window.problems.push("console: " + words.join(" ")
 # Does what a reader would do, and leaves what it saw in the page.
 ACT = """<pre id="seen"></pre><script>
 const part = (name) => document.querySelector(`[data-part="${name}"]`);
-const parts = ["coverage", "accepted", "ood", "refused", "promise", "python", "json"];
+const parts = ["coverage", "accepted", "ood", "refused", "guarantee", "python", "json"];
 const read = () => Object.fromEntries(parts.map((name) => [name, part(name).textContent]));
 const slide = (to) => {
   part("slider").value = to;
@@ -167,7 +167,7 @@ def test_the_slider_has_a_label_and_moves_the_numbers(seen):
     assert seen["all"]["coverage"] == "100.0 %"
     assert seen["all"]["refused"] == "0"
     assert seen["all"]["ood"] == "0.0 %"
-    assert seen["middle"]["promise"] == "A threshold of your own carries no guarantee."
+    assert seen["middle"]["guarantee"] == "A threshold of your own carries no guarantee."
 
 
 def test_a_threshold_that_was_copied_does_what_the_page_says(seen, predictions):

@@ -74,7 +74,7 @@ def test_methods_keep_their_order_and_names_in_json():
     assert [each["name"] for each in json.loads(found.json)["methods"]] == names
 
 
-def test_a_promise_that_cannot_be_made_says_why():
+def test_a_guarantee_that_cannot_be_made_says_why():
     _, _, found = made()  # three in four answers are wrong
     refused = found.methods["one"]["presets"]["1 % errors"]
     assert set(refused) == {"refused"}

@@ -87,7 +87,7 @@
       button.disabled = !("threshold" in found);
       button.title = found.summary || found.refused;
     }
-    find("promise").textContent = preset ? now.of.presets[preset].summary : "A threshold of your own carries no guarantee.";
+    find("guarantee").textContent = preset ? now.of.presets[preset].summary : "A threshold of your own carries no guarantee.";
     find("python").textContent = python(now);
     find("json").textContent = json(now);
     looks(now);
