@@ -29,6 +29,7 @@ __all__ = [
     "log_probs_from",
     "nearest",
     "plain_number",
+    "seeded",
 ]
 
 ArrayLike = Tensor | np.ndarray | list[Any] | tuple[Any, ...] | float
@@ -244,6 +245,15 @@ def log_probs_from(probs: ArrayLike | None, logits: ArrayLike | None) -> Tensor:
             "replace them."
         )
     return log_probs
+
+
+def seeded(seed: Any) -> torch.Generator | None:
+    """Return a generator on the CPU that starts from `seed`; None, torch's global one, without.
+
+    Raises:
+        ValueError: if it is no whole number.
+    """
+    return None if seed is None else torch.Generator().manual_seed(check_whole(seed, "seed"))
 
 
 def counted(count: int, noun: str) -> str:

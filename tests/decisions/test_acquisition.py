@@ -81,7 +81,7 @@ def test_of_equals_the_first_come_first(by):
 
 
 def test_random_takes_each_example_once():
-    chosen = acquire(POOL, 3, by="random", seed=0)
+    chosen = acquire(POOL, np.int64(3), by="random", seed=np.int64(0))
     assert sorted(chosen.tolist()) == [0, 1, 2]
     many = [int(acquire(POOL, 1, by="random", seed=seed)) for seed in range(300)]
     assert min(np.bincount(many, minlength=3)) > 70
@@ -188,6 +188,7 @@ def test_epig_is_at_most_what_bald_finds():
     ("make", "message"),
     [
         (lambda: acquire(POOL, 4), "`k` is 4, expected at most 3, the size of the pool"),
+        (lambda: acquire(POOL, 1, seed="a"), "`seed` is 'a', expected a whole number"),
         (lambda: acquire(POOL, 0), "`k` is 0, expected a whole number"),
         (lambda: acquire(POOL, 1, by="bold"), "did you mean 'bald'"),
         (lambda: acquire(POOL, 1, by="batch-bald"), "no draws, which 'batch-bald' needs"),

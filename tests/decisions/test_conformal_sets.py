@@ -199,6 +199,12 @@ def test_other_width_and_not_fitted():
         SETS.coverage([0, 1, 2])
 
 
+@pytest.mark.parametrize("seed", [-1, 0.5, "a"])
+def test_bad_seed(seed):
+    with pytest.raises(ValueError, match=r"`seed` is .*, expected a whole number of at least 0"):
+        ConformalClassifier(seed=seed)
+
+
 def test_unknown_score():
     with pytest.raises(ValueError, match="unknown score 'aspp': did you mean"):
         ConformalClassifier(score="aspp")

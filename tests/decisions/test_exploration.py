@@ -66,7 +66,7 @@ def test_a_batch_follows_one_draw():
 def test_seeds():
     values = draws_of(0, size=100)
     before = torch.get_rng_state()
-    assert torch.equal(thompson(values, seed=3), thompson(values, seed=3))
+    assert torch.equal(thompson(values, seed=3), thompson(values, seed=np.int64(3)))
     assert torch.equal(before, torch.get_rng_state())
     assert not torch.equal(thompson(values), thompson(values))
 
@@ -110,6 +110,7 @@ OPEN = Gate.keep(0.5).fit([1.0])
         (lambda: greedy(np.full((1, 1, 2), math.nan)), "`values` has 2 NaN"),
         (lambda: thompson(np.full((1, 1, 2), math.inf)), "2 infinite"),
         (lambda: thompson(ONE, per="step"), "`per` is 'step', expected 'decision' or 'batch'"),
+        (lambda: thompson(ONE, seed=0.5), "`seed` is 0.5, expected a whole number"),
         (lambda: greedy(GaussianPrediction(np.zeros((1, 2, 2)), np.ones((1, 2, 2)))), "expected"),
         (lambda: action_uncertainty(np.zeros((1, 1, 2))), "just one draw"),
         (

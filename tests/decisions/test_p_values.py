@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
+from duda import GaussianPrediction
 from duda.decisions import benjamini_hochberg, conformal_p_values
 
 numbers = st.lists(st.integers(-3, 3).map(float) | st.floats(-5, 5), min_size=1, max_size=30)
@@ -43,6 +44,13 @@ def test_the_largest_that_is_small_enough_takes_all_below_along():
     assert benjamini_hochberg([0.04, 0.045, 0.05], 0.05).all()
     assert not benjamini_hochberg([0.02, 0.9, 0.9], 0.05).any()
     assert benjamini_hochberg([[0.0], [1.0]], 0.05).tolist() == [[True], [False]]
+
+
+def test_predictions_are_compared_by_their_scores():
+    answer = GaussianPrediction(torch.zeros(4, 1), torch.tensor([[1.0], [4.0], [9.0], [16.0]]))
+    expected = conformal_p_values([[2.0], [3.0]], [1.0, 4.0])
+    assert torch.equal(conformal_p_values(answer[1:3], answer[[0, 3]]), expected)
+    assert benjamini_hochberg([0.05], np.float32(0.05)).all()
 
 
 def test_infinite_scores():

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor, check_count, check_probs, nearest
+from duda.checks import ArrayLike, as_tensor, check_count, check_probs, nearest, seeded
 from duda.decisions.batch_bald import batch_bald
 from duda.predictions import ClassPrediction, Prediction
 from duda.predictions.given import ClassesGiven, ScoresGiven, prediction_given
@@ -64,7 +64,7 @@ def acquire(
         raise ValueError(nearest(by, _KNOWN, "acquisition function"))
     if target is not None and by != "epig":
         raise ValueError(f"`target` is given, but {by!r} looks at the pool only: leave it out.")
-    random = None if seed is None else torch.Generator().manual_seed(seed)
+    random = seeded(seed)
     if by == "random":
         return torch.randperm(len(pool), generator=random)[:k]
     if by == "batch-bald":

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty
+from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty, seeded
 from duda.decisions.gate import Gate
 from duda.predictions import NumberPrediction
 from duda.predictions.given import NumbersGiven, prediction_given
@@ -65,7 +65,7 @@ def thompson(
             "call `model.predict(x, keep_draws=True, joint=True)`."
         )
     count, decisions, _ = draws.shape
-    random = None if seed is None else torch.Generator().manual_seed(seed)
+    random = seeded(seed)
     size = decisions if per == "decision" else 1
     picked = torch.randint(count, (size,), generator=random).expand(decisions)
     return draws[picked, torch.arange(decisions)].argmax(1)

@@ -1,4 +1,4 @@
-"""P-values of being in distribution, and which to reject of many at once."""
+"""Conformal p-values of being in distribution, and Benjamini-Hochberg for many at once."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from duda.checks import ArrayLike
+from duda.checks import ArrayLike, check_share
 from duda.inputs import scores
+from duda.predictions.given import ScoresGiven, scored
 
 __all__ = ["benjamini_hochberg", "conformal_p_values"]
 
 
-def conformal_p_values(score: ArrayLike, calibration: ArrayLike) -> Float[Tensor, "*shape"]:
+def conformal_p_values(score: ScoresGiven, calibration: ScoresGiven) -> Float[Tensor, "*shape"]:
     """Return (1 + the number of calibration scores of at least this one) / (n + 1), for each score.
 
     If an example and those of the calibration are exchangeable, its p-value is at most u with
     probability at most u. Of equal scores none is smaller. The least p-value is 1 / (n + 1).
 
     Args:
-        score: `(*shape)`, of new examples, higher is stranger; infinite values may pass.
-        calibration: n scores of examples that are in distribution.
+        score: `(*shape)`, of new examples, higher is stranger; infinite values may pass. Or their
+            prediction, which has scores.
+        calibration: n scores of examples that are in distribution, or their prediction.
 
     Raises:
         ValueError: if one is empty or holds NaN.
@@ -30,8 +32,8 @@ def conformal_p_values(score: ArrayLike, calibration: ArrayLike) -> Float[Tensor
     >>> conformal_p_values([0.5, 9.0], [0.1, 0.4, 0.6, 0.8])
     tensor([0.6000, 0.2000], dtype=torch.float64)
     """
-    known = scores(calibration, "calibration").double().flatten().sort().values
-    values = scores(score).double()
+    known = scored(calibration, "calibration").flatten().sort().values
+    values = scored(score)
     at_least = len(known) - torch.searchsorted(known, values)
     return (1 + at_least).double() / (len(known) + 1)
 
@@ -51,8 +53,7 @@ def benjamini_hochberg(p_values: ArrayLike, level: float) -> Bool[Tensor, "*shap
     >>> benjamini_hochberg([0.01, 0.9, 0.02, 0.3], level=0.05)
     tensor([ True, False,  True, False])
     """
-    if not 0 < level < 1:
-        raise ValueError(f"`level` is {level}, expected a share between 0 and 1.")
+    level = check_share(level, "level")
     values = scores(p_values, "p_values").double()
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > 1:

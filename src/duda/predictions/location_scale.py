@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from duda.checks import ArrayLike, check_same_shape
+from duda.checks import ArrayLike, check_same_shape, seeded
 from duda.predictions.distances import Distances, mixture_crps
 from duda.predictions.numbers import NumberPrediction
 from duda.predictions.terms import Parts
@@ -179,7 +179,7 @@ class LocationScalePrediction(NumberPrediction):
     def sample(self, count: int, seed: int | None = None) -> Float[Tensor, "K N D *positions"]:
         """Return `count` targets drawn for each output by itself, each from one of the members."""
         mean, std, *shape = self._parameters()
-        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        generator = seeded(seed)
         size = (count, *mean.shape[1:])
         member = torch.randint(len(mean), size, generator=generator).to(mean.device)
         picked = [each.gather(0, member) for each in (mean, std, *shape)]

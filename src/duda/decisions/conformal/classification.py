@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from duda.checks import ArrayLike, check_share, nearest
+from duda.checks import ArrayLike, check_count, check_share, nearest
 from duda.decisions.claims import Claims
 from duda.decisions.conformal.quantile import conformal_quantile
 from duda.decisions.conformal.scores import SCORES, ClassScore
@@ -61,6 +61,8 @@ class ConformalClassifier(Fitted):
 
     def __post_init__(self) -> None:
         self.alpha = check_share(self.alpha, "alpha")
+        if self.seed is not None:
+            self.seed = check_count(self.seed, "seed", least=0)
         if isinstance(self.score, str):
             if self.score not in SCORES:
                 raise ValueError(nearest(self.score, SCORES, "score"))
