@@ -1,9 +1,10 @@
-"""What is fitted and then kept: options, what `fit` learned, and files of both."""
+"""What is kept in files: results, and what is fitted, its options and what `fit` learned."""
 
 from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_origin, get_type_hints
@@ -15,15 +16,14 @@ from torch import Tensor
 from duda.params import Params
 from duda.storage import Format
 
-__all__ = ["Fitted"]
+__all__ = ["Fitted", "Kept"]
 
 
-@dataclass(eq=False)
-class Fitted(Params):
-    """Options, and what `fit` learned: the latter are fields with `init=False`.
+class Kept:
+    """A dataclass that files can hold: of tensors, numbers, texts and lists of these.
 
-    Annotations of the learned fields tell shapes and dtypes, `Float[Tensor, "C D"]`, and a file is
-    read only if it has what they say, one size for each letter.
+    Annotations of the fields tell shapes and dtypes, `Float[Tensor, "C D"]`, and a file is read
+    only if it has what they say, one size for each letter.
 
     Attributes:
         format: of its files.
@@ -31,28 +31,11 @@ class Fitted(Params):
 
     format: ClassVar[Format]
 
-    @property
-    def is_fitted(self) -> bool:
-        """Whether `fit` was called."""
-        return all(hasattr(self, each.name) for each in fields(self))
-
-    def check_fitted(self) -> None:
-        """Raise a `ValueError` if `fit` was not called yet."""
-        if not self.is_fitted:
-            raise ValueError(f"this {type(self).__name__} is not fitted: call its `fit` first.")
-
-    def check_learned(self) -> None:
-        """Raise a `ValueError` if learned fields, each of its type and shape, hold NaN."""
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if isinstance(value, float | Tensor) and torch.as_tensor(value).isnan().any():
-                raise ValueError(f"its `{each.name}` has NaN; save it again.")
-
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write options and what was learned to `path` as safetensors, whole or not at all.
+        """Write all that there is to `path` as safetensors, whole or not at all.
 
         Raises:
-            ValueError: before `fit`.
+            ValueError: before `fit`, of what is fitted.
             OSError: if the file cannot be written.
         """
         return self.format.write(path, type(self).__name__, self.state())
@@ -70,14 +53,8 @@ class Fitted(Params):
         return cls.restored(path, *cls.format.read(path))
 
     def state(self) -> dict[str, Any]:
-        """Return options and what was learned, as files hold them.
-
-        Raises:
-            ValueError: before `fit`.
-        """
-        self.check_fitted()
-        learned = {each.name: getattr(self, each.name) for each in fields(self) if not each.init}
-        return {"options": self.get_params(deep=False), "learned": learned}
+        """Return all that there is, as files hold it."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}  # type: ignore[arg-type] # a dataclass
 
     @classmethod
     def restored(cls, path: str | os.PathLike[str], kind: str, state: Any) -> Self:
@@ -106,22 +83,68 @@ class Fitted(Params):
 
     @classmethod
     def _of_state(cls, state: Any) -> Self:
+        wanted = {each.name for each in fields(cls)}  # type: ignore[arg-type] # a dataclass
+        if state.keys() != wanted:
+            raise ValueError(f"it lacks some of {sorted(wanted)}, or has others; save it again.")
+        _check_values(cls, state)
+        return cls(**state)
+
+
+@dataclass(eq=False)
+class Fitted(Kept, Params):
+    """Options, and what `fit` learned: the latter are fields with `init=False`."""
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether `fit` was called."""
+        return all(hasattr(self, each.name) for each in fields(self))
+
+    def check_fitted(self) -> None:
+        """Raise a `ValueError` if `fit` was not called yet."""
+        if not self.is_fitted:
+            raise ValueError(f"this {type(self).__name__} is not fitted: call its `fit` first.")
+
+    def check_learned(self) -> None:
+        """Raise a `ValueError` if learned fields, each of its type and shape, hold NaN."""
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, float | Tensor) and torch.as_tensor(value).isnan().any():
+                raise ValueError(f"its `{each.name}` has NaN; save it again.")
+
+    def state(self) -> dict[str, Any]:
+        """Return options and what was learned, as files hold them.
+
+        Raises:
+            ValueError: before `fit`.
+        """
+        self.check_fitted()
+        learned = {each.name: getattr(self, each.name) for each in fields(self) if not each.init}
+        return {"options": self.get_params(deep=False), "learned": learned}
+
+    @classmethod
+    def _of_state(cls, state: Any) -> Self:
         learned = {each.name for each in fields(cls) if not each.init}
         whole = isinstance(state, dict) and state.keys() == {"options", "learned"}
         if not whole or state["learned"].keys() != learned:
             raise ValueError(f"it lacks some of {sorted(learned)}, or has others; save it again.")
         made = cls(**state["options"])
-        hints = get_type_hints(cls)
-        with jaxtyped("context"):  # where each letter has one size
-            for name, value in state["learned"].items():
-                if not _fits(value, hints[name]):
-                    raise ValueError(
-                        f"its `{name}` is {_described(value)}, expected "
-                        f"{getattr(hints[name], '__name__', hints[name])}; save it again."
-                    )
-                setattr(made, name, value)
+        _check_values(cls, state["learned"])
+        for name, value in state["learned"].items():
+            setattr(made, name, value)
         made.check_learned()
         return made
+
+
+def _check_values(cls: type, values: Mapping[str, Any]) -> None:
+    """Raise a `ValueError` unless the values of fields are what their annotations say."""
+    hints = get_type_hints(cls)
+    with jaxtyped("context"):  # where each letter has one size
+        for name, value in values.items():
+            if not _fits(value, hints[name]):
+                raise ValueError(
+                    f"its `{name}` is {_described(value)}, expected "
+                    f"{getattr(hints[name], '__name__', hints[name])}; save it again."
+                )
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -18,9 +18,11 @@ from duda.decisions import (
     BetaCalibration,
     ConformalClassifier,
     ConformalRegressor,
+    Gate,
     HistogramBinning,
     Isotonic,
     MatrixScaling,
+    PredictionSets,
     QuantileRecalibration,
     StdScale,
     Temperature,
@@ -190,3 +192,41 @@ def test_dicts_of_something_else() -> None:
         Temperature.from_dict(OLD["Temperature"] | {"temperature": "warm"})
     with pytest.raises(ValueError, match="its score is 'own', expected lac, aps, raps"):
         ConformalClassifier.from_dict(OLD["ConformalClassifier"] | {"score": {"name": "own"}})
+
+
+RESULTS: dict[str, Any] = {
+    "sets": lambda: fitted("lac")(PROBS),
+    "intervals": lambda: fitted("regressor")(MEAN, std=STD),
+    "intervals of one output": lambda: ConformalRegressor().fit(
+        MEAN[:, 0], STD[:, 0], std=STD[:, 1]
+    )(MEAN[:, 0], std=STD[:, 1]),
+    "decisions": lambda: Gate.keep(0.9).fit(PROBS[:, 0])(PROBS[:, 1]),
+    "decisions by p-values": lambda: Gate.false_alarm(0.1).fit(PROBS[:, 0])(PROBS[:, 1]),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_results_are_kept_too(name: str, tmp_path: Path) -> None:
+    found = RESULTS[name]()
+    back = type(found).load(found.save(tmp_path / "file"))
+    assert type(back) is type(found)
+    for field, value in found.state().items():
+        other = getattr(back, field)
+        assert torch.equal(other, value) if isinstance(value, torch.Tensor) else other == value
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sets": torch.ones(60, 3)}, r"its `sets` is a .* torch\.float32, expected Bool"),
+        ({"alpha": None}, "its `alpha` is None, expected float"),
+        ({"more": 1}, "it lacks some of .* or has others"),
+    ],
+)
+def test_each_field_of_a_result_is_checked(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    found = fitted("lac")(PROBS)
+    path = found.format.write(tmp_path / "file", "PredictionSets", found.state() | changes)
+    with pytest.raises(ValueError, match=f"no valid PredictionSets: {message}"):
+        PredictionSets.load(path)

@@ -1,4 +1,4 @@
-"""What is done about each example: accept the answer, ask a person, or refuse."""
+"""Decisions of a gate: accept the answer, defer to a person (ask), or abstain (refuse)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from enum import IntEnum
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from duda.fitted import Kept
+from duda.storage import Format
 
 __all__ = ["Decision", "Decisions"]
 
@@ -20,7 +23,7 @@ class Decision(IntEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Decisions:
+class Decisions(Kept):
     """A decision for each of N examples.
 
     Args:
@@ -33,6 +36,7 @@ class Decisions:
     (tensor([ True, False,  True]), {'accept': 2, 'ask': 0, 'refuse': 1})
     """
 
+    format = Format("decisions")
     decisions: Int[Tensor, "N"]
     p_values: Float[Tensor, "N"] | None = None
 
@@ -50,12 +54,12 @@ class Decisions:
 
     @property
     def asked(self) -> Bool[Tensor, "N"]:
-        """Where a person is to look."""
+        """Where a person is to look: the gate defers."""
         return self.decisions == Decision.ASK
 
     @property
     def refused(self) -> Bool[Tensor, "N"]:
-        """Where there is to be no answer."""
+        """Where there is to be no answer: the gate abstains."""
         return self.decisions == Decision.REFUSE
 
     @property

@@ -1,4 +1,4 @@
-"""Intervals of numbers, and whether they hold what they promise."""
+"""Prediction intervals of numbers, and their coverage beside what is guaranteed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from duda.decisions.conformal.coverage import (
     covered_by_group,
 )
 from duda.decisions.numbers import targets
+from duda.fitted import Kept
+from duda.storage import Format
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +29,7 @@ _QUARTERS = ("least", "low", "high", "most")
 
 
 @dataclass(frozen=True, eq=False)
-class PredictionIntervals:
+class PredictionIntervals(Kept):
     """An interval for each number, both ends inside; none is inside where `lower` > `upper`.
 
     Args:
@@ -42,6 +44,7 @@ class PredictionIntervals:
     (tensor([2., 4.]), 0.5)
     """
 
+    format = Format("prediction intervals")
     lower: Float[Tensor, "N *D"]
     upper: Float[Tensor, "N *D"]
     alpha: float

@@ -1,4 +1,4 @@
-"""Sets of classes, and whether they hold what they promise."""
+"""Prediction sets of classes, and their coverage beside what is guaranteed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from duda.decisions.conformal.coverage import (
     PromisedCoverage,
     covered_by_group,
 )
+from duda.fitted import Kept
 from duda.inputs import hard_labels
+from duda.storage import Format
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +28,7 @@ _ROWS = 10  # of classes in a printed summary
 
 
 @dataclass(frozen=True, eq=False)
-class PredictionSets:
+class PredictionSets(Kept):
     """A set of classes for each of N examples; an empty one says that no class fits.
 
     Args:
@@ -40,6 +42,7 @@ class PredictionSets:
     (tensor([2, 1]), 0.5)
     """
 
+    format = Format("prediction sets")
     sets: Bool[Tensor, "N C"]
     alpha: float
     calibration: Int[Tensor, "G"]
