@@ -17,9 +17,10 @@ from duda.decisions import (
     RAPS,
     ConformalClassifier,
     ConformalRegressor,
+    conformal,
     conformal_quantile,
 )
-from duda.decisions.conformal import GroupCoverage, PromisedCoverage
+from duda.decisions.conformal import GroupCoverage, GuaranteedCoverage
 from tests.decisions.learned import learned
 
 SPLITS, TESTS, ALPHA = 1000, 50, 0.1
@@ -93,7 +94,7 @@ def test_mean_coverage_over_many_splits(name, n):
     mean, error = float(covered.double().mean()) / TESTS, law.std() / TESTS / SPLITS**0.5
     assert abs(mean - rank / (n + 1)) < 4 * error
     assert 1 - ALPHA - 4 * error < mean < 1 - ALPHA + 1 / (n + 1) + 4 * error
-    promised = PromisedCoverage(
+    promised = GuaranteedCoverage(
         covered, torch.tensor([TESTS] * SPLITS), torch.tensor([n] * SPLITS), ALPHA
     )
     low, high = promised.band()
@@ -109,7 +110,7 @@ def test_classifier_from_end_to_end(score, per_class):
         probs, y = classified(700, seed=seed)
         conformal = ConformalClassifier(0.2, score, per_class=per_class, seed=seed)
         found = conformal.fit(probs[:200], y[:200])(probs[200:]).summary(y[200:])
-        coverages.append(found.by_class.observed if per_class else found.promised.observed)
+        coverages.append(found.by_class.observed if per_class else found.guaranteed.observed)
     mean = torch.stack(coverages).mean(0)
     assert ((mean > 0.785) & (mean < 0.84)).all()
 
@@ -170,7 +171,7 @@ def test_infinite_scores_are_the_worst():
 
 
 def promised(n, count, alpha=0.1, hits=0):
-    return PromisedCoverage(torch.tensor([hits]), torch.tensor([count]), torch.tensor([n]), alpha)
+    return GuaranteedCoverage(torch.tensor([hits]), torch.tensor([count]), torch.tensor([n]), alpha)
 
 
 @pytest.mark.parametrize(("n", "alpha", "count"), [(20, 0.1, 7), (99, 0.05, 1000), (1000, 0.3, 1)])
@@ -197,7 +198,7 @@ def test_too_few_examples_cover_everything():
 
 def test_summary_says_what_is_expected_beside_what_is_observed():
     text = str(promised(99, 1000, hits=880))
-    assert text.startswith("coverage 0.88 of 1,000, promised at least 0.9, calibrated on 99")
+    assert text.startswith("coverage 0.88 of 1,000, guaranteed at least 0.9, calibrated on 99")
     assert "expected 0.9, and 0.831 to 0.953 in 95 % of such calibrations and tests" in text
 
 
@@ -208,3 +209,11 @@ def test_confidence_of_scipy():
         expected = binomtest(k, n).proportion_ci(0.9, "exact")
         assert (float(ends[0]), float(ends[1])) == pytest.approx((expected.low, expected.high))
     assert (low[4], high[4]) == (0, 1)
+
+
+def test_old_names_of_the_guarantee():
+    found = ConformalRegressor(0.5, "absolute").fit([0.0], [1.0])([0.0]).summary([0.5])
+    with pytest.warns(DeprecationWarning, match="`IntervalSummary.promised` is now `guaranteed`"):
+        assert found.promised is found.guaranteed
+    with pytest.warns(DeprecationWarning, match=r"now `duda.decisions.conformal.GuaranteedCov"):
+        assert conformal.PromisedCoverage is GuaranteedCoverage

@@ -103,15 +103,15 @@ def test_summary():
     found = fitted(answer)
     summary = found.summary(y)
     inside = ((found.lower.numpy() <= y) & (y <= found.upper.numpy())).sum(0)
-    assert summary.promised.hits.tolist() == inside.tolist()
-    assert summary.promised.calibration.tolist() == [500, 500]
+    assert summary.guaranteed.hits.tolist() == inside.tolist()
+    assert summary.guaranteed.calibration.tolist() == [500, 500]
     assert summary.by_width.counts.tolist() == [500, 500, 500, 500]
     assert summary.by_width.hits.sum() == inside.sum()
     assert summary.mean_width == pytest.approx(float(found.widths.mean()))
-    low, high = summary.promised.band(0.9999)
-    assert ((low <= summary.promised.observed) & (summary.promised.observed <= high)).all()
+    low, high = summary.guaranteed.band(0.9999)
+    assert ((low <= summary.guaranteed.observed) & (summary.guaranteed.observed <= high)).all()
     text = str(summary)
-    assert "promised at least 0.9, calibrated on 500 examples" in text
+    assert "guaranteed at least 0.9, calibrated on 500 examples" in text
     assert " most       500" in text
     assert summary.plot().get_xlabel() == "quarter of intervals, from 0 (narrow) to 3 (wide)"
 

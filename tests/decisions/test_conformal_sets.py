@@ -134,7 +134,7 @@ SETS = PredictionSets(
 
 def test_summary():
     found = SETS.summary([0, 2, 1, 1])
-    assert found.promised.hits.tolist() == [2]
+    assert found.guaranteed.hits.tolist() == [2]
     assert found.by_class.hits.tolist() == [1, 1, 0]
     assert found.by_class.counts.tolist() == [1, 2, 1]
     assert found.by_size.hits.tolist() == [0, 1, 1, 0]
@@ -153,7 +153,7 @@ def test_a_class_without_examples_does_not_count_as_missed():
 
 def test_printed_summary():
     text = str(SETS.summary([0, 2, 1, 1]))
-    assert "coverage 0.5 of 4, promised at least 0.9, calibrated on 99 examples" in text
+    assert "coverage 0.5 of 4, guaranteed at least 0.9, calibrated on 99 examples" in text
     assert "     0         1     0.000" in text
     many = PredictionSets(torch.eye(30) == 1, 0.1, torch.tensor([99] * 30))
     text = str(many.summary([0, *range(29)]))

@@ -36,7 +36,7 @@ def _regression_quantile(inputs: Any, params: Any) -> Any:
 def _coverage_and_size(inputs: Any, params: Any) -> dict[str, float]:
     sets = PredictionSets(torch.tensor(inputs["sets"] == 1), 0.1, torch.tensor([99]))
     summary = sets.summary(inputs["labels"])
-    return {"coverage": summary.promised.overall, "size": summary.mean_size}
+    return {"coverage": summary.guaranteed.overall, "size": summary.mean_size}
 
 
 def _temperature(inputs: Any, params: Any) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What to do about a prediction: recalibrate it, bound it, accept or refuse it, ask for a label."""
+"""Decisions by predictions: recalibration, conformal sets, gates that abstain, active learning."""
 
 from duda.decisions.acquisition import acquire, epig
 from duda.decisions.conformal import (

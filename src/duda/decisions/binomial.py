@@ -1,4 +1,4 @@
-"""Exact bounds on a rate that has been counted."""
+"""Clopper-Pearson bounds: exact bounds on a rate that has been counted."""
 
 from __future__ import annotations
 

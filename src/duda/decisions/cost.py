@@ -1,4 +1,4 @@
-"""Least cost of errors, abstentions and deferrals to a person, by Chow's rule."""
+"""Chow's rule: least cost of errors, of abstaining, and of deferring to a person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""States of what was fitted as JSON, as version 0.1 kept them; `save` and `load` are for files."""
+"""States as JSON, as version 0.1 kept what was fitted; `save` and `load` are for files."""
 
 from __future__ import annotations
 

@@ -1,12 +1,15 @@
-"""Sets and intervals that hold the truth with a promised probability, whatever the model."""
+"""Conformal prediction: sets and intervals with guaranteed coverage, whatever the model."""
+
+from typing import TYPE_CHECKING
 
 from duda.decisions.conformal.classification import ConformalClassifier
-from duda.decisions.conformal.coverage import GroupCoverage, PromisedCoverage
+from duda.decisions.conformal.coverage import GroupCoverage, GuaranteedCoverage
 from duda.decisions.conformal.intervals import IntervalSummary, PredictionIntervals
 from duda.decisions.conformal.quantile import conformal_quantile
 from duda.decisions.conformal.regression import ConformalRegressor
 from duda.decisions.conformal.scores import APS, LAC, RAPS
 from duda.decisions.conformal.sets import PredictionSets, SetSummary
+from duda.renamed import renamed
 
 __all__ = [
     "APS",
@@ -15,10 +18,15 @@ __all__ = [
     "ConformalClassifier",
     "ConformalRegressor",
     "GroupCoverage",
+    "GuaranteedCoverage",
     "IntervalSummary",
     "PredictionIntervals",
     "PredictionSets",
-    "PromisedCoverage",
     "SetSummary",
     "conformal_quantile",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed(
+        __name__, {"PromisedCoverage": "duda.decisions.conformal.GuaranteedCoverage"}
+    )

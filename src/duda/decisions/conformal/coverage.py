@@ -1,4 +1,4 @@
-"""The share of targets that were covered, beside what the calibration lets one expect."""
+"""Coverage of targets, beside what the conformal guarantee and its calibration let one expect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from duda.checks import check_share
 from duda.decisions.conformal.quantile import conformal_rank
 
-__all__ = ["GroupCoverage", "PromisedCoverage", "covered_by_group"]
+__all__ = ["GroupCoverage", "GuaranteedCoverage", "covered_by_group"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class GroupCoverage:
 
 
 @dataclass(frozen=True, eq=False)
-class PromisedCoverage(GroupCoverage):
+class GuaranteedCoverage(GroupCoverage):
     """Coverage in groups for each of which a threshold was calibrated.
 
     With n calibration examples and k = ⌈(n + 1)(1 - alpha)⌉ the coverage of new examples is
@@ -97,7 +97,7 @@ class PromisedCoverage(GroupCoverage):
         sizes = sorted(set(self.calibration.tolist()))
         n = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
         text = (
-            f"coverage {self.overall:.4g} of {int(self.counts.sum()):,}, promised at least "
+            f"coverage {self.overall:.4g} of {int(self.counts.sum()):,}, guaranteed at least "
             f"{1 - self.alpha:.4g}, calibrated on {n} examples"
         )
         if len(self.counts) > 1:

@@ -13,11 +13,12 @@ from torch import Tensor
 from duda.checks import ArrayLike
 from duda.decisions.conformal.coverage import (
     GroupCoverage,
-    PromisedCoverage,
+    GuaranteedCoverage,
     covered_by_group,
 )
 from duda.decisions.numbers import targets
 from duda.fitted import Kept
+from duda.renamed import OldAttribute
 from duda.storage import Format
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class PredictionIntervals(Kept):
         edges = np.quantile(widths.numpy(), [0.25, 0.5, 0.75], method="lower")
         quarters = torch.from_numpy(np.searchsorted(edges, widths.numpy()))
         return IntervalSummary(
-            PromisedCoverage(inside.sum(0), counts, self.calibration, self.alpha),
+            GuaranteedCoverage(inside.sum(0), counts, self.calibration, self.alpha),
             GroupCoverage(*covered_by_group(inside.flatten(), quarters, len(_QUARTERS))),
             float(widths.mean()),
         )
@@ -99,19 +100,21 @@ class IntervalSummary:
     """The coverage of intervals, in numbers of targets.
 
     Args:
-        promised: of each output.
+        guaranteed: of each output.
         by_width: of the narrowest quarter of intervals to the widest; where many are of one width
             they are in one quarter.
         mean_width: in units of the target.
     """
 
-    promised: PromisedCoverage
+    guaranteed: GuaranteedCoverage
     by_width: GroupCoverage
     mean_width: float
 
+    promised = OldAttribute("guaranteed")
+
     def __str__(self) -> str:
         lines = [
-            str(self.promised),
+            str(self.guaranteed),
             f"mean width {self.mean_width:.4g}",
             " width   targets  coverage",
         ]
@@ -130,5 +133,5 @@ class IntervalSummary:
         group = self.by_width
         present = group.counts.nonzero().squeeze(1)
         low, high = (end[present] for end in group.confidence())
-        promised = 1 - self.promised.alpha
-        return coverage_by_group(present, group.observed[present], low, high, promised, "width", ax)
+        least = 1 - self.guaranteed.alpha
+        return coverage_by_group(present, group.observed[present], low, high, least, "width", ax)

@@ -1,4 +1,4 @@
-"""The threshold below which a new score lies with a given probability, whatever its law."""
+"""Conformal quantiles: thresholds below which a new score lies with a given probability."""
 
 from __future__ import annotations
 

@@ -12,11 +12,12 @@ from torch import Tensor
 from duda.checks import ArrayLike
 from duda.decisions.conformal.coverage import (
     GroupCoverage,
-    PromisedCoverage,
+    GuaranteedCoverage,
     covered_by_group,
 )
 from duda.fitted import Kept
 from duda.inputs import hard_labels
+from duda.renamed import OldAttribute
 from duda.storage import Format
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class PredictionSets(Kept):
         Raises:
             ValueError: if `y` has another length, or holds a label not in 0 to C - 1.
         """
-        return self.summary(y).promised.overall
+        return self.summary(y).guaranteed.overall
 
     def summary(self, y: ArrayLike) -> SetSummary:
         """Return the coverage beside what is expected, by class and by size; print it to read it.
@@ -77,7 +78,7 @@ class PredictionSets(Kept):
         if len(self.calibration) == 1:
             hits, counts = hits.sum(0, keepdim=True), counts.sum(0, keepdim=True)
         return SetSummary(
-            PromisedCoverage(hits, counts, self.calibration, self.alpha),
+            GuaranteedCoverage(hits, counts, self.calibration, self.alpha),
             GroupCoverage(*by_class),
             GroupCoverage(*covered_by_group(covered, self.sizes, classes + 1)),
         )
@@ -88,14 +89,16 @@ class SetSummary:
     """The coverage of sets, in numbers of examples.
 
     Args:
-        promised: in all, or of each class if each has a threshold.
+        guaranteed: in all, or of each class if each has a threshold.
         by_class: of each right class.
         by_size: of sets with 0, 1, ..., C classes.
     """
 
-    promised: PromisedCoverage
+    guaranteed: GuaranteedCoverage
     by_class: GroupCoverage
     by_size: GroupCoverage
+
+    promised = OldAttribute("guaranteed")
 
     @property
     def mean_size(self) -> float:
@@ -109,7 +112,7 @@ class SetSummary:
         return float(self.by_class.observed.nanmean())
 
     def __str__(self) -> str:
-        lines = [str(self.promised), f"mean size {self.mean_size:.4g}"]
+        lines = [str(self.guaranteed), f"mean size {self.mean_size:.4g}"]
         lines += _rows("size", self.by_size)
         lines += _rows("class", self.by_class)
         return "\n".join(lines)
@@ -127,8 +130,8 @@ class SetSummary:
         group = self.by_class if by == "class" else self.by_size
         present = group.counts.nonzero().squeeze(1)
         low, high = (end[present] for end in group.confidence())
-        promised = 1 - self.promised.alpha
-        return coverage_by_group(present, group.observed[present], low, high, promised, by, ax)
+        least = 1 - self.guaranteed.alpha
+        return coverage_by_group(present, group.observed[present], low, high, least, by, ax)
 
 
 def _rows(name: str, group: GroupCoverage) -> list[str]:

@@ -1,4 +1,4 @@
-"""Correct what a model claims, by how its claims fared on held-out examples."""
+"""Recalibration: correct what a model claims by how its claims fared on held-out examples."""
 
 from duda.decisions.recalibration.base import ClassRecalibration, Recalibrated, Recalibration
 from duda.decisions.recalibration.beta import BetaCalibration

@@ -1,4 +1,4 @@
-"""Beta calibration: three parameters, a map for each shape of doubt that Beta densities make."""
+"""Beta calibration: three parameters, and the maps that ratios of Beta densities make."""
 
 from __future__ import annotations
 

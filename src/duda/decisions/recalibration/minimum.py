@@ -1,4 +1,4 @@
-"""The minimum of a smooth convex loss, or a warning that there is none."""
+"""Minimization of a smooth convex loss, or a warning that it has no minimum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recalibrations of numbers: of standard deviations, and of whole distributions."""
+"""Recalibration of numbers: of standard deviations, and of whole distributions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recalibrations of one probability at a time: of class 1 of two, else of each class."""
+"""One-versus-rest recalibration: one probability at a time, of class 1 of two or of each class."""
 
 from __future__ import annotations
 
