@@ -128,7 +128,7 @@ def coverage(n: int, count: int) -> Ways:
 
     bins = 2 * (count - 1)
     return {
-        "duda": lambda: evaluation.pit_of_gaussian(mean, std, y, bins=bins).coverage.observed,
+        "duda": lambda: evaluation.pit(mean, y, std=std, bins=bins).coverage.observed,
         "uncertainty-toolbox": uncertainty_toolbox,
     }
 

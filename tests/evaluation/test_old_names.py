@@ -29,6 +29,22 @@ def test_features_by_the_old_order_of_arguments():
     torch.testing.assert_close(found, detectors.features_of(network, x, "0"))
 
 
+def test_arrays_of_gaussians_by_the_old_order_of_arguments():
+    with pytest.warns(
+        DeprecationWarning, match=r"is now `evaluation.pit\(mean, y, std=std\)`"
+    ) as seen:
+        found = duda.evaluation.pit_of_gaussian([0.0, 1.0], [1.0, 2.0], [3.0, 0.0], bins=10)
+    assert seen[0].filename == __file__
+    expected = duda.evaluation.pit([0.0, 1.0], [3.0, 0.0], std=[1.0, 2.0], bins=10)
+    assert torch.equal(found.counts, expected.counts)
+
+
+def test_generalized_risks_by_their_old_spelling():
+    found = duda.evaluation.selective([0.1, 0.2], [0.0, 1.0])
+    with pytest.warns(DeprecationWarning, match="is now `generalized_risks`"):
+        assert torch.equal(found.generalised_risks, found.generalized_risks)
+
+
 def test_streaming_is_still_there():
     assert duda.evaluation.streaming.__name__ == "duda.evaluation.streaming"
 

@@ -14,7 +14,6 @@ from duda.evaluation import (
     coverage,
     pit,
     pit_of_draws,
-    pit_of_gaussian,
     pit_of_values,
 )
 
@@ -59,7 +58,7 @@ def test_it_agrees_with_intervals(kind, members):
 def test_scipy(rows):
     mean, std, y = (np.array(part) for part in zip(*rows, strict=True))
     values = stats.norm.cdf(y, mean, std)
-    found = pit_of_gaussian(mean, std, y, bins=20)
+    found = pit(mean, y, std=std, bins=20)
     for place, level in enumerate(np.arange(21) / 20):
         least, most = (values < level - 1e-12).sum(), (values <= level + 1e-12).sum()
         assert least <= found.one_sided.inside[place] <= most
@@ -93,15 +92,14 @@ def test_an_odd_number_of_bins_starts_with_the_middle_one():
 
 def test_one_sided_shares_are_not_mirrored():
     # uncertainty-toolbox 0.1.1 says [0, 0.75, 0.75], of y at least its quantile at 1 - q
-    found = pit_of_gaussian(
-        [0.0, 1.0, 2.0, 3.0], [1.0, 0.5, 2.0, 1.0], [0.5, 1.2, -1.0, 3.0], bins=10
-    )
+    mean, std, y = [0.0, 1.0, 2.0, 3.0], [1.0, 0.5, 2.0, 1.0], [0.5, 1.2, -1.0, 3.0]
+    found = pit(mean, y, std=std, bins=10)
     assert found.one_sided.observed[[1, 5, 9]].tolist() == [0.25, 0.5, 1.0]
 
 
 def test_a_standard_deviation_of_zero_is_a_step():
     # uncertainty-toolbox 0.1.1 fails on an assertion
-    found = pit_of_gaussian([0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 1.0, -1.0], bins=4)
+    found = pit([0.0, 0.0, 0.0], [0.0, 1.0, -1.0], std=[0.0, 0.0, 0.0], bins=4)
     assert found.counts.tolist() == [1, 0, 0, 0, 1, 0, 0, 0, 1]
     answer = GaussianPrediction(torch.zeros(3, 1), torch.zeros(3, 1))
     exact = coverage(answer, [[0.0], [1.0], [-1.0]], [0.5])
@@ -192,7 +190,7 @@ def test_ranks_are_uniform_for_any_number_of_draws():
 def test_positions_that_are_masked_out():
     answer = GaussianPrediction(torch.zeros(2, 1, 3, 3), torch.ones(2, 1, 3, 3))
     y, mask = torch.randn(2, 1, 3, 3), torch.rand(2, 1, 3, 3) > 0.4
-    expected = pit_of_gaussian(*torch.tensor([[0.0], [1.0]]).expand(2, int(mask.sum())), y[mask])
+    expected = pit(torch.zeros(int(mask.sum())), y[mask], std=torch.ones(int(mask.sum())))
     y[~mask] = math.nan
     assert torch.equal(pit(answer, y, mask=mask).counts, expected.counts)
 
@@ -206,9 +204,9 @@ def test_a_linear_model_of_real_data(real_data, name):
     std = (y - design @ weights).square().mean().sqrt()
     unseen, truth = data.test
     mean = torch.cat([unseen, torch.ones(len(unseen), 1)], 1) @ weights
-    found = pit_of_gaussian(mean, std.expand_as(mean), truth)
+    found = pit(mean, truth, std=std.expand_as(mean))
     low, high = found.coverage.null_band(0.999)
-    halved = pit_of_gaussian(mean, (std / 2).expand_as(mean), truth)
+    halved = pit(mean, truth, std=(std / 2).expand_as(mean))
     observed = found.coverage.observed
     assert float(((low <= observed) & (observed <= high)).double().mean()) > 0.5
     assert found.coverage.auce < 0.1
@@ -223,8 +221,8 @@ def test_a_linear_model_of_real_data(real_data, name):
         (lambda: pit_of_values([]), "is empty"),
         (lambda: pit_of_values([0.5], bins=0), "`bins` is 0"),
         (lambda: pit_of_values([0.5]).histogram(0), "`bars` is 0"),
-        (lambda: pit_of_gaussian([0.0], [-1.0], [0.0]), "`std` holds -1"),
-        (lambda: pit_of_gaussian([0.0], [1.0], [math.nan]), "`y` has 1 NaN"),
+        (lambda: pit([0.0], [0.0], std=[-1.0]), "`std` holds -1"),
+        (lambda: pit([0.0], [math.nan], std=[1.0]), "`y` has 1 NaN"),
         (lambda: pit_of_draws([[0.0]], [math.inf]), "`y` has 0 NaN and 1 infinite"),
         (lambda: pit_of_draws([[math.nan]], [0.0]), "`draws` has 1 NaN"),
         (lambda: pit_of_draws([[0.0], [1.0]], [0.0, 1.0]), r"`draws` has shape \(2, 1\)"),

@@ -39,9 +39,9 @@ def test_excess_area_of_fd_shifts():
     assert found.eaurc == pytest.approx(0.11748738732620351, abs=1e-12)
 
 
-def test_generalised_risks_of_fd_shifts():
+def test_generalized_risks_of_fd_shifts():
     found = selective(SCORE, ERROR)
-    assert found.generalised_risks.tolist() == [0, 0, 0, 1 / 8, 1 / 8, 1 / 8, 1 / 4, 1 / 4, 3 / 8]
+    assert found.generalized_risks.tolist() == [0, 0, 0, 1 / 8, 1 / 8, 1 / 8, 1 / 4, 1 / 4, 3 / 8]
     assert found.augrc == pytest.approx(0.1328125, abs=1e-12)
 
 
@@ -142,7 +142,7 @@ def test_best_area_is_that_of_endless_data(losses):
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40), st.randoms(use_true_random=False))
-def test_generalised_area_of_errors(errors, random):
+def test_generalized_area_of_errors(errors, random):
     # Traub et al. 2024: (1 - AUROC) accuracy (1 - accuracy) + (1 - accuracy)^2 / 2
     scores = [random.randint(0, 3) for _ in errors]
     wrong = np.array(errors)

@@ -45,7 +45,7 @@ def _curve(inputs: Any, params: Any) -> dict[str, Any]:
     return {
         "coverages": found.coverages.flip(0),
         "selective_risks": found.risks.flip(0),
-        "generalized_risks": found.generalised_risks.flip(0),
+        "generalized_risks": found.generalized_risks.flip(0),
     }
 
 

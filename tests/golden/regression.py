@@ -17,7 +17,7 @@ from duda.evaluation import (
     interval_width,
     pinball,
     pinball_of_quantiles,
-    pit_of_gaussian,
+    pit,
     sharpness,
     spread,
 )
@@ -33,7 +33,7 @@ def _check_score(inputs: Any, _: Any) -> float:
 
 
 def _pit(inputs: Any, bins: int) -> Any:
-    return pit_of_gaussian(inputs["mean"], inputs["std"], inputs["target"], bins=bins)
+    return pit(inputs["mean"], inputs["target"], std=inputs["std"], bins=bins)
 
 
 def _at_levels(inputs: Any, params: Any) -> Any:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from duda.evaluation import coverage, pit_of_gaussian, sparsification, spread
+from duda.evaluation import coverage, pit, sparsification, spread
 from duda.plots.regression import bands, coverage_curves, sparsification_curve
 from duda.predictions import GaussianPrediction
 
@@ -19,7 +19,7 @@ def labels(ax):
 
 
 def test_coverage(y):
-    found = pit_of_gaussian(MEAN, STD, y).coverage
+    found = pit(MEAN, y, std=STD).coverage
     ax = found.plot()
     diagonal, curve = ax.lines
     np.testing.assert_array_equal(diagonal.get_xydata(), [[0, 0], [1, 1]])
@@ -31,7 +31,7 @@ def test_coverage(y):
 
 
 def test_shares_up_to_a_quantile_say_nothing_of_caution(y):
-    found = pit_of_gaussian(MEAN, STD, y)
+    found = pit(MEAN, y, std=STD)
     assert {text.get_text() for text in found.coverage.plot().texts} == {"too sure", "too cautious"}
     ax = found.one_sided.plot()
     assert not ax.texts
@@ -47,7 +47,7 @@ def test_levels_are_drawn_in_order(y):
 
 
 def test_pit_histogram(y):
-    ax = pit_of_gaussian(MEAN, STD, y).plot()
+    ax = pit(MEAN, y, std=STD).plot()
     bars, band = ax.patches
     heights, edges, _ = bars.get_data()
     assert (heights * np.diff(edges)).sum() == pytest.approx(1.0)

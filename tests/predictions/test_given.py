@@ -20,14 +20,10 @@ from duda.checks import as_tensor
 from duda.predictions.given import (
     centres,
     class_arrays,
-    confidence_and_hits,
     number_prediction,
     prediction_given,
-    score_and_loss,
     score_of,
     scored,
-    std_and_error,
-    std_of,
 )
 
 CLASSES = ClassPrediction.from_probs([[0.5, 0.5]])
@@ -51,23 +47,6 @@ def test_arrays_pass_too() -> None:
     assert scored([1.0]).dtype == torch.float64
     values = [1.0, 2.0]
     assert score_of(values) is values
-    assert std_of(values) is values
-    assert score_and_loss(values, [0.0], "loss") == (values, [0.0])
-    assert std_and_error(values, [0.0]) == (values, [0.0])
-    assert confidence_and_hits(values, [True]) == (values, [True])
-
-
-def test_predictions_answer_for_themselves() -> None:
-    std, error = std_and_error(NUMBERS, [[3.0]])
-    assert torch.equal(std, NUMBERS.std)
-    assert error.tolist() == [[-3.0]]
-    answer = ClassPrediction.from_probs([[0.7, 0.3], [0.4, 0.6]])
-    score, loss = score_and_loss(answer, [0, 0], "loss")
-    assert torch.equal(score, answer.entropy)
-    assert loss.tolist() == [0.0, 1.0]
-    confidence, hits = confidence_and_hits(answer, [0, 0])
-    assert torch.equal(confidence, answer.confidence)
-    assert hits.tolist() == [True, False]
 
 
 def test_a_prediction_is_no_array() -> None:
@@ -109,14 +88,6 @@ def test_likelihoods_of_draws() -> None:
         (lambda: centres(CLASSES), "`mean` is a ClassPrediction"),
         (lambda: centres(None), "`mean` is missing"),
         (lambda: centres(CLASSES, instead="`accuracy`"), "or means: call `accuracy`"),
-        (
-            lambda: std_of(QUANTILES, "`width`"),
-            "has no `std`, .* or call `width`",
-        ),
-        (lambda: std_of(CLASSES), "`std` is a ClassPrediction"),
-        (lambda: score_and_loss(CLASSES, [True], "loss"), "`loss` holds truth values beside a Cl"),
-        (lambda: confidence_and_hits(CLASSES, CLASSES.labels == 0), "`correct` holds truth values"),
-        (lambda: confidence_and_hits(NUMBERS, [0]), "`confidence` is a GaussianPrediction"),
     ],
 )
 def test_what_is_refused(make: Callable[[], object], message: str) -> None:

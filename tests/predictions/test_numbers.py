@@ -76,6 +76,15 @@ def test_affine_forms_agree_with_a_family_that_has_its_own() -> None:
         torch.testing.assert_close(getattr(own, ask)(y), getattr(other, ask)(y))
 
 
+def test_affine_forms_score_as_their_base_does() -> None:
+    answer = QuantilePrediction([[[-1.0], [0.0], [3.0]]], [0.05, 0.5, 0.95])
+    moved = answer.affine(torch.tensor(2.0), torch.tensor(1.0))
+    assert moved.score.tolist() == [[8.0]]
+    assert moved.score_name == answer.score_name
+    assert not moved.can("std")
+    assert not moved.can("levels")
+
+
 @pytest.mark.parametrize("ability", ["cdf", "log_prob", "sample"])
 def test_what_is_missing_is_told(answer: LogisticPrediction, ability: str) -> None:
     assert not answer.can(ability)

@@ -1,12 +1,13 @@
-"""How far can a prediction be trusted: scores, calibration, ranking, rejection, coverage.
+"""Metrics of uncertainty: proper scores, calibration, coverage, ranking, selective prediction, OOD.
 
-Every function takes plain tensors, arrays or lists, so it serves predictions of any program;
-results lie on the CPU, counts in int64 and sums in float64.
+Every function takes a prediction, or plain tensors, arrays or lists, so that it serves predictions
+of any program; results lie on the CPU, counts in int64 and sums in float64.
 """
 
 from typing import TYPE_CHECKING
 
 from duda.evaluation.calibration import Reliability, reliability, reliability_of
+from duda.evaluation.coverage import Coverage, coverage
 from duda.evaluation.crps import (
     crps,
     crps_of_draws,
@@ -24,11 +25,12 @@ from duda.evaluation.intervals import (
     pinball,
     pinball_of_quantiles,
 )
+from duda.evaluation.joint import joint_nll, joint_nll_of_draws
 from duda.evaluation.null_band import NullBand
 from duda.evaluation.old_names import MOVED
 from duda.evaluation.old_names import features_of as features_of
-from duda.evaluation.pit import Pit, pit, pit_of_draws, pit_of_gaussian, pit_of_values
-from duda.evaluation.regression import Coverage, coverage
+from duda.evaluation.old_names import pit_of_gaussian as pit_of_gaussian
+from duda.evaluation.pit import Pit, pit, pit_of_draws, pit_of_values
 from duda.evaluation.scoring import accuracy, brier, density_nll, nll, rmse
 from duda.evaluation.segmentation import Confusion, confusion
 from duda.evaluation.selection import AccuracyAbove, Selection, accuracy_above, selective
@@ -69,13 +71,14 @@ __all__ = [
     "interval_coverage",
     "interval_score",
     "interval_width",
+    "joint_nll",
+    "joint_nll_of_draws",
     "nll",
     "ood",
     "pinball",
     "pinball_of_quantiles",
     "pit",
     "pit_of_draws",
-    "pit_of_gaussian",
     "pit_of_values",
     "rank",
     "reliability",

@@ -1,4 +1,4 @@
-"""Bins of confidence: which one a number falls into, and what is counted in each."""
+"""Bins of confidence, uniform or by quantiles, and what is counted in each."""
 
 from __future__ import annotations
 

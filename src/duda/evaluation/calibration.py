@@ -1,4 +1,4 @@
-"""Does confidence mean what it says: how often examples of like confidence are right."""
+"""Reliability diagrams, ECE and MCE: how often examples of like confidence are right."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from duda.checks import ArrayLike
 from duda.evaluation.binning import Binning, Bins, Reduction, Tally, is_uniform, reduced
+from duda.evaluation.debiased import absolute_errors, squared_errors
+from duda.evaluation.given import confidence_and_hits
 from duda.evaluation.null_band import NullBand, null_band
 from duda.evaluation.rows import Kind, LabelledRows, check_kind
 from duda.inputs import flags, scores
+from duda.predictions import ClassPrediction
+from duda.predictions.given import ClassesGiven
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Reliability", "checked_confidence", "reliability", "reliability_of"]
+__all__ = ["Reliability", "checked_claims", "reliability", "reliability_of"]
 
 _ROUNDING = 1e-3  # as far above one as `duda.checks.check_probs` lets float16 round
 
@@ -111,9 +115,7 @@ class Reliability:
         """
         if int(self._hard_counts().max()) < 2:
             return math.nan
-        chance = self.accuracy * (1 - self.accuracy) / (self.counts - 1)
-        errors = torch.where(self.counts > 1, self.gaps.square() - chance, 0.0)
-        return self._mean(errors)
+        return self._mean(squared_errors(self.gaps, self.accuracy, self.counts))
 
     @property
     def debiased_rmsce(self) -> float:
@@ -125,17 +127,9 @@ class Reliability:
     def debiased_ece(self) -> float:
         """`ece` less part of what chance adds to it, which may leave less than 0.
 
-        Of a perfect model's it takes about two fifths. The part is the rise in the mean, were each
-        accuracy redrawn from the normal around it: a closed form, where the source draws samples.
-        Source: Kumar et al. 2019.
+        Of a perfect model's it takes about two fifths. Source: Kumar et al. 2019.
         """
-        spread = (self.accuracy * (1 - self.accuracy) / self._hard_counts()).sqrt()
-        size = self.gaps.abs()
-        inside = torch.erf(size / (spread * 2**0.5))
-        folded = size * inside + spread * (2 / math.pi) ** 0.5 * torch.exp(
-            -(size / spread).square() / 2
-        )
-        return self._mean(2 * size - torch.where(spread > 0, folded, size))
+        return self._mean(absolute_errors(self.gaps, self.accuracy, self._hard_counts()))
 
     def ce(self, reduction: Reduction) -> float:
         """Return the bins' |accuracy - confidence| as one number; empty bins have no part in it.
@@ -242,7 +236,7 @@ class Reliability:
 
 
 def reliability(
-    probs: ArrayLike | None = None,
+    probs: ClassesGiven = None,
     y: ArrayLike | None = None,
     *,
     bins: int = 15,
@@ -254,7 +248,7 @@ def reliability(
     """Return how often what the probabilities claim is right, in bins of its probability.
 
     Args:
-        probs: `(N, C, *positions)`; every position counts as an example.
+        probs: a prediction, or `(N, C, *positions)`; every position counts as an example.
         y: integer labels `(N, *positions)`, or shares of votes in the shape of `probs`.
         bins: how many.
         binning: of equal width, or with equally many examples, as far as ties let them.
@@ -282,38 +276,48 @@ def reliability(
 
 
 def reliability_of(
-    confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, binning: Binning = "uniform"
+    confidence: ClassPrediction | ArrayLike,
+    correct: ArrayLike,
+    *,
+    bins: int = 15,
+    binning: Binning = "uniform",
 ) -> Reliability:
     """Return how often a claim is right, in bins of the confidence in it.
 
     Args:
-        confidence: probabilities of being right, of any shape.
-        correct: whether they were, of the same shape: booleans, or 0 and 1.
+        confidence: a prediction, as in `reliability`; or probabilities of being right, of any
+            shape.
+        correct: beside a prediction the labels `y`; else whether they were right, of the same
+            shape: booleans, or 0 and 1.
         bins: how many.
         binning: of equal width, or with equally many examples, as far as ties let them.
 
     Raises:
+        TypeError: for a prediction of numbers, or if truth values came beside one of classes.
         ValueError: if shapes differ, or a confidence is NaN or not in [0, 1].
 
     >>> reliability_of([0.2, 0.9, 1.0], [False, True, True], bins=2).counts
     tensor([1, 2])
     """
-    values = checked_confidence(confidence)
-    right = flags(correct, "correct", values, "`confidence`")
+    values, right = checked_claims(confidence, correct)
     uniform = is_uniform(binning)
-    scale = Bins.of_equal_width(bins) if uniform else Bins.of_equal_counts(values.flatten(), bins)
-    return Reliability(scale.edges, *scale.count(values.flatten(), right.flatten()))
+    scale = Bins.of_equal_width(bins) if uniform else Bins.of_equal_counts(values, bins)
+    return Reliability(scale.edges, *scale.count(values, right))
 
 
-def checked_confidence(confidence: ArrayLike) -> Float[Tensor, "*shape"]:
-    """Return `confidence` in float64, or raise a `ValueError` if it is not in [0, 1]."""
+def checked_claims(
+    confidence: ClassPrediction | ArrayLike, correct: ArrayLike
+) -> tuple[Float[Tensor, "n"], Bool[Tensor, "n"]]:
+    """Return confidences in float64, all in [0, 1] or it raises, and whether they came true."""
+    of_numbers = "`evaluation.coverage(prediction, y)`"
+    confidence, correct = confidence_and_hits(confidence, correct, of_numbers)
     values = scores(confidence, "confidence").double()
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > 1 + _ROUNDING:
         raise ValueError(
             f"`confidence` lies in [{low:.4g}, {high:.4g}], expected probabilities in [0, 1]."
         )
-    return values
+    return values.flatten(), flags(correct, "correct", values, "`confidence`").flatten()
 
 
 def _added(one: Tally, other: Tally) -> Tally:

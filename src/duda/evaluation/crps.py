@@ -11,12 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite
+from duda.evaluation.coverage import promised_levels
 from duda.evaluation.intervals import pinball_of_quantiles
-from duda.evaluation.numbers import blocks, check_members, targets
-from duda.evaluation.regression import promised_levels
+from duda.evaluation.numbers import blocks, check_members, compared
 from duda.inputs import numbers, spreads
-from duda.predictions import NumberPrediction
 from duda.predictions.distances import GAUSSIAN, LAPLACIAN, Distances, mixture_crps
+from duda.predictions.given import NumbersGiven
+from duda.predictions.quantiles import shares_of_levels
 
 __all__ = [
     "crps",
@@ -31,9 +32,10 @@ _AT_ONCE = 2**22  # draws in a block, so that memory does not grow with the numb
 
 
 def crps(
-    prediction: NumberPrediction,
+    prediction: NumbersGiven,
     y: ArrayLike,
     *,
+    std: ArrayLike | None = None,
     mask: ArrayLike | None = None,
 ) -> float:
     """Return the mean CRPS over examples and outputs, in units of `y`; lower is better.
@@ -42,21 +44,24 @@ def crps(
     of quantiles it is `crps_of_quantiles`. Families without a closed form give it numerically.
 
     Args:
-        prediction: of numbers; with a standard deviation of 0 the CRPS is |y - mean|.
-        y: of the shape of `prediction.centre`.
+        prediction: of numbers, or means, of Gaussians. Where the standard deviation is 0 the CRPS
+            is |y - mean|.
+        y: of the shape of `prediction.centre`, or of the means.
+        std: one for each of the means.
         mask: of `y`'s shape: which targets count. Where it is False `y` may be NaN.
 
     Raises:
+        TypeError: for a prediction of classes, or means without `std`.
         ValueError: if shapes differ, or there are NaN, infinite or no targets.
 
-    >>> from duda import GaussianPrediction
-    >>> round(crps(GaussianPrediction([[0.0]], [[1.0]]), [[0.0]]), 4)
+    >>> round(crps([0.0], [0.0], std=[1.0]), 4)
     0.2337
     """
-    values, counted = targets(prediction, y, mask)
+    of_classes = "`evaluation.brier(prediction, y)`"
+    answer, values, counted = compared(prediction, y, std, mask, instead=of_classes)
     scores = torch.empty_like(values)
     for part in blocks(values):
-        scores[part] = prediction[part].to("cpu", torch.float64).crps(values[part])
+        scores[part] = answer[part].to("cpu", torch.float64).crps(values[part])
     return float(scores[counted].mean())
 
 
@@ -171,9 +176,7 @@ def crps_of_quantiles(
     places = promised_levels(levels)
     if not bool((places.diff() > 0).all()):
         raise ValueError("`levels` do not ascend, expected each once, from low to high: sort them.")
-    middles = (places[1:] + places[:-1]) / 2
-    weights = torch.cat([middles, middles.new_ones(1)]) - torch.cat([middles.new_zeros(1), middles])
-    return 2 * torch.einsum("nq...,q->n...", losses, weights)
+    return 2 * torch.einsum("nq...,q->n...", losses, shares_of_levels(places))
 
 
 def _of_one(mean: ArrayLike, std: ArrayLike, y: ArrayLike, family: Distances) -> Tensor:

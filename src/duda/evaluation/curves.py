@@ -1,4 +1,4 @@
-"""Figures of a ranking from its cumulated counts, for one ranking or for many at once.
+"""AUROC, average precision and FPR from cumulated counts, for one ranking or for many at once.
 
 All take, for K thresholds from the highest score down, how many bad and good examples have a score
 of at least each: `caught` and `false_alarms`, `(*many, K)`, int64. They are arrays: torch would

@@ -1,4 +1,4 @@
-"""What the Brier score is made of: calibration, and how well cases are told apart."""
+"""Parts of the Brier score: reliability, resolution and uncertainty."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from duda.checks import ArrayLike
 from duda.evaluation.binning import Bins
 from duda.evaluation.rows import LabelledRows
+from duda.predictions.given import ClassesGiven
 
 __all__ = ["BrierParts", "brier_parts"]
 
@@ -52,7 +53,7 @@ class BrierParts:
 
 
 def brier_parts(
-    probs: ArrayLike | None = None,
+    probs: ClassesGiven = None,
     y: ArrayLike | None = None,
     *,
     bins: int = 15,
@@ -62,7 +63,7 @@ def brier_parts(
     """Return the exact parts of `brier`, over bins of equal width of each class's probability.
 
     Args:
-        probs: `(N, C, *positions)`; every position counts as an example.
+        probs: a prediction, or `(N, C, *positions)`; every position counts as an example.
         y: integer labels `(N, *positions)`, or shares of votes in the shape of `probs`.
         bins: how many.
         logits: in place of `probs`.

@@ -1,4 +1,4 @@
-"""Does uncertainty find what is bad: errors, or inputs from another distribution."""
+"""ROC and precision-recall curves (AUROC, AUPR, AUTC): does uncertainty find what is bad."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from duda.checks import ArrayLike
 from duda.evaluation import curves
 from duda.evaluation.ties import tied_runs
 from duda.inputs import flags, scores
+from duda.predictions.given import ScoresGiven, score_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -141,12 +142,12 @@ class Ranking:
         return self.caught.numpy(), self.false_alarms.numpy()
 
 
-def rank(score: ArrayLike, is_bad: ArrayLike) -> Ranking:
+def rank(score: ScoresGiven, is_bad: ArrayLike) -> Ranking:
     """Return how well a score, higher for worse, tells bad examples from good ones.
 
     Args:
-        score: any numbers, infinite ones too, such as entropies or energies.
-        is_bad: of the same shape: booleans, or 0 and 1.
+        score: a prediction; or any numbers, infinite ones too, such as entropies or energies.
+        is_bad: of the same shape: booleans, or 0 and 1, such as `prediction.is_bad(y)`.
 
     Raises:
         ValueError: if shapes differ, a score is NaN, or all examples are of one kind.
@@ -154,7 +155,7 @@ def rank(score: ArrayLike, is_bad: ArrayLike) -> Ranking:
     >>> rank([0.1, 0.4, 0.4, 0.8], [0, 0, 1, 1]).auroc
     0.875
     """
-    values = scores(score)
+    values = scores(score_of(score))
     bad = flags(is_bad, "is_bad", values, "`score`").flatten()
     if bool(bad.all()) or not bool(bad.any()):
         kind = "bad" if bool(bad[0]) else "good"

@@ -1,4 +1,4 @@
-"""What chance alone does to a calibration error: that of a model whose confidences are all true."""
+"""Null distribution of calibration errors: what chance does where all confidences are true."""
 
 from __future__ import annotations
 

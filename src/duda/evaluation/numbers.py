@@ -1,4 +1,4 @@
-"""What metrics of numbers ask of their input, which comes out checked, float64 and on the CPU."""
+"""Numbers to compare: predictions and targets, checked, in float64 and on the CPU."""
 
 from __future__ import annotations
 
@@ -11,37 +11,47 @@ from torch import Tensor
 from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty, check_same_shape
 from duda.inputs import flags
 from duda.predictions import NumberPrediction
+from duda.predictions.given import NumbersGiven, number_prediction
 
-__all__ = ["blocks", "check_members", "targets"]
+__all__ = ["blocks", "check_members", "compared"]
 
 _NUMBERS_IN_A_BLOCK = 2**16
 
 
-def targets(
-    prediction: NumberPrediction,
+def compared(
+    prediction: NumbersGiven,
     y: ArrayLike,
+    std: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     *,
+    instead: str,
     may_be_empty: bool = False,
-) -> tuple[Float[Tensor, "N D *positions"], Bool[Tensor, "N D *positions"]]:
-    """Return what `prediction` is compared with, and which of it counts.
+) -> tuple[NumberPrediction, Float[Tensor, "N D *positions"], Bool[Tensor, "N D *positions"]]:
+    """Return a prediction, what it is compared with, and which of it counts.
 
     Where `mask` is False `y` may be anything, NaN too: the predicted number stands there. It may
     be False everywhere only if what counts `may_be_empty`.
+
+    Args:
+        prediction: of numbers, or means, then with `std`.
+        y: of the shape of the means, or of a prediction's centre.
+        std: one for each of the means.
+        mask: of `y`'s shape.
+        instead: what to call with a prediction of something else.
+        may_be_empty: whether `mask` may be False everywhere.
     """
-    values = as_tensor(y, "y").cpu().double()
-    centre = prediction.centre.cpu()
-    check_same_shape(values, "y", tuple(centre.shape), "the predicted numbers")
+    answer, shape = number_prediction(prediction, std, "prediction", instead)
+    values, centre = as_tensor(y, "y").cpu().double(), answer.centre.cpu()
     check_not_empty(values, "y")
-    if mask is None:
-        counted = torch.ones((), dtype=torch.bool).expand_as(values)
-    else:
+    check_same_shape(values, "y", shape, "the predicted numbers")
+    counted = torch.ones((), dtype=torch.bool).expand_as(values)
+    if mask is not None:
         counted = flags(mask, "mask", values, "`y`")
         if not may_be_empty and not bool(counted.any()):
             raise ValueError("`mask` is False everywhere, expected at least one target to count.")
-        values = torch.where(counted, values, centre.double())
+        values = torch.where(counted, values, centre.double().reshape(shape))
     check_finite(values, "y", "remove or replace them, or leave them out by `mask`")
-    return values, counted
+    return answer, values.reshape(centre.shape), counted.reshape(centre.shape)
 
 
 def check_members(members: Tensor, name: str, y: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Deprecated names of evaluation: what is in `duda.detectors` now."""
+"""Deprecated names of evaluation: what is in `duda.detectors` now, or said in another way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["MOVED", "features_of"]
+from duda.checks import ArrayLike
+from duda.evaluation.pit import Pit, pit
+
+__all__ = ["MOVED", "features_of", "pit_of_gaussian"]
 
 MOVED = {
     "FeatureDensity": "duda.detectors.FeatureDensity",
@@ -30,3 +33,14 @@ def features_of(network: Any, layer: str, x: Any, **options: Any) -> Tensor:
     detectors = importlib.import_module("duda.detectors")
     found: Tensor = detectors.features_of(network, x, layer, **options)
     return found
+
+
+def pit_of_gaussian(mean: ArrayLike, std: ArrayLike, y: ArrayLike, *, bins: int = 200) -> Pit:
+    """Return `pit(mean, y, std=std)`, by its old name."""
+    warnings.warn(
+        "`evaluation.pit_of_gaussian(mean, std, y)` is now `evaluation.pit(mean, y, std=std)`: the "
+        "old name goes in the next version.",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return pit(mean, y, std=std, bins=bins)

@@ -1,4 +1,4 @@
-"""The probability integral transform (PIT): one pass that holds all of regression's calibration.
+"""Probability integral transform (PIT): one pass that holds all of regression's calibration.
 
 A target's PIT value is the probability F(y) that the prediction gave to numbers up to it. For a
 calibrated model these are uniform on [0, 1]. Source: Dawid 1984; Gneiting et al. 2007.
@@ -14,15 +14,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_count, check_finite
-from duda.evaluation.numbers import blocks, check_members, targets
-from duda.evaluation.regression import Coverage, binomial_band
-from duda.inputs import numbers, spreads
-from duda.predictions import GaussianPrediction, NumberPrediction
+from duda.evaluation.coverage import Coverage, binomial_band
+from duda.evaluation.numbers import blocks, check_members, compared
+from duda.inputs import numbers
+from duda.predictions.given import NumbersGiven
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Pit", "pit", "pit_of_draws", "pit_of_gaussian", "pit_of_values", "tally"]
+__all__ = ["Pit", "pit", "pit_of_draws", "pit_of_values", "tally"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +103,10 @@ class Pit:
 
 
 def pit(
-    prediction: NumberPrediction,
+    prediction: NumbersGiven,
     y: ArrayLike,
     *,
+    std: ArrayLike | None = None,
     bins: int = 200,
     mask: ArrayLike | None = None,
 ) -> Pit:
@@ -115,58 +116,43 @@ def pit(
     0 it is a step, and a target on it has the middle of the step.
 
     Args:
-        prediction: of numbers, with a distribution function.
-        y: of the shape of `prediction.mean`.
+        prediction: of numbers, with a distribution function; or means, of Gaussians.
+        y: of the shape of `prediction.centre`, or of the means.
+        std: one for each of the means.
         bins: how fine [0, 1] is divided; an even number, for levels down to 0.
         mask: of `y`'s shape: which targets count. Where it is False `y` may be NaN.
 
     Raises:
-        TypeError: for a prediction of quantiles, which has no F beyond them.
+        TypeError: for a prediction without F, such as one of quantiles or of classes, or means
+            without `std`.
         ValueError: if shapes differ, or there are NaN, infinite or no targets.
 
-    >>> from duda import GaussianPrediction
-    >>> answer = GaussianPrediction([[0.0], [0.0]], [[1.0], [1.0]])
-    >>> pit(answer, [[-1.0], [2.0]], bins=4).one_sided.inside
+    >>> pit([0.0, 0.0], [-1.0, 2.0], std=[1.0, 1.0], bins=4).one_sided.inside
     tensor([0, 1, 1, 1, 2])
     """
-    return tally(prediction, y, bins, mask)
+    return tally(prediction, y, std, bins, mask)
 
 
 def tally(
-    prediction: NumberPrediction,
+    prediction: NumbersGiven,
     y: ArrayLike,
+    std: ArrayLike | None,
     bins: int,
     mask: ArrayLike | None,
     *,
     may_be_empty: bool = False,
 ) -> Pit:
     """Return the `pit`, also of no targets at all if `mask` `may_be_empty`."""
-    if not prediction.can("cdf"):
-        raise TypeError(
-            f"`prediction` is a {type(prediction).__name__}, which has no distribution function: "
-            "call `evaluation.coverage(prediction, y)`."
-        )
-    values, counted = targets(prediction, y, mask, may_be_empty=may_be_empty)
+    of_classes = "`evaluation.reliability(prediction, y)`"
+    answer, values, counted = compared(
+        prediction, y, std, mask, instead=of_classes, may_be_empty=may_be_empty
+    )
+    answer.check_can("cdf", instead="`evaluation.coverage(prediction, y)`")
     found = torch.zeros(2 * check_count(bins, "bins") + 1, dtype=torch.int64)
     for part in blocks(values):
-        below = prediction[part].to("cpu", torch.float64).mid_cdf(values[part])
-        found += _counts(below[counted[part]], bins)
+        below = answer[part].to("cpu", torch.float64).mid_cdf(values[part])
+        found += _counts(below[counted[part]].double(), bins)
     return Pit(found)
-
-
-def pit_of_gaussian(mean: ArrayLike, std: ArrayLike, y: ArrayLike, *, bins: int = 200) -> Pit:
-    """Return the PIT of Gaussians given as arrays of one shape, whichever it is.
-
-    Raises:
-        ValueError: if shapes differ, a number is NaN or infinite, or a `std` negative.
-
-    >>> pit_of_gaussian([0.0, 0.0], [1.0, 2.0], [-1.0, 2.0], bins=2).counts
-    tensor([0, 1, 0, 1, 0])
-    """
-    means = numbers(mean, "mean")
-    variances = spreads(std, means).square().reshape(-1, 1)
-    answer = GaussianPrediction(means.reshape(-1, 1), variances)
-    return pit(answer, numbers(y, "y", means).reshape(-1, 1), bins=bins)
 
 
 def pit_of_draws(draws: ArrayLike, y: ArrayLike) -> Pit:
@@ -206,16 +192,15 @@ def pit_of_values(values: ArrayLike, *, bins: int = 200) -> Pit:
     >>> pit_of_values([0.1, 0.5, 0.9], bins=2).counts
     tensor([0, 1, 1, 1, 0])
     """
-    found = numbers(values, "values")
-    low, high = float(found.min()), float(found.max())
-    if low < 0 or high > 1:
+    return Pit(_counts(numbers(values, "values").flatten(), check_count(bins, "bins")))
+
+
+def _counts(values: Float[Tensor, "n"], bins: int) -> Int[Tensor, "2*B+1"]:
+    low, high = values.aminmax() if len(values) else (0.0, 1.0)
+    if not (low >= 0 and high <= 1):
         raise ValueError(
             f"`values` lies in [{low:.4g}, {high:.4g}], expected probabilities in [0, 1]."
         )
-    return Pit(_counts(found.flatten(), check_count(bins, "bins")))
-
-
-def _counts(values: Tensor, bins: int) -> Int[Tensor, "2*B+1"]:
     edges = _shares(torch.arange(bins + 1), bins)
     # Searching costs several times as much. The product may be one too large near an edge, for the
     # edge itself to settle, and thanks to its surplus is never too small.

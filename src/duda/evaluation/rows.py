@@ -1,4 +1,4 @@
-"""Classes and labels as rows, a block at a time: every metric of classes needs memory for one."""
+"""Rows of class probabilities and labels, a block at a time: metrics need memory for one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_logits, check_probs, log_probs_from
 from duda.inputs import hard_labels, label_shares
+from duda.predictions.given import ClassesGiven, class_arrays
 
 __all__ = ["Kind", "LabelledRows", "Rows", "check_kind"]
 
 Kind = Literal["top", "class", "binary"]
 
 _NUMBERS_IN_A_BLOCK = 2**18  # about what the caches of a processor hold
+_OF_NUMBERS = "`evaluation.rmse`, `crps`, `density_nll`, `coverage` or `pit`"
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,14 +93,15 @@ class LabelledRows:
     Positions whose label is `ignore_index` are no rows; their probabilities must be sound.
 
     Raises:
-        TypeError: if `y` is missing, or both or neither of `probs` and `logits` are given.
+        TypeError: if `y` is missing, both or neither of `probs` and `logits` are given, or a
+            prediction is not of classes.
         ValueError: if shapes differ, a label is no class, probabilities are none, there is NaN, or
             nothing is left.
     """
 
     def __init__(
         self,
-        probs: ArrayLike | None,
+        probs: ClassesGiven,
         y: ArrayLike | None,
         logits: ArrayLike | None,
         ignore_index: int | None,
@@ -106,8 +109,7 @@ class LabelledRows:
         votes: bool = True,
         may_be_empty: bool = False,
     ) -> None:
-        if (probs is None) == (logits is None):
-            raise TypeError("give either `probs` or `logits=`, not both and not neither.")
+        probs, logits = class_arrays(probs, logits, _OF_NUMBERS)
         self._from_logits = logits is not None
         if logits is not None:
             self._values = as_tensor(logits, "logits").cpu()

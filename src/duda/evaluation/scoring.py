@@ -1,18 +1,19 @@
-"""One number for a whole prediction: the share of right labels, proper scores, squared error."""
+"""Accuracy, negative log-likelihood, Brier score and RMSE: one number for a whole prediction."""
 
 from __future__ import annotations
 
 import math
 
 from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty, check_same_shape
+from duda.evaluation.numbers import compared
 from duda.evaluation.rows import LabelledRows, Rows
-from duda.predictions import LocationScalePrediction, QuantilePrediction
+from duda.predictions.given import ClassesGiven, NumbersGiven, centres
 
 __all__ = ["accuracy", "brier", "density_nll", "nll", "rmse"]
 
 
 def accuracy(
-    probs: ArrayLike | None = None,
+    probs: ClassesGiven = None,
     y: ArrayLike | None = None,
     *,
     logits: ArrayLike | None = None,
@@ -21,7 +22,7 @@ def accuracy(
     """Return the share of examples whose most probable class, the first among equals, is `y`.
 
     Args:
-        probs: `(N, C, *positions)`; every position counts as an example.
+        probs: a prediction, or `(N, C, *positions)`; every position counts as an example.
         y: integer labels `(N, *positions)`.
         logits: in place of `probs`.
         ignore_index: the label of positions to leave out.
@@ -37,7 +38,7 @@ def accuracy(
 
 
 def nll(
-    probs: ArrayLike | None = None,
+    probs: ClassesGiven = None,
     y: ArrayLike | None = None,
     *,
     logits: ArrayLike | None = None,
@@ -45,11 +46,11 @@ def nll(
 ) -> float:
     """Return the mean negative log-likelihood of the labels, in nats; lower is better.
 
-    A label that was given probability 0 makes it +inf. From `logits`, such as a prediction's
-    `log_probs`, it is exact however sure the network is.
+    A label that was given probability 0 makes it +inf. From `logits`, or of a prediction, it is
+    exact however sure the network is.
 
     Args:
-        probs: `(N, C, *positions)`; every position counts as an example.
+        probs: a prediction, or `(N, C, *positions)`; every position counts as an example.
         y: integer labels `(N, *positions)`, or soft ones, shares of votes in the shape of `probs`,
             for their cross-entropy.
         logits: in place of `probs`.
@@ -62,7 +63,7 @@ def nll(
 
 
 def brier(
-    probs: ArrayLike | None = None,
+    probs: ClassesGiven = None,
     y: ArrayLike | None = None,
     *,
     logits: ArrayLike | None = None,
@@ -74,7 +75,7 @@ def brier(
     Source: Brier 1950, eq. 2.
 
     Args:
-        probs: `(N, C, *positions)`; every position counts as an example.
+        probs: a prediction, or `(N, C, *positions)`; every position counts as an example.
         y: integer labels `(N, *positions)`, or soft ones, shares of votes in the shape of `probs`.
         logits: in place of `probs`.
         ignore_index: the label of positions to leave out.
@@ -85,18 +86,22 @@ def brier(
     return _mean(LabelledRows(probs, y, logits, ignore_index).total(Rows.squared_distances))
 
 
-def rmse(mean: ArrayLike, y: ArrayLike) -> float:
+def rmse(mean: NumbersGiven, y: ArrayLike) -> float:
     """Return the root of the mean squared error over all examples and outputs, in units of `y`.
 
-    Of a prediction of quantiles the median may stand for the mean.
+    Args:
+        mean: a prediction, whose `centre` is compared, or numbers of any shape.
+        y: of the same shape.
 
     Raises:
+        TypeError: for a prediction of classes.
         ValueError: if the shapes differ, or there are NaN, infinite or no numbers.
 
     >>> rmse([[1.0], [2.0]], [[1.0], [4.0]]) == 2**0.5
     True
     """
-    means, targets = as_tensor(mean, "mean").cpu(), as_tensor(y, "y").cpu()
+    given = centres(mean, instead="`evaluation.accuracy(prediction, y)`")
+    means, targets = as_tensor(given, "mean").cpu(), as_tensor(y, "y").cpu()
     check_same_shape(targets, "y", tuple(means.shape), "the predicted mean")
     check_finite(means, "mean")
     check_finite(targets, "y")
@@ -104,30 +109,28 @@ def rmse(mean: ArrayLike, y: ArrayLike) -> float:
     return math.sqrt((means.double() - targets.double()).square().mean())
 
 
-def density_nll(prediction: LocationScalePrediction, y: ArrayLike) -> float:
+def density_nll(prediction: NumbersGiven, y: ArrayLike, *, std: ArrayLike | None = None) -> float:
     """Return the mean negative log-density of numbers `y`, over examples and outputs, in nats.
 
     It is in `y`'s units: with y times k, each output gains log k. Of the exact mixture where the
     prediction kept its draws. A target that a standard deviation of 0 missed makes it +inf.
 
+    Args:
+        prediction: with a `log_prob`; or means, of Gaussians.
+        y: of the same shape.
+        std: one for each of the means.
+
     Raises:
-        TypeError: for a prediction of quantiles, which has no density.
+        TypeError: for a prediction without density, such as one of quantiles.
         ValueError: if `y` has not the mean's shape, holds NaN or infinite values, or a standard
             deviation of 0 hit it: the density is infinite there, and would outweigh all else.
 
-    >>> from duda import GaussianPrediction
-    >>> round(density_nll(GaussianPrediction([[0.0]], [[1.0]]), [[0.0]]), 4)
+    >>> round(density_nll([0.0], [0.0], std=[1.0]), 4)
     0.9189
     """
-    if isinstance(prediction, QuantilePrediction):
-        raise TypeError(
-            "`prediction` is a QuantilePrediction, which has no density: call "
-            "`evaluation.pinball(prediction, y)`."
-        )
-    targets = as_tensor(y, "y")
-    check_finite(targets, "y")
-    check_not_empty(targets, "y")
-    log_density = prediction.log_prob(targets).cpu().double()
+    answer, targets, _ = compared(prediction, y, std, instead="`evaluation.nll(prediction, y)`")
+    answer.check_can("log_prob", instead="`evaluation.pinball(prediction, y)` or `crps`")
+    log_density = answer.log_prob(targets.to(answer.device)).cpu().double()
     infinite = int((log_density == math.inf).sum())
     if infinite:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Which classes are taken for which: the confusion matrix, and the IoU of each class."""
+"""Confusion matrix and intersection over union (IoU): which classes are taken for which."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from duda.checks import ArrayLike
 from duda.evaluation.rows import LabelledRows, Rows
+from duda.predictions.given import ClassesGiven
 
 __all__ = ["Confusion", "confused", "confusion"]
 
@@ -58,7 +59,7 @@ class Confusion:
 
 
 def confusion(
-    probs: ArrayLike | None = None,
+    probs: ClassesGiven = None,
     y: ArrayLike | None = None,
     *,
     logits: ArrayLike | None = None,
@@ -67,7 +68,7 @@ def confusion(
     """Return how often each class is taken for each, by the first of the most probable ones.
 
     Args:
-        probs: `(N, C, *positions)`; every position counts.
+        probs: a prediction, or `(N, C, *positions)`; every position counts.
         y: integer labels `(N, *positions)`.
         logits: in place of `probs`.
         ignore_index: the label of positions to leave out, whatever is predicted there.

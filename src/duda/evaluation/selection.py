@@ -1,4 +1,4 @@
-"""What is gained by refusing: the loss on the examples that a model is surest of."""
+"""Risk-coverage curves (AURC, E-AURC, AUGRC): what is gained by abstaining where unsure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite, check_same_shape
+from duda.evaluation.given import confidence_and_hits, score_and_loss
 from duda.evaluation.ties import tied_runs
 from duda.inputs import flags, scores
+from duda.predictions import ClassPrediction
+from duda.predictions.given import ScoresGiven
+from duda.renamed import OldAttribute
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,9 +58,11 @@ class Selection:
         return torch.cat([risks[:1], risks])
 
     @property
-    def generalised_risks(self) -> Float[Tensor, "K+1"]:
+    def generalized_risks(self) -> Float[Tensor, "K+1"]:
         """The loss of the accepted examples over all N: for errors, how often one slips through."""
         return _after_zero(self.losses / self.accepted[-1])
+
+    generalised_risks = OldAttribute("generalized_risks")
 
     @property
     def aurc(self) -> float:
@@ -89,12 +95,12 @@ class Selection:
 
     @property
     def augrc(self) -> float:
-        """Area under the generalised risk over coverage by the trapezoid rule; lower is better.
+        """Area under the generalized risk over coverage by the trapezoid rule; lower is better.
 
         For errors: the mean over coverages of how often an error slips through, at most 0.5.
         Source: Traub et al. 2024, AUGRC.
         """
-        return float(torch.trapezoid(self.generalised_risks, self.coverages))
+        return float(torch.trapezoid(self.generalized_risks, self.coverages))
 
     def threshold_at(self, coverage: float) -> float:
         """Return the lowest threshold; scores of at most it are at least `coverage` of all.
@@ -113,19 +119,22 @@ class Selection:
         return risk_coverage(self.coverages, self.risks, self.aurc, ax)
 
 
-def selective(score: ArrayLike, loss: ArrayLike) -> Selection:
+def selective(score: ScoresGiven, loss: ArrayLike) -> Selection:
     """Return the risk at each coverage when examples are accepted from the lowest score up.
 
     Args:
-        score: uncertainty, higher is worse; infinite values may pass.
-        loss: finite numbers of the same shape, such as 1 for an error and 0 else.
+        score: a prediction; or uncertainty, higher is worse: infinite values may pass.
+        loss: beside a prediction `y`, from which it knows its losses: 0 and 1 for classes, squared
+            errors for numbers. Else finite numbers of the shape of `score`.
 
     Raises:
+        TypeError: if truth values came beside a prediction.
         ValueError: if shapes differ, there are no examples, or NaN or infinite losses.
 
     >>> selective([0.1, 0.9, 0.4, 0.2], [0, 1, 1, 0]).risks
     tensor([0.0000, 0.0000, 0.0000, 0.3333, 0.5000], dtype=torch.float64)
     """
+    score, loss = score_and_loss(score, loss, "loss")
     values = scores(score)
     losses = as_tensor(loss, "loss").cpu()
     check_same_shape(losses, "loss", tuple(values.shape), "`score`")
@@ -162,7 +171,7 @@ class AccuracyAbove:
 
 
 def accuracy_above(
-    confidence: ArrayLike, correct: ArrayLike, *, levels: ArrayLike | None = None
+    confidence: ClassPrediction | ArrayLike, correct: ArrayLike, *, levels: ArrayLike | None = None
 ) -> AccuracyAbove:
     """Return the accuracy on examples of at least each confidence, from 0 to 1 in steps of 0.01.
 
@@ -170,16 +179,21 @@ def accuracy_above(
     Source: Lakshminarayanan et al. 2017, figure 6.
 
     Args:
-        confidence: of any shape, usually the probability of the most probable class.
-        correct: whether it was right, of the same shape: booleans, or 0 and 1.
+        confidence: a prediction; or numbers of any shape, usually the probability of the most
+            probable class.
+        correct: beside a prediction the labels `y`; else whether it was right, of the same shape:
+            booleans, or 0 and 1.
         levels: others of confidence, `(L)`.
 
     Raises:
+        TypeError: for a prediction of numbers, or if truth values came beside one of classes.
         ValueError: if shapes differ, there are no examples, or a confidence is NaN.
 
     >>> accuracy_above([0.9, 0.8, 0.6], [1, 1, 0], levels=[0.5, 0.7]).accuracy
     tensor([0.6667, 1.0000], dtype=torch.float64)
     """
+    of_numbers = "`evaluation.selective(prediction, y)`"
+    confidence, correct = confidence_and_hits(confidence, correct, of_numbers)
     values = scores(confidence, "confidence")
     right = flags(correct, "correct", values, "`confidence`").flatten()
     wanted = torch.arange(_LEVELS + 1).double() / _LEVELS

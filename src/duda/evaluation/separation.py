@@ -1,4 +1,4 @@
-"""How far the scores of two data sets lie apart: one in distribution, one out of it."""
+"""Out-of-distribution detection (AUROC, AUPR, FPR95): two data sets told apart by their scores."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 
-from duda.checks import ArrayLike, check_count
+from duda.checks import check_count
 from duda.evaluation import curves
 from duda.evaluation.detection import Ranking, rank
+from duda.evaluation.given import scores_of_both
 from duda.inputs import scores
+from duda.predictions.given import ScoresGiven
 from duda.progress import progress
 
 if TYPE_CHECKING:
@@ -155,24 +157,27 @@ class Separation:
         return curves.steps(ranking.caught.numpy()), curves.steps(ranking.false_alarms.numpy())
 
 
-def ood(id_scores: ArrayLike, ood_scores: ArrayLike) -> Separation:
-    """Return how well a score, higher for more foreign, finds what is out of distribution.
+def ood(id_scores: ScoresGiven, ood_scores: ScoresGiven) -> Separation:
+    """Return how well a score, higher for less likely, finds what is out of distribution.
 
     Args:
-        id_scores: of examples in distribution, of any shape: every number is an example.
-        ood_scores: of examples from elsewhere, as many or not.
+        id_scores: of examples in distribution: a prediction, or numbers of any shape, each an
+            example.
+        ood_scores: of examples out of distribution, as many or not.
 
     Raises:
+        TypeError: if they are predictions with different scores.
         ValueError: if one of them is empty or holds NaN.
 
     >>> found = ood([0.1, 0.2, 0.3, 0.6], [0.5, 0.7])
     >>> found.auroc, found.fpr95_out, found.threshold_in
     (0.875, 0.25, 0.6)
     """
-    known = scores(id_scores, "id_scores").flatten()
-    foreign = scores(ood_scores, "ood_scores").flatten()
-    is_foreign = torch.arange(len(known) + len(foreign)) >= len(known)
-    return Separation(rank(torch.cat([known, foreign]), is_foreign))
+    id_scores, ood_scores = scores_of_both(id_scores, ood_scores)
+    inside = scores(id_scores, "id_scores").flatten()
+    outside = scores(ood_scores, "ood_scores").flatten()
+    is_outside = torch.arange(len(inside) + len(outside)) >= len(inside)
+    return Separation(rank(torch.cat([inside, outside]), is_outside))
 
 
 def _figures(caught: np.ndarray, false_alarms: np.ndarray) -> Float64[np.ndarray, "figures *many"]:

@@ -1,4 +1,4 @@
-"""Calibration error without bins: residuals smoothed over confidence."""
+"""Smooth calibration error (smooth ECE): without bins, residuals smoothed over confidence."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from duda.checks import ArrayLike
-from duda.evaluation.calibration import checked_confidence
+from duda.evaluation.calibration import checked_claims
 from duda.evaluation.rows import LabelledRows, check_kind
-from duda.inputs import flags
+from duda.predictions import ClassPrediction
+from duda.predictions.given import ClassesGiven
 
 __all__ = ["smooth_ece", "smooth_ece_of"]
 
@@ -23,7 +24,7 @@ _HALVINGS = 40
 
 
 def smooth_ece(
-    probs: ArrayLike | None = None,
+    probs: ClassesGiven = None,
     y: ArrayLike | None = None,
     *,
     kind: Literal["top", "binary"] = "top",
@@ -36,7 +37,7 @@ def smooth_ece(
     See `smooth_ece_of` for what it is.
 
     Args:
-        probs: `(N, C, *positions)`; every position counts as an example.
+        probs: a prediction, or `(N, C, *positions)`; every position counts as an example.
         y: integer labels `(N, *positions)`, or shares of votes in the shape of `probs`.
         kind: the claim: the most probable class, or class 1 of two.
         bandwidth: of the kernel, in units of confidence; by default the one that equals the error.
@@ -57,7 +58,7 @@ def smooth_ece(
 
 
 def smooth_ece_of(
-    confidence: ArrayLike, correct: ArrayLike, *, bandwidth: float | None = None
+    confidence: ClassPrediction | ArrayLike, correct: ArrayLike, *, bandwidth: float | None = None
 ) -> float:
     """Return the smooth calibration error of a claim, given the confidence in it.
 
@@ -67,8 +68,9 @@ def smooth_ece_of(
     2 h is only known to be that small. Source: Błasiok & Nakkiran 2023.
 
     Args:
-        confidence: probabilities of being right, of any shape.
-        correct: whether they were, of the same shape: booleans, or 0 and 1.
+        confidence: a prediction, as in `smooth_ece`; or probabilities of being right, of any shape.
+        correct: beside a prediction the labels `y`; else whether they were right, of the same
+            shape: booleans, or 0 and 1.
         bandwidth: in units of confidence, if it is not to be found.
 
     Raises:
@@ -77,9 +79,8 @@ def smooth_ece_of(
     >>> round(smooth_ece_of([0.75, 0.75, 0.25, 0.25], [1, 1, 0, 0]), 4)
     0.1982
     """
-    values = checked_confidence(confidence)
-    right = flags(correct, "correct", values, "`confidence`")
-    return _smooth_error(_on_grid(values.flatten(), right.flatten()) / values.numel(), bandwidth)
+    values, right = checked_claims(confidence, correct)
+    return _smooth_error(_on_grid(values, right) / len(values), bandwidth)
 
 
 def _on_grid(confidence: Float[Tensor, "n"], hits: Shaped[Tensor, "n"]) -> Float[Tensor, "G"]:

@@ -1,4 +1,4 @@
-"""Does uncertainty order errors by size: the mean error of what is left, the least sure removed."""
+"""Sparsification curves (AUSE): the mean error of what is left when the least sure is removed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, check_same_shape
+from duda.evaluation.given import score_and_error
 from duda.evaluation.ties import tied_runs
 from duda.inputs import numbers, scores
+from duda.predictions.given import ScoresGiven
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,19 +52,22 @@ class Sparsification:
         return sparsification_curve(self.by_score / start, self.by_error / start, ax)
 
 
-def sparsification(score: ArrayLike, error: ArrayLike) -> Sparsification:
+def sparsification(score: ScoresGiven, error: ArrayLike) -> Sparsification:
     """Return how the mean error falls when the most uncertain examples are left out.
 
     Args:
-        score: uncertainty, higher is worse, such as `prediction.std`; of any shape.
-        error: of the same shape, at least 0, such as `(prediction.mean - y).abs()`.
+        score: a prediction; or uncertainty, higher is worse, of any shape.
+        error: beside a prediction `y`, from which it knows its errors: |centre - y| of numbers, 0
+            and 1 of classes. Else numbers of the shape of `score`, at least 0.
 
     Raises:
+        TypeError: if truth values came beside a prediction.
         ValueError: if shapes differ, there is NaN, an error is negative or infinite, or all are 0.
 
     >>> sparsification([0.1, 0.9, 0.5], [1.0, 2.0, 6.0]).by_score
     tensor([3.0000, 3.5000, 1.0000], dtype=torch.float64)
     """
+    score, error = score_and_error(score, error)
     values = scores(score)
     errors = numbers(error, "error")
     check_same_shape(errors, "error", tuple(values.shape), "`score`")

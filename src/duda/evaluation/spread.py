@@ -1,4 +1,4 @@
-"""Does a standard deviation tell the size of errors: sharpness, and ENCE."""
+"""Error-based calibration (ENCE) and sharpness: does a standard deviation tell errors' size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, check_count
 from duda.evaluation.binning import Binning, is_uniform
+from duda.evaluation.given import std_and_error, std_of
 from duda.inputs import numbers, spreads
+from duda.predictions.given import NumbersGiven
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +53,7 @@ class Spread:
 
     @property
     def ence(self) -> float:
-        """Expected normalised calibration error: the mean of |RMV - RMSE| / RMV over filled bins.
+        """Expected normalized calibration error: the mean of |RMV - RMSE| / RMV over filled bins.
 
         A bin that promises no error has 0, or +inf if it has one.
         """
@@ -69,7 +71,7 @@ class Spread:
 
 
 def spread(
-    std: ArrayLike,
+    std: NumbersGiven,
     error: ArrayLike,
     *,
     bins: int = 15,
@@ -78,18 +80,21 @@ def spread(
     """Return how large errors are where the standard deviation promises alike.
 
     Args:
-        std: of any shape, such as `prediction.std`.
-        error: of the same shape, such as `prediction.mean - y`; its sign does not matter.
+        std: a prediction; or standard deviations of any shape.
+        error: beside a prediction `y`, else errors of the shape of `std`; their sign does not
+            matter.
         bins: how many.
         binning: `"uniform"`, of equal width from the least to the largest `std`, or `"quantile"`,
             of equal counts, as far as equal ones allow: they stay together.
 
     Raises:
+        TypeError: for a prediction without standard deviation.
         ValueError: if shapes differ, a number is NaN or infinite, or a `std` negative.
 
     >>> round(spread([1.0, 1.1, 2.0, 2.1], [1.0, -1.0, 1.0, 3.0], bins=2).ence, 4)
     0.0696
     """
+    std, error = std_and_error(std, error, "`evaluation.coverage(prediction, y)`")
     stds = spreads(std)
     promised, errors = stds.flatten(), numbers(error, "error", stds).flatten()
     edges = _edges(promised, check_count(bins, "bins"), binning)
@@ -103,17 +108,22 @@ def spread(
     )
 
 
-def sharpness(std: ArrayLike) -> float:
+def sharpness(std: NumbersGiven) -> float:
     """Return the root of the mean variance: among calibrated predictions, the least is best.
 
     Source: Kuleshov et al. 2018, section 3.5, which leaves out the root.
 
+    Args:
+        std: a prediction; or standard deviations of any shape.
+
     Raises:
+        TypeError: for a prediction without standard deviation.
         ValueError: if one of `std` is negative, NaN or infinite, or there is none.
 
     >>> sharpness([1.0, 7.0])
     5.0
     """
+    std = std_of(std, "`evaluation.interval_width(prediction, level=...)`")
     return math.sqrt(spreads(std).square().mean())
 
 

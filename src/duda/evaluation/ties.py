@@ -1,4 +1,4 @@
-"""Scores in order, equal ones together, from a single sort."""
+"""Ties of scores: in order, equal ones together, from a single sort."""
 
 from __future__ import annotations
 

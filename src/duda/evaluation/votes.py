@@ -1,4 +1,4 @@
-"""Where several answers are right: how far probabilities are from the votes of people."""
+"""Distance to the votes of people (DistCE, KL, squared), where several answers are right."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite, check_same_shape
 from duda.inputs import class_log_probs
+from duda.predictions.given import ClassesGiven, class_arrays
 
 __all__ = ["VoteDistance", "vote_distance"]
 
@@ -37,7 +38,7 @@ class VoteDistance:
 
 
 def vote_distance(
-    probs: ArrayLike | None = None,
+    probs: ClassesGiven = None,
     votes: ArrayLike | None = None,
     *,
     logits: ArrayLike | None = None,
@@ -49,7 +50,7 @@ def vote_distance(
     the human distribution calibration error, DistCE).
 
     Args:
-        probs: `(N, C, *positions)`.
+        probs: a prediction, or `(N, C, *positions)`.
         votes: counts of the same shape, whole numbers, at least one vote an example.
         logits: in place of `probs`.
 
@@ -60,7 +61,7 @@ def vote_distance(
     >>> found.total_variation, found.by_chance
     (tensor([0.5000, 0.0000], dtype=torch.float64), tensor([0.2500, 0.0000], dtype=torch.float64))
     """
-    log_probs = class_log_probs(probs, logits).double()
+    log_probs = class_log_probs(*class_arrays(probs, logits)).double()
     predicted = log_probs.exp()
     counts = _counts(votes, log_probs)
     voters = counts.sum(1)

@@ -58,6 +58,27 @@ class AffinePrediction(NumberPrediction):
         return self.offset + self.factor * self.base.centre
 
     @property
+    def score(self) -> Tensor:
+        """Uncertainty as the base tells it, in units of the target where it has those."""
+        known = self.base.score
+        return self.factor * known if self.score_unit == NumberPrediction.score_unit else known
+
+    @property
+    def score_name(self) -> str:  # type: ignore[override] # of the base
+        """What the score is called."""
+        return self.base.score_name
+
+    @property
+    def score_unit(self) -> str:  # type: ignore[override] # of the base
+        """In which unit the score is."""
+        return self.base.score_unit
+
+    @property
+    def score_meaning(self) -> str:  # type: ignore[override] # of the base
+        """What uncertainty is."""
+        return self.base.score_meaning
+
+    @property
     def draws(self) -> Tensor | None:  # type: ignore[override] # follows from the base
         """The draws of the base, in its units; `components` are in those of the target."""
         return self.base.draws

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor, check_not_empty
+from duda.checks import ArrayLike, check_not_empty
 from duda.inputs import numbers, scores, spreads
 from duda.predictions.base import Prediction
 from duda.predictions.classes import ClassPrediction
@@ -21,14 +20,10 @@ __all__ = [
     "ScoresGiven",
     "centres",
     "class_arrays",
-    "confidence_and_hits",
     "number_prediction",
     "prediction_given",
-    "score_and_loss",
     "score_of",
     "scored",
-    "std_and_error",
-    "std_of",
 ]
 
 ClassesGiven = ClassPrediction | ArrayLike | None  # what may come as `probs`
@@ -133,35 +128,6 @@ def centres(mean: NumbersGiven, name: str = "mean", instead: str = "") -> ArrayL
     return mean  # type: ignore[return-value] # no prediction, as was asked above
 
 
-def std_of(std: NumbersGiven, instead: str = "") -> ArrayLike:
-    """Return standard deviations: those of a prediction, or as they are.
-
-    Raises:
-        TypeError: if a prediction has none.
-    """
-    prediction = prediction_given(std, NumberPrediction, "std", "standard deviations", instead)
-    if prediction is None:
-        return std  # type: ignore[return-value] # no prediction
-    prediction.check_can("std", instead=instead)
-    return prediction.std
-
-
-def std_and_error(
-    std: NumbersGiven, error: ArrayLike, instead: str = ""
-) -> tuple[ArrayLike, ArrayLike]:
-    """Return standard deviations and errors: those of a prediction's mean at `y`, or as they are.
-
-    Raises:
-        TypeError: if a prediction has no standard deviation.
-        ValueError: if `y` does not fit the prediction.
-    """
-    spread = std_of(std, instead)
-    prediction = prediction_given(std, NumberPrediction, "std")
-    if prediction is not None:
-        error = prediction.mean.detach().cpu().double() - prediction._finite_target(error)
-    return spread, error
-
-
 def score_of(source: ScoresGiven) -> ArrayLike:
     """Return the scores of a prediction, or numbers of one's own as they are."""
     prediction = prediction_given(source, Prediction, "score")
@@ -175,52 +141,3 @@ def scored(source: ScoresGiven, name: str = "score") -> Float[Tensor, "N *rest"]
     tensor([[2.]], dtype=torch.float64)
     """
     return scores(score_of(source), name).double()
-
-
-def score_and_loss(score: ScoresGiven, loss: ArrayLike, name: str) -> tuple[ArrayLike, ArrayLike]:
-    """Return scores and losses: those of a prediction when `y` came, or both as they are.
-
-    Args:
-        score: a prediction, or numbers.
-        loss: what came true beside a prediction, else numbers.
-        name: what errors call `loss`.
-
-    Raises:
-        TypeError: if truth values came beside a prediction, such as whether it is wrong.
-        ValueError: if what came true does not fit the prediction.
-
-    >>> score_and_loss(GaussianPrediction([[0.0]], [[4.0]]), [[3.0]], "loss")
-    (tensor([[2.]], dtype=torch.float64), tensor([[9.]], dtype=torch.float64))
-    """
-    prediction = prediction_given(score, Prediction, "score")
-    if prediction is None:
-        return score, loss  # type: ignore[return-value] # no prediction
-    return prediction.score, prediction.loss(_not_flags(loss, name, prediction))
-
-
-def confidence_and_hits(
-    confidence: ClassPrediction | ArrayLike, correct: ArrayLike, instead: str = ""
-) -> tuple[ArrayLike, ArrayLike]:
-    """Return confidences and whether they came true: a prediction's at `y`, or both as they are.
-
-    Raises:
-        TypeError: if a prediction is not of classes, or truth values came beside one.
-        ValueError: if `y` does not fit the prediction.
-    """
-    prediction = prediction_given(
-        confidence, ClassPrediction, "confidence", "probabilities of being right", instead
-    )
-    if prediction is None:
-        return confidence, correct  # type: ignore[return-value] # no prediction
-    wrong = prediction.is_bad(_not_flags(correct, "correct", prediction))
-    return prediction.confidence, ~wrong
-
-
-def _not_flags(y: ArrayLike, name: str, prediction: Prediction) -> Tensor:
-    values = as_tensor(y, name)
-    if values.dtype == torch.bool:
-        raise TypeError(
-            f"`{name}` holds truth values beside a {type(prediction).__name__}, expected the "
-            "targets `y`, from which it tells by itself: give them, or arrays in place of both."
-        )
-    return values

@@ -17,7 +17,7 @@ from duda.predictions.numbers import NumberPrediction
 from duda.predictions.terms import Bands, Terms
 from duda.predictions.validity import check_draws, check_scale, finite_numbers
 
-__all__ = ["QuantilePrediction", "check_levels", "quantile_at"]
+__all__ = ["QuantilePrediction", "check_levels", "quantile_at", "shares_of_levels"]
 
 _USUAL = 0.95  # of the intervals that predictions are compared by
 _ROUNDING = 1e-6  # as levels may come in float32, or as (1 - 0.9) / 2
@@ -183,9 +183,8 @@ class QuantilePrediction(NumberPrediction):
 
         Each level stands for the probabilities that are nearest to it. Source: Laio & Tamea 2007.
         """
-        middles = (self.levels[1:] + self.levels[:-1]) / 2
-        edges = torch.cat([middles.new_zeros(1), middles, middles.new_ones(1)])
-        return 2 * torch.einsum("nq...,q->n...", self.pinball(y), edges.diff())
+        shares = shares_of_levels(self.levels)
+        return 2 * torch.einsum("nq...,q->n...", self.pinball(y), shares)
 
     def pinball(self, y: ArrayLike) -> Float[Tensor, "N Q D *positions"]:
         """Return the pinball loss of each quantile at `y`, in units of the target, float64.
@@ -227,6 +226,16 @@ def quantile_at(quantiles: Tensor, levels: Sequence[float], q: float, dim: int) 
     above = bisect(levels, q)
     below, part = above - 1, (q - levels[above - 1]) / (levels[above] - levels[above - 1])
     return torch.lerp(quantiles.select(dim, below), quantiles.select(dim, above), part)
+
+
+def shares_of_levels(levels: Float[Tensor, "Q"]) -> Float[Tensor, "Q"]:
+    """Return how many of all probabilities are nearest to each level.
+
+    >>> shares_of_levels(torch.tensor([0.25, 0.75]))
+    tensor([0.5000, 0.5000])
+    """
+    middles = (levels[1:] + levels[:-1]) / 2
+    return torch.cat([levels.new_zeros(1), middles, levels.new_ones(1)]).diff()
 
 
 def check_levels(levels: Sequence[float]) -> None:

@@ -57,7 +57,7 @@ def removed_by_refusing(
     0.5
     """
     curve = evaluation.selective(score, loss)
-    lost = curve.generalised_risks
+    lost = curve.generalized_risks
     if float(lost[-1]) == 0:
         return None
     kept = curve.coverages

@@ -14,6 +14,7 @@ from duda.evaluation.binning import Binning, Bins, is_uniform
 from duda.evaluation.calibration import Reliability
 from duda.evaluation.rows import Kind, LabelledRows, Rows, check_kind
 from duda.evaluation.segmentation import Confusion, confused
+from duda.predictions.given import ClassesGiven
 
 __all__ = [
     "StreamingAccuracy",
@@ -36,7 +37,7 @@ class _OfClasses(Metric):
 
     def update(
         self,
-        probs: ArrayLike | None = None,
+        probs: ClassesGiven = None,
         y: ArrayLike | None = None,
         *,
         logits: ArrayLike | None = None,
@@ -44,7 +45,7 @@ class _OfClasses(Metric):
         """Count a batch; its labels may all be `ignore_index`.
 
         Args:
-            probs: `(N, C, *positions)`; every position counts as an example.
+            probs: a prediction, or `(N, C, *positions)`; every position counts as an example.
             y: integer labels `(N, *positions)`, or shares of votes in the shape of `probs`.
             logits: in place of `probs`.
         """

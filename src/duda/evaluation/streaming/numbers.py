@@ -10,7 +10,7 @@ from torchmetrics import Metric
 
 from duda.checks import ArrayLike, check_count
 from duda.evaluation.pit import Pit, tally
-from duda.predictions import LocationScalePrediction
+from duda.predictions.given import NumbersGiven
 
 __all__ = ["StreamingPit"]
 
@@ -24,10 +24,9 @@ class StreamingPit(Metric):
         bins: how fine [0, 1] is divided; an even number, for levels down to 0.
         options: those of every `torchmetrics.Metric`, such as `process_group`.
 
-    >>> from duda import GaussianPrediction
     >>> metric = StreamingPit(bins=4)
-    >>> metric.update(GaussianPrediction([[0.0]], [[1.0]]), [[-1.0]])
-    >>> metric.update(GaussianPrediction([[0.0]], [[1.0]]), [[2.0]])
+    >>> metric.update([0.0], [-1.0], std=[1.0])
+    >>> metric.update([0.0], [2.0], std=[1.0])
     >>> metric.result().one_sided.inside
     tensor([0, 1, 1, 1, 2])
     """
@@ -42,16 +41,22 @@ class StreamingPit(Metric):
         self.add_state("counts", torch.zeros(2 * bins + 1, dtype=torch.int64), "sum")
 
     def update(
-        self, prediction: LocationScalePrediction, y: ArrayLike, *, mask: ArrayLike | None = None
+        self,
+        prediction: NumbersGiven,
+        y: ArrayLike,
+        *,
+        std: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
     ) -> None:
         """Count a batch; its `mask` may be False everywhere.
 
         Args:
-            prediction: of numbers, with a distribution function.
-            y: of the shape of `prediction.mean`.
+            prediction: of numbers, with a distribution function; or means, of Gaussians.
+            y: of the shape of `prediction.centre`, or of the means.
+            std: one for each of the means.
             mask: of `y`'s shape: which targets count.
         """
-        found = tally(prediction, y, self.bins, mask, may_be_empty=True)
+        found = tally(prediction, y, std, self.bins, mask, may_be_empty=True)
         self.counts += found.counts.to(self.counts.device)
 
     def compute(self) -> Tensor:

@@ -187,7 +187,7 @@ def test_quantiles_promise_their_central_intervals():
 
 
 def test_quantiles_have_no_density():
-    with pytest.raises(TypeError, match=r"no density: call `evaluation.pinball\(prediction, y\)`"):
+    with pytest.raises(TypeError, match=r"no `log_prob`.*evaluation.pinball\(prediction, y\)`"):
         density_nll(quantiles([0.1, 0.9]), torch.zeros(400, 2))
 
 

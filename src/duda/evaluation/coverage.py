@@ -1,4 +1,4 @@
-"""Do intervals hold what they promise: the share of targets inside, level by level."""
+"""Coverage of prediction intervals: the share of targets inside, level by level."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor
-from duda.evaluation.numbers import blocks, targets
-from duda.predictions import LocationScalePrediction, QuantilePrediction
+from duda.evaluation.numbers import blocks, compared
+from duda.predictions.given import NumbersGiven
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,10 +130,11 @@ class Coverage:
 
 
 def coverage(
-    prediction: LocationScalePrediction | QuantilePrediction,
+    prediction: NumbersGiven,
     y: ArrayLike,
     levels: ArrayLike | None = None,
     *,
+    std: ArrayLike | None = None,
     mask: ArrayLike | None = None,
 ) -> Coverage:
     """Return the share of `y` inside the central interval of each level, whose ends belong to it.
@@ -141,32 +142,30 @@ def coverage(
     For many levels at once `pit(prediction, y).coverage` is faster, and the same but for rounding.
 
     Args:
-        prediction: intervals come from its `interval(level)`.
-        y: of the shape of `prediction.centre`; the share is over examples and outputs.
-        levels: probabilities between 0 and 1; by default 0.05 to 0.95, or the central levels of a
-            prediction of quantiles.
+        prediction: intervals come from its `interval(level)`; or means, of Gaussians.
+        y: of the shape of `prediction.centre`, or of the means; the share is over examples and
+            outputs.
+        levels: probabilities between 0 and 1; by default those that the prediction knows, or 0.05
+            to 0.95 if it knows all.
+        std: one for each of the means.
         mask: of `y`'s shape: which targets count. Where it is False `y` may be NaN.
 
     Raises:
+        TypeError: for a prediction of classes, or means without `std`.
         ValueError: if shapes differ, there are no targets, NaN or infinite ones, or a level is not
             between 0 and 1.
 
-    >>> from duda import GaussianPrediction
-    >>> answer = GaussianPrediction([[0.0], [0.0]], [[1.0], [1.0]])
-    >>> coverage(answer, [[0.5], [1.5]], levels=[0.5, 0.95]).observed
+    >>> coverage([0.0, 0.0], [0.5, 1.5], levels=[0.5, 0.95], std=[1.0, 1.0]).observed
     tensor([0.5000, 1.0000], dtype=torch.float64)
     """
-    prediction = prediction.to("cpu")
-    values, counted = targets(prediction, y, mask)
-    values = values.to(prediction.centre)
-    if levels is None:
-        levels = _LEVELS
-        if isinstance(prediction, QuantilePrediction):
-            levels = prediction.central_levels
-    promised = promised_levels(levels)
+    of_classes = "`evaluation.reliability(prediction, y)`"
+    answer, values, counted = compared(prediction, y, std, mask, instead=of_classes)
+    answer = answer.to("cpu")
+    values = values.to(answer.centre)
+    promised = promised_levels(levels if levels is not None else answer.interval_levels or _LEVELS)
     inside = torch.zeros(len(promised), dtype=torch.int64)
     for part in blocks(values):
-        rows, y_part = prediction[part], values[part]
+        rows, y_part = answer[part], values[part]
         for place, level in enumerate(promised.tolist()):
             lower, upper = rows.interval(level)
             inside[place] += ((lower <= y_part) & (y_part <= upper) & counted[part]).sum()
