@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from duda import Gate, NumberPrediction
+import duda
+from duda import Gate, NumberPrediction, load_prediction
 from duda.decisions import (
     ConformalRegressor,
     QuantileRecalibration,
@@ -20,6 +21,7 @@ from duda.decisions import (
     greedy,
     thompson,
 )
+from duda.predictions import PREDICTIONS
 from tests.decisions.families import N, families
 
 ONE, TWO = families(outputs=1), families(outputs=2)
@@ -121,6 +123,29 @@ LACKING = {
     ("action_uncertainty", "quantiles"): "a QuantilePrediction has no `mean`",
     ("action_uncertainty", "least"): "no epistemic part",
 }
+
+
+@pytest.mark.parametrize("family", [name for name in TWO if name != "quantiles"])
+def test_scaled_predictions_are_kept(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = TWO[family]
+    found = StdScale().fit(answer, targets(answer))(answer)
+    path = found.save(tmp_path / "answer")
+    if family in ("least", "own draws"):
+        with pytest.raises(ValueError, match=r"or put it into `duda.predictions.PREDICTIONS`"):
+            type(found).load(path)
+        monkeypatch.setitem(PREDICTIONS, type(answer).__name__, type(answer))
+    assert torch.equal(type(found).load(path).score, found.score)
+    assert torch.equal(load_prediction(path).score, found.score)
+
+
+@pytest.mark.parametrize("family", ["least", "own draws", "student t"])
+def test_scaled_predictions_are_reported(family: str, tmp_path: Path) -> None:
+    answer, y = TWO[family], targets(TWO[family])
+    scaled = StdScale().fit(answer, y)(answer)
+    page = duda.report({"as it is": answer, "scaled": scaled}, y).save(tmp_path / "report.html")
+    assert "Do intervals" in page.read_text()
 
 
 @pytest.mark.parametrize("family", ONE)

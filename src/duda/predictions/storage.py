@@ -72,9 +72,18 @@ def _made(kind: str, fields: Mapping[str, Any], kinds: Mapping[str, Any]) -> Any
             f"it holds {sorted(fields)}, expected {sorted(known)}, of which only `draws` may be "
             "missing; save it again."
         )
+    inside = _with_registered(kinds)
     return family(
         **{
-            name: _made(value["kind"], value["fields"], kinds) if isinstance(value, dict) else value
+            name: _made(value["kind"], value["fields"], inside)
+            if isinstance(value, dict)
+            else value
             for name, value in fields.items()
         }
     )
+
+
+def _with_registered(kinds: Mapping[str, Any]) -> dict[str, Any]:
+    from duda.predictions import PREDICTIONS  # which is made of what imports this
+
+    return {**PREDICTIONS, **kinds}
