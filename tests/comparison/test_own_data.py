@@ -168,6 +168,14 @@ def test_methods_by_label_differ_in_what_they_are_made_with(tmp_path):
     assert "p-=-0.5-seed0-test.safetensors" in names
 
 
+def test_a_method_registered_by_the_user_is_known_by_its_name(monkeypatch):
+    class Mine(duda.Deterministic):
+        """Registered while the program runs."""
+
+    monkeypatch.setitem(duda.METHODS, "mine", Mine)
+    assert compare((X, LABELS), ["mine"], network=network, epochs=1).methods == ["mine"]
+
+
 def test_options_of_fit_pass_through(tmp_path):
     seen = []
 

@@ -21,8 +21,6 @@ Maker = Callable[[NetworkFactory, Likelihood], UncertainModel]
 Named = str | type[UncertainModel] | type[Detector] | Maker
 Methods = Sequence[str] | Mapping[str, Named]
 
-_NAMED: Mapping[str, type[UncertainModel] | type[Detector]] = {**METHODS, **DETECTORS}
-
 
 def makers(methods: Methods | None, likelihood: Likelihood, name: str) -> dict[str, Maker]:
     """Return by label the functions that make the models.
@@ -41,7 +39,7 @@ def makers(methods: Methods | None, likelihood: Likelihood, name: str) -> dict[s
         return {taker: METHODS[taker].from_factory for taker in takers}
     found: dict[str, Maker] = {}
     for label, method in _by_label(methods).items():
-        kind = _NAMED[method] if isinstance(method, str) else method
+        kind = _named()[method] if isinstance(method, str) else method
         if not isinstance(kind, type):
             found[label] = kind
             continue
@@ -82,8 +80,8 @@ def check_methods(methods: Methods | None) -> None:
                 raise ValueError(f"`methods` names {each!r} more than once: name it once.")
     for label, method in _by_label(methods).items():
         if isinstance(method, str):
-            if method not in _NAMED:
-                raise ValueError(nearest(method, _NAMED, "method"))
+            if method not in _named():
+                raise ValueError(nearest(method, _named(), "method"))
         elif not callable(method):
             raise TypeError(
                 f"`methods[{label!r}]` is a {type(method).__name__}, expected a method's name or "
@@ -128,6 +126,10 @@ def file_name(label: str) -> str:
     'p-=-0.5-head'
     """
     return re.sub(r"[^\w.=+-]+", "-", label)
+
+
+def _named() -> dict[str, type[UncertainModel] | type[Detector]]:
+    return {**METHODS, **DETECTORS}
 
 
 def _by_label(methods: Methods) -> Mapping[str, Named]:
