@@ -65,15 +65,7 @@ def report(
     >>> [section.title for section in report({"net": answer}, [0, 1]).sections]
     ['Is confidence deserved?', 'What does refusing gain?', 'Class by class']
     """
-    evidence = Evidence.of(
-        predictions,
-        y,
-        ood=ood,
-        inputs=inputs,
-        ood_inputs=ood_inputs,
-        classes=classes,
-        one_input=one_input,
-    )
+    evidence = Evidence.of(predictions, y, ood, inputs, ood_inputs, classes, one_input)
     measured = _measured(evidence, measured)
     return Report(
         title=title,

@@ -51,7 +51,6 @@ class Evidence:
         cls,
         predictions: Mapping[str, Prediction],
         y: ArrayLike,
-        *,
         ood: Other | None = None,
         inputs: ArrayLike | None = None,
         ood_inputs: ArrayLike | None = None,
