@@ -144,15 +144,14 @@ def test_a_draw_has_the_figures_that_measuring_it_gives(name: str) -> None:
 def by_evaluation(prediction: Prediction, y: torch.Tensor, ood: Prediction) -> dict[str, float]:
     found: dict[str, float] = {}
     if isinstance(prediction, ClassPrediction):
-        logits, wrong = prediction.log_probs, prediction.labels != y
-        found["accuracy"] = evaluation.accuracy(y=y, logits=logits)
-        found["nll"] = evaluation.nll(y=y, logits=logits)
-        found["brier"] = evaluation.brier(y=y, logits=logits)
-        found["ece"] = evaluation.reliability(y=y, logits=logits).ece
-        found["auroc_errors"] = evaluation.rank(prediction.score, wrong).auroc
+        found["accuracy"] = evaluation.accuracy(prediction, y)
+        found["nll"] = evaluation.nll(prediction, y)
+        found["brier"] = evaluation.brier(prediction, y)
+        found["ece"] = evaluation.reliability(prediction, y).ece
+        found["auroc_errors"] = evaluation.rank(prediction.score, prediction.labels != y).auroc
     else:
         assert isinstance(prediction, NumberPrediction)
-        found["rmse"] = evaluation.rmse(prediction.centre, y)
+        found["rmse"] = evaluation.rmse(prediction, y)
         level = prediction.widest_level
         share = float(evaluation.coverage(prediction, y, [level]).observed)
         found |= (

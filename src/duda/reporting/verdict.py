@@ -80,7 +80,7 @@ def _verdict(evidence: Evidence, method: str) -> Verdict:
 
 
 def _confidence(prediction: ClassPrediction, y: Tensor) -> tuple[str, bool, str]:
-    bins = evaluation.reliability(y=y, logits=prediction.log_probs)
+    bins = evaluation.reliability(prediction, y)
     count = int(bins.counts.sum())
     right = float(bins.hits.sum()) / count
     surplus = float((bins.confidence_sums - bins.hits).sum())
@@ -100,12 +100,12 @@ def _confidence(prediction: ClassPrediction, y: Tensor) -> tuple[str, bool, str]
 
 def _intervals(prediction: NumberPrediction, y: Tensor) -> tuple[str, bool, str]:
     level = prediction.widest_level
-    wide = evaluation.coverage(prediction, y, [level])  # type: ignore[arg-type,unused-ignore]
+    wide = evaluation.coverage(prediction, y, [level])
     held = float(wide.observed)
     says = f"Its {100 * level:.3g} % intervals hold {100 * held:.1f} % of the values"
     if p_value_of_count(torch.full((wide.total,), level), int(wide.inside)) < _SURE:
         return ("over-confident" if held < level else "under-confident"), False, f"{says}."
-    others = evaluation.coverage(prediction, y)  # type: ignore[arg-type,unused-ignore]
+    others = evaluation.coverage(prediction, y)
     if others.p_value() < _SURE:
         worst = int((others.observed - others.levels).abs().argmax())
         promised, found = (100 * float(each[worst]) for each in (others.levels, others.observed))

@@ -20,7 +20,7 @@ __all__ = ["risk_chart", "section"]
 def section(evidence: Evidence) -> list[Section]:
     """Return the risk-coverage curves."""
     curves = {
-        method: selective(prediction.score.flatten(), evidence.losses[method])
+        method: selective(prediction, evidence.y)
         for method, prediction in evidence.predictions.items()
     }
     risk, percent = evidence.loss_name, bool(evidence.of_classes)

@@ -25,7 +25,7 @@ def section(evidence: Evidence) -> list[Section]:
     """Return the reliability diagrams of classes, one for each method."""
     charts = []
     for method, prediction in evidence.of_classes.items():
-        bins = reliability(y=evidence.y, logits=prediction.log_probs)
+        bins = reliability(prediction, evidence.y)
         band = bins.null_band()
         figure = reliability_diagram(bins, band, evidence.styles[method])
         charts.append(Chart(figure, method, f"ECE {bins.ece:.3f}, chance ≤ {band.limit:.3f}"))

@@ -23,7 +23,7 @@ def section(evidence: Evidence) -> list[Section]:
     if not evidence.of_numbers:
         return []
     curves = {
-        method: coverage(prediction, evidence.y)  # type: ignore[arg-type,unused-ignore]
+        method: coverage(prediction, evidence.y)
         for method, prediction in evidence.of_numbers.items()
     }
     return [
