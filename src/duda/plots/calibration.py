@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -55,26 +55,23 @@ def reliability_diagram(
     left = np.minimum(edges[:-1][filled], 1 - width)
     bars = partial(ax.bar, left, width=width, align="edge")
     bars(accuracy, color=GOOD, edgecolor="white", label="share right")
-    bars(
-        confidence - accuracy,
-        bottom=accuracy,
-        color=_PALE,
-        edgecolor=BAD,
-        hatch="///",
-        label="gap to the confidence",
-    )
+    gap: dict[str, Any] = {
+        "color": _PALE,
+        "edgecolor": BAD,
+        "hatch": "///",
+        "label": "gap to the confidence",
+    }
+    bars(confidence - accuracy, bottom=accuracy, **gap)
     ax.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, label="as it should be")
     if band is not None:
         low, high = (np.asarray(side)[filled] for side in band)
-        ax.errorbar(
-            confidence,
-            (low + high) / 2,
-            (high - low) / 2,
-            fmt="none",
-            ecolor=INK,
-            capsize=3,
-            label="by chance",
-        )
+        whiskers: dict[str, Any] = {
+            "fmt": "none",
+            "ecolor": INK,
+            "capsize": 3,
+            "label": "by chance",
+        }
+        ax.errorbar(confidence, (low + high) / 2, (high - low) / 2, **whiskers)
     ax.set(xlim=(0, 1), ylim=(0, 1))
     ax.legend(loc="upper left", fontsize="small", framealpha=0.9, edgecolor="none")
     _histogram(ax, left, width, counts[filled])
