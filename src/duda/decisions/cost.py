@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from duda.checks import check_at_least_0, counted
-from duda.decisions.guarantee import Guarantee, known_bad, were_bad
+from duda.decisions.guarantee import Guarantee, were_bad
 from duda.decisions.outcomes import Decision, Decisions
 
 __all__ = ["Cost"]
@@ -70,9 +70,8 @@ class Cost(Guarantee):
                 "`refusal`."
             )
 
-    def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"] | None) -> Self:
+    def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"]) -> Self:
         """Find the cheapest pair of thresholds, in one pass, and return itself."""
-        bad = known_bad(bad)
         distinct, group = torch.unique(score, return_inverse=True)
         counts = _summed(torch.bincount(group))
         errors = _summed(torch.bincount(group[bad], minlength=len(distinct)))

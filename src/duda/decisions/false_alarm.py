@@ -57,7 +57,7 @@ class FalseAlarm(Guarantee):
         """How many scores there are to compare with."""
         return len(self.calibration)
 
-    def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"] | None) -> Self:
+    def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"]) -> Self:
         """Keep the scores to compare with, and return itself; which were bad does not matter."""
         self.calibration = score.sort().values
         return self

@@ -120,7 +120,9 @@ class Gate(Params):
                 or if no threshold can be guaranteed.
         """
         score = _example_scores(prediction)
-        bad = _bad(prediction, score, y, is_bad, tolerance) if self.guarantee.needs_bad else None
+        bad = torch.zeros_like(score, dtype=torch.bool)  # looked at by those that need it
+        if self.guarantee.needs_bad:
+            bad = _bad(prediction, score, y, is_bad, tolerance)
         self.guarantee.fit(score, bad)
         return self
 

@@ -15,7 +15,7 @@ from duda.decisions.outcomes import Decision, Decisions
 from duda.fitted import Fitted
 from duda.storage import Format
 
-__all__ = ["Guarantee", "accept_up_to", "known_bad", "percent", "were_bad"]
+__all__ = ["Guarantee", "percent", "were_bad"]
 
 
 class Guarantee(Fitted, ABC):
@@ -25,20 +25,22 @@ class Guarantee(Fitted, ABC):
         name: of the guarantee, as of the function of `Gate` that makes it.
         needs_bad: whether it rests on knowing which answers were bad.
         examples: how many it was fitted on.
+        threshold: the largest score that is accepted, where `decide` goes by one.
     """
 
     format = Format("gate", version=2)
     name: ClassVar[str]
     needs_bad: ClassVar[bool]
     examples: int
+    threshold: float
 
     @abstractmethod
-    def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"] | None) -> Self:
-        """Learn from held-out examples, and return itself."""
+    def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"]) -> Self:
+        """Learn from held-out examples, and return itself; `bad` counts if it `needs_bad`."""
 
-    @abstractmethod
     def decide(self, score: Float[Tensor, "N"]) -> Decisions:
-        """Return what to do about new examples."""
+        """Return what to do about new examples: accept scores up to the threshold."""
+        return Decisions(torch.where(score <= self.threshold, Decision.ACCEPT, Decision.REFUSE))
 
     @abstractmethod
     def summary(self) -> str:
@@ -71,18 +73,6 @@ class Guarantee(Fitted, ABC):
         name, state = old
         kinds = {kind.name: kind.__name__ for kind in cls._kinds().values()}
         return cls.restored(path, kinds.get(name, name), state)
-
-
-def accept_up_to(score: Float[Tensor, "N"], threshold: float) -> Decisions:
-    """Return decisions that accept scores of at most `threshold` and refuse the others."""
-    return Decisions(torch.where(score <= threshold, Decision.ACCEPT, Decision.REFUSE))
-
-
-def known_bad(bad: Bool[Tensor, "N"] | None) -> Bool[Tensor, "N"]:
-    """Return `bad`, or raise a `TypeError` if it is missing where a guarantee rests on it."""
-    if bad is None:
-        raise TypeError("`bad` is missing, expected which of the held-out answers were bad.")
-    return bad
 
 
 def percent(share: float) -> str:

@@ -11,8 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from duda.checks import check_share, counted
-from duda.decisions.guarantee import Guarantee, accept_up_to, percent
-from duda.decisions.outcomes import Decisions
+from duda.decisions.guarantee import Guarantee, percent
 
 __all__ = ["Keep"]
 
@@ -46,17 +45,13 @@ class Keep(Guarantee):
     def __post_init__(self) -> None:
         self.share = check_share(self.share, "share")
 
-    def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"] | None) -> Self:
+    def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"]) -> Self:
         """Find the threshold, and return itself; which examples were bad does not matter."""
         rank = self._rank(len(score))
         enough = rank <= len(score)
         self.threshold = float(score.kthvalue(rank).values) if enough else math.inf
         self.examples = len(score)
         return self
-
-    def decide(self, score: Float[Tensor, "N"]) -> Decisions:
-        """Accept scores up to the threshold."""
-        return accept_up_to(score, self.threshold)
 
     @property
     def least_kept(self) -> float:

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from duda.checks import check_share, counted
 from duda.decisions.binomial import fewest_without_event, upper_rate
-from duda.decisions.guarantee import Guarantee, accept_up_to, known_bad, percent, were_bad
-from duda.decisions.outcomes import Decisions
+from duda.decisions.guarantee import Guarantee, percent, were_bad
 
 __all__ = ["Risk"]
 
@@ -62,13 +61,12 @@ class Risk(Guarantee):
         self.level = check_share(self.level, "level")
         self.confidence = check_share(self.confidence, "confidence")
 
-    def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"] | None) -> Self:
+    def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"]) -> Self:
         """Find the largest threshold that can be guaranteed, and return itself.
 
         Raises:
             ValueError: if none can.
         """
-        bad = known_bad(bad)
         ordered, order = score.sort()
         counts = self._counts(len(score))
         thresholds = _just_below(ordered, counts)
@@ -86,10 +84,6 @@ class Risk(Guarantee):
         self.bound = float(bounds[chosen])
         self.threshold = float(thresholds[chosen])
         return self
-
-    def decide(self, score: Float[Tensor, "N"]) -> Decisions:
-        """Accept scores up to the threshold."""
-        return accept_up_to(score, self.threshold)
 
     def summary(self) -> str:
         """Return in plain sentences what is guaranteed, and what it rests on."""
