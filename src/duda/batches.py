@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ __all__ = [
     "check_batch",
     "check_rows",
     "each_input",
+    "joined",
     "named_parts",
     "of_batch",
     "rows_of",
@@ -34,6 +35,18 @@ def each_input(x: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
     if isinstance(x, Mapping):
         return {name: change(value) for name, value in x.items()}
     return change(x)
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Return the examples of several batches as one.
+
+    >>> joined([{"a": torch.zeros(1)}, {"a": torch.ones(2)}])
+    {'a': tensor([0., 1., 1.])}
+    """
+    parts: Any = batches
+    if isinstance(batches[0], Mapping):
+        return {name: torch.cat([part[name] for part in parts]) for name in batches[0]}
+    return torch.cat(parts)
 
 
 def rows_of(x: Batch) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,29 +21,36 @@ from duda.sampling import preserved
 from tests.pairs import OTHERS, PAIRS, takes_labels
 
 N, TARGETS = 7, 3
-SAMPLES = 500
-AFTER_TRAINING = ("laplace", "swag")  # nothing is random in them before
-VECTORISED = ("batch-ensemble",)  # products of other sizes round in another order
+
+
+def network(likelihood: Likelihood) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(4, 16),
+        nn.BatchNorm1d(16),
+        nn.ReLU(),
+        nn.Dropout(0.3),
+        nn.Linear(16, likelihood.width(TARGETS)),
+    )
 
 
 def build(method: str, likelihood: str, seed: int = 0) -> UncertainModel:
     meaning = LIKELIHOODS[likelihood]()
-
-    def factory() -> nn.Module:
-        return nn.Sequential(
-            nn.Linear(4, 16),
-            nn.BatchNorm1d(16),
-            nn.ReLU(),
-            nn.Dropout(0.3),
-            nn.Linear(16, meaning.width(TARGETS)),
-        )
-
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = METHODS[method].from_factory(factory, meaning)
-        if method in AFTER_TRAINING:
+        model = METHODS[method].from_factory(lambda: network(meaning), meaning)
+        if not is_ready(model):
             duda.fit(model, (inputs(), targets(meaning)), epochs=4, seed=seed)
         return model
+
+
+def is_ready(model: UncertainModel) -> bool:
+    """Return whether the method predicts before it is trained."""
+    with preserved(model, seed=0):
+        try:
+            model.sampler(1)
+        except ValueError:
+            return False
+    return True
 
 
 def inputs() -> Tensor:
@@ -63,14 +70,14 @@ def centre(answer: Prediction) -> Tensor:
     return answer.median if isinstance(answer, QuantilePrediction) else answer.mean
 
 
-def is_random(model: UncertainModel) -> bool:
-    """Return whether the method is: a likelihood may draw noise of its own."""
-    found = []
-    for seed in (0, 1):
-        with preserved(model, seed):
-            model.before_predict(model.samples)
-            found.append(torch.cat(list(model.draws(inputs(), model.samples, None))))
-    return not torch.equal(*found)
+def raw_draws(model: UncertainModel, x: Tensor, seed: int = 0, chunk: int | None = None) -> Tensor:
+    with preserved(model, seed):
+        return torch.cat(list(model.sampler(model.samples)(x, chunk)))
+
+
+def assert_near(one: Tensor, other: Tensor) -> None:
+    """Check that two tensors are equal but for the order of products of other sizes."""
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 def assert_equal(one: Prediction, other: Prediction) -> None:
@@ -99,7 +106,9 @@ def test_shapes_and_identities(method: str, likelihood: str) -> None:
     else:
         assert answer.mean.shape == answer.std.shape == (N, TARGETS)
         torch.testing.assert_close(answer.std**2, answer.aleatoric + answer.epistemic)
-        means, variances = answer.draws.double().chunk(2, dim=2)
+        parts = answer.components()
+        means = torch.stack([part.mean.double() for part in parts])
+        variances = torch.stack([part.std.double().square() for part in parts])
         total = (variances + means**2).mean(0) - means.mean(0) ** 2
         torch.testing.assert_close(answer.variance.double(), total, rtol=1e-4, atol=1e-6)
 
@@ -131,13 +140,18 @@ def test_same_seed_same_answer_and_kinds_of_input_agree(method: str, likelihood:
         x.double(),
     ):
         assert_equal(model.predict(data, seed=0, batch_size=3), answer)
+    assert_equal(model.predict(x, seed=np.int64(0), batch_size=np.int64(3)), answer)
 
 
 @pytest.mark.parametrize(("method", "likelihood"), PAIRS)
-def test_save_and_load(method: str, likelihood: str) -> None:
+def test_save_and_load(method: str, likelihood: str, tmp_path: Path) -> None:
     model, other = build(method, likelihood), build(method, likelihood, seed=1)
     other.load_state_dict(model.state_dict())
     assert_equal(model.predict(inputs(), seed=0), other.predict(inputs(), seed=0))
+    path = duda.save(model, tmp_path / "model.safetensors")
+    loaded = duda.load(path, lambda: network(model.likelihood))
+    assert_equal(model.predict(inputs(), seed=0), loaded.predict(inputs(), seed=0))
+    assert repr(loaded) == repr(model)
 
 
 @pytest.mark.parametrize(("method", "likelihood"), PAIRS)
@@ -145,6 +159,26 @@ def test_dtype_follows_the_model(method: str, likelihood: str) -> None:
     model = build(method, likelihood).double()
     answer = model.predict(inputs(), seed=0)
     assert centre(answer).dtype == torch.float64
+
+
+@pytest.mark.parametrize(("method", "likelihood"), PAIRS)
+def test_joint_draws_are_functions(method: str, likelihood: str) -> None:
+    model, x = build(method, likelihood), inputs()
+    # Each input and its copy, in one batch and in two, and in another prediction in other chunks.
+    whole = model.predict(torch.cat([x, x[:2]]), seed=0, keep_draws=True, joint=True)
+    parts = model.predict(torch.cat([x, x]), seed=0, keep_draws=True, joint=True, batch_size=5)
+    alone = model.predict(x[3:], seed=0, keep_draws=True, joint=True, chunk=1)
+    assert all(answer.joint for answer in (whole, parts, alone))
+    assert_near(whole.draws[:, :2], whole.draws[:, N:])
+    assert_near(parts.draws[:, :N], parts.draws[:, N:])
+    assert_near(parts.draws[:, :N], whole.draws[:, :N])
+    assert_near(alone.draws, whole.draws[:, 3:N])
+    if not torch.equal(*(raw_draws(model, x, seed) for seed in (0, 1))):
+        again = model.predict(x, seed=1, keep_draws=True, joint=True)
+        assert not torch.allclose(again.draws, whole.draws[:, :N])
+    # Who says unasked that the draws are functions, and who does not, is right.
+    plain = model.predict(torch.cat([x, x[:2]]), seed=0, keep_draws=True)
+    assert plain.joint == torch.allclose(plain.draws[:, :2], plain.draws[:, N:], 1e-4, 1e-5)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -173,20 +207,23 @@ def test_forward_is_one_draw_and_modes_stay(method: str, likelihood: str) -> Non
 @pytest.mark.parametrize(("method", "likelihood"), PAIRS)
 def test_chunks_agree(method: str, likelihood: str) -> None:
     model = build(method, likelihood)
-    random = is_random(model)
-    samples = SAMPLES if random else None
-    one = model.predict(inputs(), seed=0, samples=samples)
-    # No number in [0, 1] spreads further than 0.5.
-    spread = 0.5 if isinstance(one, ClassPrediction) else one.epistemic.sqrt()
-    for chunk in (1, 4, 100):
-        other = model.predict(inputs(), seed=int(random), samples=samples, chunk=chunk)
-        if random:
-            far = (centre(one) - centre(other)).abs()
-            assert (far <= 5 * spread * math.sqrt(2 / SAMPLES)).all()
-        elif method in VECTORISED:
-            torch.testing.assert_close(centre(one), centre(other))
-        else:
-            assert torch.equal(centre(one), centre(other))
+    whole = model.predict(inputs(), seed=0, keep_draws=True)
+    for chunk in (1, 3, 100):
+        other = model.predict(inputs(), seed=0, keep_draws=True, chunk=chunk)
+        assert_near(other.draws, whole.draws)
+        assert_near(centre(other), centre(whole))
+
+
+@pytest.mark.parametrize(("method", "likelihood"), PAIRS)
+def test_every_batch_starts_again(method: str, likelihood: str) -> None:
+    model, x = build(method, likelihood), inputs()
+    answer = model.predict(torch.cat([x, x]), seed=0, keep_draws=True, batch_size=N)
+    assert torch.equal(answer.draws[:, :N], answer.draws[:, N:])
+    assert_equal(answer[:N], answer[N:])
+    with preserved(model, 0):
+        sampler = model.sampler(model.samples)
+        one, other = (torch.cat(list(sampler(x))) for _ in range(2))
+    assert torch.equal(one, other)
 
 
 class Fuse(nn.Module):
@@ -234,6 +271,7 @@ BAD_CALLS = {
     "NaN": ({"x": torch.full((2, 4), torch.nan)}, ValueError, "`x` has 8 NaN"),
     "infinite": ({"x": torch.full((2, 4), torch.inf)}, ValueError, "8 infinite"),
     "a list": ({"x": [[1.0] * 4]}, TypeError, "`x` is a list"),
+    "True samples": ({"x": torch.zeros(2, 4), "samples": True}, ValueError, "`samples` is True"),
     "no samples": ({"x": torch.zeros(2, 4), "samples": 0}, ValueError, "`samples` is 0"),
     "negative samples": ({"x": torch.zeros(2, 4), "samples": -3}, ValueError, "`samples` is -3"),
     "half a sample": ({"x": torch.zeros(2, 4), "samples": 1.5}, ValueError, "`samples` is 1.5"),

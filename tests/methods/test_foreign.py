@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import duda
+from duda.batches import each_input
 from duda.methods import METHODS
 from tests.methods.foreign import CLASSES, NETWORKS
 
@@ -22,6 +23,9 @@ REFUSED = {
     ("sde-net", "unet"): "a UNet, has no `nn.Linear`",
     ("test-time-augmentation", "bert"): "no input is floating-point: give `transforms`",
 }
+
+# Recurrent layers draw their masks where nobody sees it.
+NOT_JOINT = {("mc-dropout", "lstm"): "`joint` is True, but the network gives copies of an example"}
 
 PAIRS = [(method, network) for method in METHODS for network in NETWORKS]
 
@@ -43,10 +47,16 @@ def test_trains_and_predicts_or_says_why_not(method: str, network: str) -> None:
     assert torch.equal(model.predict(x, seed=1).probs, answer.probs)
     if method not in SINGLE:
         assert (answer.epistemic > 0).any() or isinstance(answer, duda.ScoredClassPrediction)
-    alone = model.predict(
-        {k: v[:2] for k, v in x.items()} if isinstance(x, dict) else x[:2], seed=1
-    )
+    alone = model.predict(each_input(x, lambda values: values[:2]), seed=1)
     assert len(alone) == 2
+    if (method, network) in NOT_JOINT:
+        with pytest.raises(ValueError, match=NOT_JOINT[method, network]):
+            model.predict(x, joint=True)
+        return
+    twice = each_input(x, lambda values: torch.cat([values, values]))
+    few = min(4, model.samples)
+    draws = model.predict(twice, samples=few, keep_draws=True, joint=True, batch_size=8).draws
+    torch.testing.assert_close(draws[:, :ROWS], draws[:, ROWS:], rtol=1e-4, atol=1e-5)
 
 
 def _run(method, factory, x, y):

@@ -221,3 +221,52 @@ def test_bad_models() -> None:
         duda.TestTimeAugmentation(network(), transforms=[identity])
     with pytest.raises(ValueError, match="no input is floating-point: give `transforms`"):
         augmented(None, nn.Embedding(5, 3)).predict(torch.tensor([1, 2]))
+
+
+def scaled_at_random(x: Tensor) -> Tensor:
+    return x * (1 + torch.rand(len(x), 1))
+
+
+@pytest.mark.parametrize("transforms", [None, [identity, scaled_at_random]])
+def test_joint_draws_change_each_input_in_the_same_way(transforms: Any) -> None:
+    model, x = augmented(transforms), torch.randn(ROWS, 3)
+    twice = torch.cat([x, x])
+    answer = model.predict(twice, seed=0, keep_draws=True, joint=True, batch_size=5)
+    assert answer.joint
+    torch.testing.assert_close(answer.draws[:, :ROWS], answer.draws[:, ROWS:])
+    plain = model.predict(twice, seed=0, keep_draws=True)
+    assert not plain.joint
+    assert not torch.allclose(plain.draws[:, :ROWS], plain.draws[:, ROWS:])
+
+
+def test_joint_draws_of_named_inputs_change_in_the_same_way() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network()
+
+        def forward(self, a: Tensor, b: Tensor) -> Tensor:
+            return self.inner(a + b)
+
+    x = {"a": torch.randn(2, 3), "b": torch.randn(2, 3)}
+    twice = {name: torch.cat([each, each]) for name, each in x.items()}
+    answer = augmented(None, Named()).predict(twice, seed=0, keep_draws=True, joint=True)
+    torch.testing.assert_close(answer.draws[:, :2], answer.draws[:, 2:])
+
+
+def test_transforms_that_are_not_random_see_whole_batches() -> None:
+    sizes = []
+
+    def noted(x: Tensor) -> Tensor:
+        sizes.append(len(x))
+        return x
+
+    augmented([noted]).predict(torch.randn(ROWS, 3), joint=True)
+    assert sizes == [ROWS]
+
+
+def test_each_portion_of_draws_has_randomness_of_its_own() -> None:
+    inner = duda.MCDropout(noisy(), duda.Categorical(), samples=1)
+    model = duda.TestTimeAugmentation(inner, transforms=[identity] * 20)
+    draws = model.predict(torch.randn(ROWS, 3), seed=0, keep_draws=True, joint=True).draws
+    assert len(draws.unique(dim=0)) > 10

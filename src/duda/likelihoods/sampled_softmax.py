@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
+from torch.quasirandom import SobolEngine
 
 from duda.checks import at_least_float32, check_count
 from duda.likelihoods.base import Likelihood, Reduction
@@ -27,8 +29,9 @@ class SampledSoftmax(Likelihood):
     """2 C raw outputs on dimension 1: C means of Gaussian logits, then C raw scales.
 
     The probabilities are the mean softmax of logits with noise of standard deviation softplus(raw).
-    A prediction adds the same noise to each draw, so that draws that agree have no epistemic part.
-    The noise comes from torch's global generator. Source: Kendall & Gal 2017, eq. 12.
+    A prediction adds the same noise to all draws and examples, so that draws that agree have no
+    epistemic part, and those that are functions stay so. The noise comes from torch's global
+    generator. Source: Kendall & Gal 2017, eq. 12.
 
     Args:
         samples: of the noise, for the loss and for each draw of a prediction.
@@ -91,17 +94,30 @@ class _SampledReduction(Reduction):
 
     def _over_noise(self, mean: Tensor, std: Tensor) -> Tensor:
         """Return the log of the mean softmax of one draw, which serves as its logits."""
-        generator = torch.Generator(mean.device).manual_seed(self.seed)
+        noise = _even_noise(self.likelihood.samples, mean.shape[1], self.seed).to(mean)
+        noise = noise.view(len(noise), 1, -1, *[1] * (mean.ndim - 2))
         chunk = max(1, _CHUNK_NUMBERS // mean.numel())
         total = torch.full_like(mean, -math.inf)
-        for start in range(0, self.likelihood.samples, chunk):
-            count = min(chunk, self.likelihood.samples - start)
-            noise = torch.randn(
-                (count, *mean.shape), generator=generator, dtype=mean.dtype, device=mean.device
-            )
-            log_probs = (mean + std * noise).log_softmax(2)
+        for start in range(0, len(noise), chunk):
+            log_probs = (mean + std * noise[start : start + chunk]).log_softmax(2)
             total = total.logaddexp(log_probs.logsumexp(0))
-        return total - math.log(self.likelihood.samples)
+        return total - math.log(len(noise))
 
     def result(self) -> ClassPrediction:
         return self.draws.result()
+
+
+@lru_cache(maxsize=1)  # for all draws, and batches that start from one seed
+def _even_noise(samples: int, classes: int, seed: int) -> Float[Tensor, "S C"]:
+    """Return normal noise that is spread evenly, so that a mean over it is near that over all.
+
+    So it is nearer than with noise for each example by itself. Source: Owen 1998, scrambled Sobol
+    points; they have no more than 21,201 dimensions.
+    """
+    if classes > SobolEngine.MAXDIM:
+        return torch.randn(samples, classes, generator=torch.Generator().manual_seed(seed))
+    engine = SobolEngine(classes, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
+    points: Tensor = engine.draw(samples, dtype=torch.float64)
+    tiny = torch.finfo(points.dtype).eps
+    normal: Tensor = torch.special.ndtri(points.clamp(tiny, 1 - tiny))
+    return normal

@@ -9,10 +9,12 @@ from duda.methods.deterministic import Deterministic as Deterministic
 from duda.methods.batch_ensemble import BatchEnsemble as BatchEnsemble
 from duda.methods.deep_ensemble import DeepEnsemble as DeepEnsemble
 from duda.methods.duq import DUQ as DUQ
+from duda.methods.function_draws import function_draws as function_draws
 from duda.methods.gradient_confidence import GradientConfidence as GradientConfidence
 from duda.methods.laplace import Laplace as Laplace
 from duda.methods.mc_dropconnect import MCDropConnect as MCDropConnect
 from duda.methods.mc_dropout import MCDropout as MCDropout
+from duda.methods.sampler import Sampler as Sampler
 from duda.methods.sde_net import SDENet as SDENet
 from duda.methods.storage import load as load
 from duda.methods.storage import save as save

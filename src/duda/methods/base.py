@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 from jaxtyping import Float, Shaped
@@ -15,12 +15,13 @@ from duda.checks import check_count
 from duda.hooks import FitState
 from duda.likelihoods import Likelihood
 from duda.methods.old_hooks import OldHooks
+from duda.methods.sampler import Sampler
 from duda.predictions import Prediction
 from duda.progress import progress
-from duda.sampling import preserved
+from duda.sampling import devices_of, new_seed, preserved, seeded
 from duda.sources import Inputs, read_inputs
 
-__all__ = ["UncertainModel", "check_count", "check_network", "check_one_draw"]
+__all__ = ["UncertainModel", "check_count", "check_network", "one_draw"]
 
 
 class UncertainModel(OldHooks, nn.Module, ABC):
@@ -89,8 +90,17 @@ class UncertainModel(OldHooks, nn.Module, ABC):
         """Return one draw of raw outputs."""
 
     @abstractmethod
-    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Float[Tensor, "m N *"]]:
-        """Yield `samples` draws of raw outputs for the batch `x`, some at a time."""
+    def sampler(self, samples: int, joint: bool = False) -> Sampler:
+        """Return a function from a batch to `samples` draws of raw outputs.
+
+        What is random in draw m follows from that number and a seed, which is taken from torch's
+        global generator once, here; where examples differ, also from their place in the batch.
+
+        Args:
+            samples: the number of draws.
+            joint: make each draw one function, the same for all examples and batches, where it is
+                not anyway.
+        """
 
     def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
         """Return what to minimise on a batch: -log p(y | x), nats, the mean over examples."""
@@ -135,15 +145,12 @@ class UncertainModel(OldHooks, nn.Module, ABC):
         super().on_fit_end(state)
         self.training_epoch = None
 
-    def before_predict(self, samples: int) -> None:
-        """Prepare what all batches of a prediction share, such as draws of weights."""
-
     def predict_batch(
-        self, x: Batch, samples: int, chunk: int | None, keep_draws: bool
+        self, x: Batch, sampler: Sampler, chunk: int | None, keep_draws: bool
     ) -> Prediction:
         """Return the prediction for one batch: its draws, reduced."""
         reduction = self.likelihood.reduction(keep_draws)
-        for draws in self.draws(x, samples, chunk):
+        for draws in sampler(x, chunk):
             reduction.add(draws)
         return reduction.result()
 
@@ -154,6 +161,7 @@ class UncertainModel(OldHooks, nn.Module, ABC):
         samples: int | None = None,
         seed: int | None = None,
         keep_draws: bool = False,
+        joint: bool = False,
         batch_size: int = 256,
         chunk: int | None = None,
     ) -> Prediction:
@@ -166,6 +174,9 @@ class UncertainModel(OldHooks, nn.Module, ABC):
             seed: of the draws; the global random state then stays as it was. Without one the draws
                 come from torch's global generator.
             keep_draws: keep every draw in the prediction, which then grows with their number.
+            joint: make each draw one function of the input, the same for all examples, batches and
+                predictions with this seed, as decisions on several examples together need it. What
+                is random is then drawn once a draw, not anew for each example.
             batch_size: examples at a time (a DataLoader keeps its own batches).
             chunk: draws at a time; chosen by memory if not given.
 
@@ -176,13 +187,16 @@ class UncertainModel(OldHooks, nn.Module, ABC):
         source = read_inputs(x, check_count(batch_size, "batch_size"))
         batches = source.inputs()  # a DataLoader starts by the user's random state, not by `seed`
         chunk = None if chunk is None else check_count(chunk, "chunk")
+        parts = []
         with preserved(self, seed):
-            self.before_predict(samples)
-            parts = [
-                self.predict_batch(suited(batch, self), samples, chunk, keep_draws)
-                for batch in progress(batches, "predict", source.batches())
-            ]
-        return type(parts[0]).concatenate(parts)
+            sampler, again = self.sampler(samples, joint), new_seed()
+            for batch in progress(batches, "predict", source.batches()):
+                # Whatever else draws, such as a likelihood, is also to forget earlier batches.
+                with seeded(again, devices_of(self)):
+                    parts.append(
+                        self.predict_batch(suited(batch, self), sampler, chunk, keep_draws)
+                    )
+        return type(parts[0]).concatenate(parts).with_joint(sampler.joint)
 
 
 def check_network(network: nn.Module) -> nn.Module:
@@ -195,10 +209,15 @@ def check_network(network: nn.Module) -> nn.Module:
     )
 
 
-def check_one_draw(model: UncertainModel, samples: int) -> None:
-    """Raise a `ValueError` if more draws are asked of a model that has just one."""
+def one_draw(model: UncertainModel, samples: int) -> Sampler:
+    """Return the sampler of a model in which nothing is random: what its forward pass returns.
+
+    Raises:
+        ValueError: if more draws are asked for.
+    """
     if samples != 1:
         raise ValueError(
             f"`samples` is {samples}, but nothing is random in a {type(model).__name__} model, "
             "which has one draw: leave `samples` out."
         )
+    return Sampler(lambda x, chunk: [model(x).unsqueeze(0)], joint=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from duda.batches import Batch, each_input
 from duda.likelihoods import Likelihood
 from duda.methods.base import check_count, check_network
 from duda.methods.ensemble import Ensemble
+from duda.methods.sampler import Sampler
 from duda.sampling import (
     DrawnWeights,
     LayerChoice,
@@ -82,10 +83,13 @@ class BatchEnsemble(Ensemble):
         outputs = self._outputs(each_input(x, self._for_each), members)
         return self.data_loss(outputs, self._for_each(y))
 
-    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
-        """Yield the outputs of the first `samples` members, some at a time."""
+    def sampler(self, samples: int, joint: bool = False) -> Sampler:
+        """Return what gives the outputs of the first `samples` members, some at a time."""
         self.check_members(samples)
-        return random_draws(self.network, x, samples, chunk, self._weights, seed=0)
+        return Sampler(
+            lambda x, chunk: random_draws(self.network, x, samples, chunk, self._weights, seed=0),
+            joint=True,
+        )
 
     def _weights(self) -> RankOneWeights:
         return RankOneWeights(self.network, self._vectors)

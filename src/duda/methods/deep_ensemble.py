@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import torch
@@ -13,6 +13,7 @@ from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count
 from duda.methods.deterministic import Deterministic
 from duda.methods.ensemble import Ensemble, check_distinct, new_networks
+from duda.methods.sampler import Sampler
 from duda.sampling import raw_outputs
 
 __all__ = ["DeepEnsemble"]
@@ -61,12 +62,15 @@ class DeepEnsemble(Ensemble):
         """Return the members, each as a model that shares its network."""
         return [Deterministic(network, self.likelihood) for network in self.members]
 
-    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
-        """Yield the outputs of the first `samples` members."""
+    def sampler(self, samples: int, joint: bool = False) -> Sampler:
+        """Return what gives the outputs of the first `samples` members."""
         self.check_members(samples)
+        members = self.members[:samples]
         # One by one: stacking weights for vmap costs more than it saves (benchmarks/members.py).
-        for network in self.members[:samples]:
-            yield raw_outputs(network, x).unsqueeze(0)
+        return Sampler(
+            lambda x, chunk: (raw_outputs(network, x).unsqueeze(0) for network in members),
+            joint=True,
+        )
 
 
 def _networks(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from torch import Tensor, nn
 
 from duda.batches import Batch
 from duda.likelihoods import Likelihood
-from duda.methods.base import UncertainModel, check_network, check_one_draw
+from duda.methods.base import UncertainModel, check_network, one_draw
+from duda.methods.sampler import Sampler
 from duda.sampling import raw_outputs
 
 __all__ = ["Deterministic"]
@@ -35,7 +34,6 @@ class Deterministic(UncertainModel):
         """Return the network's raw outputs."""
         return raw_outputs(self.network, x)
 
-    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
-        """Yield the one draw there is; more would only repeat it."""
-        check_one_draw(self, samples)
-        yield raw_outputs(self.network, x).unsqueeze(0)
+    def sampler(self, samples: int, joint: bool = False) -> Sampler:
+        """Return what gives the one draw there is; more would only repeat it."""
+        return one_draw(self, samples)

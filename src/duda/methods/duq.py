@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import cast
 
 import torch
@@ -14,7 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from duda.batches import Batch
 from duda.layers import RBF
 from duda.likelihoods import Categorical, Likelihood
-from duda.methods.base import UncertainModel, check_network, check_one_draw
+from duda.methods.base import UncertainModel, check_network, one_draw
+from duda.methods.sampler import Sampler
 from duda.predictions import ClassPrediction, Prediction, ScoredClassPrediction
 from duda.sampling import raw_outputs, watched_inputs, with_last_linear
 
@@ -110,16 +110,15 @@ class DUQ(UncertainModel):
         counted = torch.ones_like(y, dtype=torch.bool) if ignored is None else y != ignored
         return F.one_hot(y.long().where(counted, 0), classes) * counted.unsqueeze(1)
 
-    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
-        """Yield the one draw there is."""
-        check_one_draw(self, samples)
-        yield self(x).unsqueeze(0)
+    def sampler(self, samples: int, joint: bool = False) -> Sampler:
+        """Return what gives the one draw there is; more would only repeat it."""
+        return one_draw(self, samples)
 
     def predict_batch(
-        self, x: Batch, samples: int, chunk: int | None, keep_draws: bool
+        self, x: Batch, sampler: Sampler, chunk: int | None, keep_draws: bool
     ) -> Prediction:
         """Return the prediction for one batch, with its distance from the classes for a score."""
-        (log_kernels,) = self.draws(x, samples, chunk)
+        (log_kernels,) = sampler(x, chunk)
         answer = cast(ClassPrediction, self.likelihood.reduce(log_kernels, keep_draws))
         return ScoredClassPrediction.from_prediction(answer, -log_kernels[0].amax(1).expm1())
 

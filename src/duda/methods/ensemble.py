@@ -39,12 +39,14 @@ class Ensemble(UncertainModel):
         samples: int | None = None,
         seed: int | None = None,
         keep_draws: bool = False,
+        joint: bool = False,
         batch_size: int = 256,
         chunk: int | None = None,
     ) -> Prediction:
         """Return the prediction of the first `members` members, by default of all.
 
-        A draw is a member, so `samples` says the same as `members`; the rest is as for any model.
+        A draw is a member, so `samples` says the same as `members`, and each is a function of the
+        input, so that `joint` changes nothing; the rest is as for any model.
 
         Raises:
             ValueError: if there are fewer members, or both names give different numbers.
@@ -56,6 +58,7 @@ class Ensemble(UncertainModel):
             samples=samples if members is None else check_count(members, "members"),
             seed=seed,
             keep_draws=keep_draws,
+            joint=joint,
             batch_size=batch_size,
             chunk=chunk,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import cast
 from weakref import WeakSet
@@ -16,7 +16,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from duda.batches import Batch, each_input, rows_of
 from duda.likelihoods import Categorical, Likelihood
-from duda.methods.base import UncertainModel, check_network, check_one_draw
+from duda.methods.base import UncertainModel, check_network, one_draw
+from duda.methods.sampler import Sampler
 from duda.predictions import ClassPrediction, Prediction, ScoredClassPrediction
 from duda.sampling import matches, raw_outputs, swapped_weights, without_slow_rules
 
@@ -76,16 +77,15 @@ class GradientConfidence(UncertainModel):
         """Return the network's raw outputs."""
         return raw_outputs(self.network, x)
 
-    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
-        """Yield the one draw there is."""
-        check_one_draw(self, samples)
-        yield self(x).unsqueeze(0)
+    def sampler(self, samples: int, joint: bool = False) -> Sampler:
+        """Return what gives the one draw there is; more would only repeat it."""
+        return one_draw(self, samples)
 
     def predict_batch(
-        self, x: Batch, samples: int, chunk: int | None, keep_draws: bool
+        self, x: Batch, sampler: Sampler, chunk: int | None, keep_draws: bool
     ) -> Prediction:
         """Return the prediction for one batch, with its gradients' norms for a score."""
-        (logits,) = self.draws(x, samples, chunk)
+        (logits,) = sampler(x, chunk)
         if logits.ndim != 3:
             raise ValueError(
                 f"the network's outputs have shape {tuple(logits.shape[1:])}, expected (N, C): a "

@@ -12,6 +12,7 @@ from duda.batches import Batch, each_input
 from duda.checks import plain_number
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_network
+from duda.methods.sampler import Sampler
 from duda.sampling import (
     DrawnWeights,
     LayerChoice,
@@ -31,7 +32,7 @@ __all__ = ["MCDropConnect"]
 class MCDropConnect(UncertainModel):
     """A network whose weights are zeroed with probability `p`, by one mask a draw.
 
-    All examples of a batch share the mask of a draw. What is kept is divided by 1 - p. Sources: Wan
+    All examples share the mask of a draw. What is kept is divided by 1 - p. Sources: Wan
     et al. 2013; Mobiny et al. 2021; `deterministic_layers` is Kamath et al. 2020, "Know where to
     drop your weights".
 
@@ -82,18 +83,23 @@ class MCDropConnect(UncertainModel):
         with swapped_weights(self.network, self._drop(names)):
             return raw_outputs(self.network, x)
 
-    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
-        """Yield draws that share all that comes before the first masked layer."""
-        names = self._names(x)
-        return random_draws(
-            self.network,
-            x,
-            samples,
-            chunk,
-            lambda: DrawnWeights(self.network, lambda _: self._drop(names)),
-            seed=new_seed(),
-            vmapped=fast_in_vmap(self.network, names, x),
-        )
+    def sampler(self, samples: int, joint: bool = False) -> Sampler:
+        """Return what makes draws, which share all that comes before the first masked layer."""
+        seed = new_seed()
+
+        def draws(x: Batch, chunk: int | None) -> Iterator[Tensor]:
+            names = self._names(x)
+            return random_draws(
+                self.network,
+                x,
+                samples,
+                chunk,
+                lambda: DrawnWeights(self.network, lambda _: self._drop(names)),
+                seed=seed,
+                vmapped=fast_in_vmap(self.network, names, x),
+            )
+
+        return Sampler(draws, joint=True)
 
     def _drop(self, names: list[str]) -> dict[str, Tensor]:
         """Return the weights with these names, masked."""

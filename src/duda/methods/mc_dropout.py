@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 
 from torch import Tensor, nn
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from duda.batches import Batch
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_network
+from duda.methods.sampler import Sampler
 from duda.sampling import HiddenDropout, new_seed, random_draws, raw_outputs
 
 __all__ = ["MCDropout"]
@@ -19,7 +19,8 @@ class MCDropout(UncertainModel):
     """A network with dropout, which draws a new mask for each example and each draw.
 
     Every dropout counts, wherever it hides: modules, functional dropout, attention and recurrent
-    layers. All else stays in eval mode. Source: Gal & Ghahramani 2016.
+    layers. All else stays in eval mode. Sources: Gal & Ghahramani 2016; Kirsch et al. 2019 for
+    `predict(..., joint=True)`, where a draw has one mask for all examples.
 
     Args:
         network: a module with dropout in it.
@@ -43,6 +44,13 @@ class MCDropout(UncertainModel):
         with nullcontext() if self.training else HiddenDropout():
             return raw_outputs(self.network, x)
 
-    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
-        """Yield draws that share all that comes before the first dropout."""
-        return random_draws(self.network, x, samples, chunk, seed=new_seed())
+    def sampler(self, samples: int, joint: bool = False) -> Sampler:
+        """Return what makes draws, which share all that comes before the first dropout.
+
+        If joint, by one mask for all examples: Kirsch et al. 2019, section 3.3, "consistent".
+        """
+        seed = new_seed()
+        return Sampler(
+            lambda x, chunk: random_draws(self.network, x, samples, chunk, seed=seed, joint=joint),
+            joint,
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +13,7 @@ from duda.batches import Batch, each_input
 from duda.layers import SDEBlock
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_network
+from duda.methods.sampler import Sampler
 from duda.sampling import (
     Randomness,
     new_seed,
@@ -74,9 +74,18 @@ class SDENet(UncertainModel):
         """Return the raw outputs at the end of one path."""
         return raw_outputs(self.network, x)
 
-    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
-        """Yield paths that share all that comes before the first block; dropout stays off."""
-        return random_draws(self.network, x, samples, chunk, Randomness, seed=new_seed())
+    def sampler(self, samples: int, joint: bool = False) -> Sampler:
+        """Return what makes paths, which share all that comes before the first block.
+
+        If joint, a draw is by one Brownian motion for all examples. Dropout stays off.
+        """
+        seed = new_seed()
+        return Sampler(
+            lambda x, chunk: random_draws(
+                self.network, x, samples, chunk, Randomness, seed=seed, joint=joint
+            ),
+            joint,
+        )
 
     def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
         """Return -log p(y | one path), nats, and how badly the diffusion tells data from noise.

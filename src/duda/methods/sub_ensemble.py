@@ -15,6 +15,7 @@ from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
 from duda.methods.deterministic import Deterministic
 from duda.methods.ensemble import Ensemble, check_distinct, new_networks
+from duda.methods.sampler import Sampler
 from duda.sampling import EachMember, matches, new_seed, random_draws, raw_outputs, weight_layers
 
 __all__ = ["SubEnsemble"]
@@ -85,7 +86,7 @@ class SubEnsemble(Ensemble):
 
     def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Tensor:
         """Return the mean over members of their losses, by which trunk and heads train together."""
-        draws = self.draws(x, self.size, None)
+        draws = _outputs(self.members, x, self.size, self._trunk(), new_seed())
         return torch.stack([self.data_loss(each[0], y) for each in draws]).mean()
 
     def independent(self) -> list[UncertainModel]:
@@ -99,10 +100,13 @@ class SubEnsemble(Ensemble):
             parts.append(_Heads(self.members[1:], self.likelihood, self._trunk()))
         return parts
 
-    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
-        """Yield the outputs of the first `samples` members, one by one; the trunk runs once."""
+    def sampler(self, samples: int, joint: bool = False) -> Sampler:
+        """Return what gives the first `samples` members' outputs; the trunk runs once for each x.
+
+        They are functions anyway: the argument `joint` changes nothing.
+        """
         self.check_members(samples)
-        return _outputs(self.members, x, samples, self._trunk())
+        return _members_of(self.members, samples, self._trunk())
 
     def _trunk(self) -> dict[int, nn.Module | Tensor]:
         """Return the modules, weights and buffers of the trunk."""
@@ -175,14 +179,14 @@ class _Heads(UncertainModel):
         """Return the raw outputs of the first head."""
         return raw_outputs(self.networks[0], x)
 
-    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
-        """Yield the outputs of the heads, one by one."""
-        return _outputs(self.networks, x, samples, self._trunk)
+    def sampler(self, samples: int, joint: bool = False) -> Sampler:
+        """Return what gives the outputs of the heads, one by one."""
+        return _members_of(self.networks, samples, self._trunk)
 
     def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Tensor:
         """Return the sum of the heads' losses, whose gradient is for each that of its own loss."""
         with self._frozen():
-            draws = self.draws(x, self.samples, None)
+            draws = _outputs(self.networks, x, self.samples, self._trunk, new_seed())
             return torch.stack([self.data_loss(each[0], y) for each in draws]).sum()
 
     @contextmanager
@@ -204,19 +208,22 @@ class _Heads(UncertainModel):
                 tensor.requires_grad = gradient
 
 
+def _members_of(
+    networks: nn.ModuleList, samples: int, trunk: dict[int, nn.Module | Tensor]
+) -> Sampler:
+    return Sampler(lambda x, chunk: _outputs(networks, x, samples, trunk, 0), joint=True)
+
+
 def _outputs(
-    networks: nn.ModuleList, x: Batch, samples: int, trunk: dict[int, nn.Module | Tensor]
+    networks: nn.ModuleList, x: Batch, samples: int, trunk: dict[int, nn.Module | Tensor], seed: int
 ) -> Iterator[Tensor]:
-    """Yield the outputs of the first networks, one by one; the trunk runs once."""
+    """Yield the outputs of the first networks, one by one; the trunk runs once.
+
+    The seed is that of their dropout, if they are in training mode.
+    """
     shared = [part for part in trunk.values() if isinstance(part, Tensor)]
     return random_draws(
-        networks,
-        x,
-        samples,
-        None,
-        lambda: EachMember(networks, shared),
-        seed=new_seed(),
-        vmapped=False,
+        networks, x, samples, None, lambda: EachMember(networks, shared), seed=seed, vmapped=False
     )
 
 

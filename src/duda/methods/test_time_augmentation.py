@@ -9,13 +9,14 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from duda.batches import Batch, each_input, rows_of
+from duda.batches import Batch, each_input, joined, rows_of
 from duda.checks import check_finite
 from duda.hooks import FitState
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel
 from duda.methods.deterministic import Deterministic
-from duda.sampling import tensors
+from duda.methods.sampler import Sampler
+from duda.sampling import new_seed, random_state, seeded, tensors
 
 __all__ = ["TestTimeAugmentation"]
 
@@ -103,18 +104,40 @@ class TestTimeAugmentation(UncertainModel):
         """Tell the model."""
         self.model.on_fit_end(state)
 
-    def before_predict(self, samples: int) -> None:
-        """Let the model prepare as many draws as a transform gets at once."""
-        self.model.before_predict(max(portion for _, portion in self._portions(samples)))
+    def sampler(self, samples: int, joint: bool = False) -> Sampler:
+        """Return what makes the draws of one transform after the other.
 
-    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
-        """Yield the draws of one transform after the other."""
-        for number, portion in self._portions(samples):
-            _, undo = self._pairs[number]
-            for draws in self.model.draws(self._changed(number, x), portion, chunk):
-                if undo is not None:
-                    draws = torch.stack([self._restored(number, outputs) for outputs in draws])
-                yield draws
+        If joint, a transform that is random does the same to each example, and so does the model.
+        """
+        portions = [
+            (number, self.model.sampler(portion, joint), new_seed())
+            for number, portion in self._portions(samples)
+        ]
+
+        def draws(x: Batch, chunk: int | None) -> Iterator[Tensor]:
+            for number, sampler, seed in portions:
+                _, undo = self._pairs[number]
+                for outputs in sampler(self._changed_by(number, x, seed, joint), chunk):
+                    if undo is not None:
+                        outputs = torch.stack([self._restored(number, each) for each in outputs])
+                    yield outputs
+
+        return Sampler(draws, joint and all(sampler.joint for _, sampler, _ in portions))
+
+    def _changed_by(self, number: int, x: Batch, seed: int, joint: bool) -> Batch:
+        """Return the inputs as a transform makes them from a seed, each example alone if needed."""
+        device = next(tensors(x)).device
+        with seeded(seed, [device]):
+            before = random_state(device)
+            changed = self._changed(number, x)
+            if not joint or all(map(torch.equal, before, random_state(device))):
+                return changed
+        alone = []
+        for row in range(rows_of(x)):
+            one = each_input(x, lambda values, row=row: values[row : row + 1])  # type: ignore[misc]
+            with seeded(seed, [device]):
+                alone.append(self._changed(number, one))
+        return joined(alone)
 
     def _portions(self, samples: int) -> Iterator[tuple[int, int]]:
         """Yield the number of a transform and how many draws it gets at once."""

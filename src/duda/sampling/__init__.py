@@ -12,7 +12,7 @@ from duda.sampling.layers import (
     weights_of,
     with_last_linear,
 )
-from duda.sampling.preservation import preserved
+from duda.sampling.preservation import devices_of, preserved
 from duda.sampling.randomness import (
     DrawnWeights,
     EachMember,
@@ -20,7 +20,7 @@ from duda.sampling.randomness import (
     Randomness,
     fast_in_vmap,
 )
-from duda.sampling.streams import draw_generator, new_seed, seeded
+from duda.sampling.streams import draw_generator, new_seed, random_state, seeded
 
 __all__ = [
     "DrawnWeights",
@@ -28,6 +28,7 @@ __all__ = [
     "HiddenDropout",
     "LayerChoice",
     "Randomness",
+    "devices_of",
     "draw_generator",
     "fast_in_vmap",
     "last_linear",
@@ -36,6 +37,7 @@ __all__ = [
     "new_seed",
     "preserved",
     "random_draws",
+    "random_state",
     "raw_outputs",
     "seeded",
     "swapped_weights",

@@ -14,7 +14,7 @@ from duda.eval_mode import in_eval_mode, restore
 from duda.sampling.calls import written
 from duda.sampling.streams import seeded
 
-__all__ = ["preserved"]
+__all__ = ["devices_of", "preserved"]
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def preserved(model: nn.Module, seed: int | None = None) -> Iterator[None]:
     guard = _WeightGuard(model)
     with ExitStack() as stack:
         if seed is not None:
-            stack.enter_context(seeded(seed, _devices(model)))
+            stack.enter_context(seeded(seed, devices_of(model)))
         for context in (guard, torch.inference_mode(False), torch.no_grad(), in_eval_mode(model)):
             stack.enter_context(context)
         try:
@@ -57,6 +57,7 @@ class _WeightGuard(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _devices(model: nn.Module) -> list[torch.device]:
+def devices_of(model: nn.Module) -> list[torch.device]:
+    """Return the GPUs that a model's weights and buffers are on, whose random state is its own."""
     tensors = (*model.parameters(), *model.buffers())
     return list({tensor.device for tensor in tensors if tensor.device.type == "cuda"})

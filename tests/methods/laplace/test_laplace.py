@@ -220,12 +220,13 @@ def test_a_linear_network_is_bayesian_linear_regression() -> None:
         assert model.log_marginal_likelihood() == pytest.approx(evidence)
 
 
+@pytest.mark.parametrize("joint", [False, True])
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_draws_have_the_covariance(structure: Any) -> None:
+def test_draws_have_the_covariance(structure: Any, joint: bool) -> None:
     model, m = laplace(structure=structure), 40_000
     x = torch.randn(3, 2).double()
     with torch.no_grad():
-        draws = next(model.draws(x, m, m))
+        draws = torch.cat(list(model.sampler(m, joint)(x)))
         outputs = model.network(x)
     expected = covariance(model, x)
     variance = expected.diagonal(dim1=1, dim2=2)
@@ -233,6 +234,27 @@ def test_draws_have_the_covariance(structure: Any) -> None:
     steps = draws - outputs
     found = torch.einsum("mnc,mnd->ncd", steps, steps) / m
     error = ((variance[:, :, None] * variance[:, None, :] + expected**2) / m).sqrt()
+    assert ((found - expected).abs() <= 5 * error).all()
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_joint_draws_are_those_of_weights(structure: Any) -> None:
+    """All weights can be read off their outputs, and have the posterior's covariance."""
+    model, m = duda.Laplace(nn.Linear(3, 2).double(), duda.FixedGaussian(0.5), structure), 40_000
+    x = torch.randn(20, 3).double()
+    model.fit_posterior((x, torch.randn(20, 2).double()))
+    read = torch.eye(4).double()
+    read[:, 3] = 1  # the bias
+    with torch.no_grad():
+        sampler = model.sampler(m, joint=True)
+        draws = torch.cat(list(sampler(read[:, :3]))) - model.network(read[:, :3])
+    weights = torch.linalg.solve(read, draws).mT.flatten(1)
+    features = torch.cat([x, torch.ones(20, 1)], 1).double()
+    h = torch.kron(torch.eye(2).double(), features.T @ features / 0.5**2)
+    expected = torch.linalg.inv(h + model.prior_precision * torch.eye(8).double())
+    found = weights.T @ weights / m
+    variance = expected.diagonal()
+    error = ((variance[:, None] * variance + expected**2) / m).sqrt()
     assert ((found - expected).abs() <= 5 * error).all()
 
 
@@ -524,7 +546,12 @@ def broken() -> Iterator[Any]:
                 torch.zeros(1, 2), keep_draws=True
             ),
             ValueError,
-            "`keep_draws` is True, but the closed form has none",
+            "`keep_draws` is True, but the closed form has no draws",
+        ),
+        (
+            lambda: laplace(approximation="closed-form").predict(torch.zeros(1, 2), joint=True),
+            ValueError,
+            "`joint` is True, but the closed form has no draws",
         ),
     ],
 )

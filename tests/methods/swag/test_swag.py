@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import duda
 from duda.hooks import FitState
 from duda.methods.swag.batch_norm import refreshed_statistics, sampled_rows
-from duda.sampling import preserved
+from duda.sampling import new_seed, preserved
 from tests.training.models import noisy, regression, same, seeded_model, values
 from tests.training.test_checkpoint import cut_off_each_epoch
 
@@ -51,8 +51,7 @@ def by_hand(iterates: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
 def drawn_weights(model: duda.SWAG, samples: int) -> Tensor:
     """Return the weights of many draws: the outputs for unit vectors are the matrix's columns."""
     with preserved(model, seed=0):
-        model.before_predict(samples)
-        draws = torch.cat(list(model.draws(torch.eye(2).double(), samples, None)))
+        draws = torch.cat(list(model.sampler(samples)(torch.eye(2).double())))
     return draws.transpose(1, 2).flatten(1)
 
 
@@ -110,7 +109,7 @@ def test_weights_that_do_not_train_stay() -> None:
     assert len(model.mean) == 10
     duda.fit(model, regression(), epochs=4, seed=0)
     with preserved(model, seed=0):
-        assert model._draw(0).keys() == {"1.weight", "1.bias"}
+        assert model._draw(0, 0).keys() == {"1.weight", "1.bias"}
 
 
 def trained(network: Any = noisy, epochs: int = 6, **arguments: Any) -> duda.SWAG:
@@ -214,10 +213,10 @@ def test_each_draw_is_normalised_by_its_own_statistics() -> None:
     model, (x, _) = trained(), regression()
     answer = model.predict(x, samples=3, seed=0, keep_draws=True)
     with preserved(model, seed=0):
-        seeds = torch.randint(2**63 - 1, (3,)).tolist()
-        for seed, found in zip(seeds, answer.draws, strict=True):
+        seed = new_seed()
+        for number, found in enumerate(answer.draws):
             net = copy.deepcopy(model.network)
-            net.load_state_dict(model._draw(seed), strict=False)
+            net.load_state_dict(model._draw(seed, number), strict=False)
             net[1].reset_running_stats()
             net[1].momentum, net[1].training = None, True
             net(x)

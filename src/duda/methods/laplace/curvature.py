@@ -77,6 +77,21 @@ class Curvature(KeepsDtype, ABC):
         Its eigenvalues, and its eigenvectors as columns; no Jacobian is ever made.
         """
 
+    @abstractmethod
+    def steps(
+        self,
+        features: Float[Tensor, "N F"],
+        noise: Float[Tensor, "m C*F"],
+        precision: Float[Tensor, ""],
+    ) -> Float[Tensor, "m N C"]:
+        """Return the outputs that weights drawn from N(0, (H + δ I)⁻¹) make of the features.
+
+        Args:
+            features: of some examples.
+            noise: standard normal, for each draw of the weights; turned into these.
+            precision: δ.
+        """
+
 
 class KroneckerCurvature(Curvature):
     """H as (Σ Λ) ⊗ (Σ φφᵀ) / N, exact for one example and wherever Λ is the same for all.
@@ -117,6 +132,17 @@ class KroneckerCurvature(Curvature):
         scales = 1 / (torch.outer(self.input_values, self.output_values) + precision)
         values = (features @ self.input_vectors).square() @ scales
         return values, self.output_vectors.expand(len(features), -1, -1)
+
+    def steps(
+        self,
+        features: Float[Tensor, "N F"],
+        noise: Float[Tensor, "m C*F"],
+        precision: Float[Tensor, ""],
+    ) -> Float[Tensor, "m N C"]:
+        """Return V_out E V_inᵀ φ, for E ~ N(0, 1 / (λ_u λ_v + δ)) between eigenvectors u, v."""
+        scales = torch.outer(self.output_values, self.input_values) + precision
+        drawn = noise.view(-1, *scales.shape) / scales.sqrt()
+        return (features @ self.input_vectors) @ drawn.mT @ self.output_vectors.mT
 
 
 class FullCurvature(Curvature):
@@ -162,6 +188,16 @@ class FullCurvature(Curvature):
         vectors = self.vectors.view(self.outputs, features.shape[1], -1)
         root = torch.einsum("nf,cfp->ncp", features, vectors) / (self.values + precision).sqrt()
         return _eigen(root @ root.mT)
+
+    def steps(
+        self,
+        features: Float[Tensor, "N F"],
+        noise: Float[Tensor, "m C*F"],
+        precision: Float[Tensor, ""],
+    ) -> Float[Tensor, "m N C"]:
+        """Return what weights V (λ + δ)^-½ ε make of the features."""
+        drawn = (noise / (self.values + precision).sqrt()) @ self.vectors.mT
+        return features @ drawn.view(len(noise), self.outputs, -1).mT
 
 
 def best_precision(

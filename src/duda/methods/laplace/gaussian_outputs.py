@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -13,26 +13,59 @@ from duda.checks import at_least_float32
 from duda.likelihoods import Likelihood
 from duda.predictions import ClassPrediction, GaussianPrediction
 from duda.predictions.classes import entropy
+from duda.sampling import draw_generator
 
-__all__ = ["exact_moments", "gaussian_draws", "probit_prediction"]
+__all__ = ["exact_moments", "gaussian_draws", "independent_draws", "probit_prediction"]
 
 _CHUNK_NUMBERS = 2**22  # that a chunk of draws may hold
 
 
 def gaussian_draws(
     outputs: Float[Tensor, "N C"],
-    covariance: tuple[Tensor, Tensor],
-    samples: int,
+    shape: tuple[int, ...],
+    steps: Callable[[Float[Tensor, "m *shape"]], Float[Tensor, "m N C"]],
+    numbers: range,
+    seed: int,
     chunk: int | None,
 ) -> Iterator[Float[Tensor, "m N C"]]:
-    """Yield draws from Gaussians with mean `outputs`."""
+    """Yield draws about the mean `outputs`.
+
+    Args:
+        outputs: the mean.
+        shape: of the standard normal noise, in float64, that a draw takes.
+        steps: from the noise of some draws to how far they are from the mean.
+        numbers: of the draws.
+        seed: of the noise, together with the draw's number.
+        chunk: draws at a time; chosen by memory if not given.
+    """
+    size = chunk or max(1, _CHUNK_NUMBERS // max(outputs.numel(), math.prod(shape)))
+    for start in range(0, len(numbers), size):
+        noise = [
+            torch.randn(
+                shape,
+                generator=draw_generator(seed, number, outputs.device),
+                dtype=torch.float64,
+                device=outputs.device,
+            )
+            for number in numbers[start : start + size]
+        ]
+        yield outputs + steps(torch.stack(noise)).to(outputs.dtype)
+
+
+def independent_draws(
+    outputs: Float[Tensor, "N C"],
+    covariance: tuple[Tensor, Tensor],
+    numbers: range,
+    seed: int,
+    chunk: int | None,
+) -> Iterator[Float[Tensor, "m N C"]]:
+    """Yield draws from Gaussians with mean `outputs`, for each example by itself."""
     values, vectors = covariance
-    size = chunk or max(1, _CHUNK_NUMBERS // outputs.numel())
-    for start in range(0, samples, size):
-        count = min(size, samples - start)
-        noise = torch.randn((count, *values.shape), dtype=values.dtype, device=values.device)
-        steps = torch.einsum("mnv,ncv->mnc", noise * values.sqrt(), vectors)
-        yield outputs + steps.to(outputs.dtype)
+
+    def steps(noise: Tensor) -> Tensor:
+        return torch.einsum("mnv,ncv->mnc", noise * values.sqrt(), vectors)
+
+    return gaussian_draws(outputs, tuple(values.shape), steps, numbers, seed, chunk)
 
 
 def probit_prediction(

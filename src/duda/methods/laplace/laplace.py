@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -24,9 +26,15 @@ from duda.methods.laplace.curvature import (
     best_precision,
     output_information,
 )
-from duda.methods.laplace.gaussian_outputs import exact_moments, gaussian_draws, probit_prediction
+from duda.methods.laplace.gaussian_outputs import (
+    exact_moments,
+    gaussian_draws,
+    independent_draws,
+    probit_prediction,
+)
+from duda.methods.sampler import Sampler
 from duda.predictions import Prediction
-from duda.sampling import last_linear, preserved, raw_outputs
+from duda.sampling import last_linear, new_seed, preserved, raw_outputs
 from duda.sources import Labelled, read_pairs
 
 __all__ = ["Laplace"]
@@ -34,13 +42,21 @@ __all__ = ["Laplace"]
 _STRUCTURES: dict[str, type[Curvature]] = {"kron": KroneckerCurvature, "full": FullCurvature}
 
 
+@dataclass(frozen=True)
+class _PosteriorSampler(Sampler):
+    """Knows its draws' numbers and seed, for those who have run the network already."""
+
+    numbers: range
+    seed: int
+
+
 class Laplace(KeepsDtype, UncertainModel):
     """A trained network whose last layer's weights and bias are Gaussian: N(θ*, (H + δ I)⁻¹).
 
     H is the Fisher information of the training data, δ the prior's precision, by default the one
     with the greatest marginal likelihood. `duda.fit` does this after training; `fit_posterior` does
-    it for a network that is trained. Each example has draws of its own. Sources: Daxberger et al.
-    2021; Ritter et al. 2018 for "kron".
+    it for a network that is trained. Each example has draws of its own, unless they are to be
+    joint. Sources: Daxberger et al. 2021; Ritter et al. 2018 for "kron".
 
     Args:
         network: ends in an `nn.Linear`, whose outputs are the network's.
@@ -167,34 +183,50 @@ class Laplace(KeepsDtype, UncertainModel):
         occam = (values / precision).log1p().sum()
         return float(self.log_likelihood - 0.5 * (precision * self.squared_norm + occam))
 
-    def before_predict(self, samples: int) -> None:
-        """See that there is a posterior."""
-        self._check_fitted()
+    def sampler(self, samples: int, joint: bool = False) -> Sampler:
+        """Return what makes draws of the raw outputs; the network runs once for each batch.
 
-    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
-        """Yield draws of the raw outputs, whose law is Gaussian; the network runs once."""
-        outputs, features = self._with_features(x)
-        yield from gaussian_draws(outputs, self._output_covariance(features), samples, chunk)
+        Their law is Gaussian: each example has draws of its own, or, if joint, the last layer's
+        weights are drawn, once for all examples.
+
+        Raises:
+            ValueError: if there is no posterior.
+        """
+        self._check_fitted()
+        numbers, seed = range(samples), new_seed()
+
+        def draws(x: Batch, chunk: int | None) -> Iterator[Tensor]:
+            outputs, features = self._with_features(x)
+            if not joint:
+                covariance = self._output_covariance(features)
+                return independent_draws(outputs, covariance, numbers, seed, chunk)
+            weights = (outputs.shape[1] * features.shape[1],)
+            steps = partial(self.curvature.steps, features, precision=self.prior_precision)
+            return gaussian_draws(outputs, weights, steps, numbers, seed, chunk)
+
+        return _PosteriorSampler(draws, joint, numbers, seed)
 
     def predict_batch(
-        self, x: Batch, samples: int, chunk: int | None, keep_draws: bool
+        self, x: Batch, sampler: Sampler, chunk: int | None, keep_draws: bool
     ) -> Prediction:
         """Return the prediction for one batch, by draws or in closed form."""
         if self.approximation == "draws":
-            return super().predict_batch(x, samples, chunk, keep_draws)
-        outputs, features = self._with_features(x)
-        covariance = self._output_covariance(features)
-        if isinstance(self.likelihood, Categorical):
-            reduction = ClassReduction(keep_draws)
-            for draws in gaussian_draws(outputs, covariance, samples, chunk):
-                reduction.add(draws)
-            return probit_prediction(outputs, covariance, reduction.result())
-        if keep_draws:
+            return super().predict_batch(x, sampler, chunk, keep_draws)
+        classes = isinstance(self.likelihood, Categorical)
+        asked = "joint" if sampler.joint else "keep_draws" if keep_draws and not classes else None
+        if asked is not None:
             raise ValueError(
-                "`keep_draws` is True, but the closed form has none: make the model with "
+                f"`{asked}` is True, but the closed form has no draws: make the model with "
                 "`approximation='draws'`."
             )
-        return exact_moments(self.likelihood, outputs, covariance)
+        outputs, features = self._with_features(x)
+        covariance = self._output_covariance(features)
+        if not classes:
+            return exact_moments(self.likelihood, outputs, covariance)
+        reduction, of = ClassReduction(keep_draws), cast(_PosteriorSampler, sampler)
+        for draws in independent_draws(outputs, covariance, of.numbers, of.seed, chunk):
+            reduction.add(draws)
+        return probit_prediction(outputs, covariance, reduction.result())
 
     def _linear(self) -> nn.Module:
         return self.network.get_submodule(self._layer)

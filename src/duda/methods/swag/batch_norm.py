@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from duda.batches import Batch, each_input, rows_of
+from duda.batches import Batch, each_input, joined, rows_of
 from duda.sampling import raw_outputs, swapped_weights
 
 __all__ = ["batch_norms", "refreshed_statistics", "sampled_rows"]
@@ -77,9 +77,7 @@ def _rows_of_both(kept: Batch | None, batch: Batch, chosen: Tensor) -> Batch:
     """Return some rows of the kept inputs and those of the batch, taken together."""
     if kept is None:
         return each_input(batch, lambda values: values[chosen])
-    if isinstance(kept, dict) and isinstance(batch, dict):
-        return {name: torch.cat([kept[name], batch[name]])[chosen] for name in kept}
-    return torch.cat([kept, batch])[chosen]  # type: ignore[list-item] # both are tensors
+    return each_input(joined([kept, batch]), lambda values: values[chosen])
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from duda.hooks import FitState
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
 from duda.methods.buffers import KeepsDtype
+from duda.methods.sampler import Sampler
 from duda.methods.swag.batch_norm import batch_norms, refreshed_statistics, sampled_rows
-from duda.sampling import raw_outputs, swapped_weights
+from duda.sampling import draw_generator, new_seed, raw_outputs, swapped_weights
 
 __all__ = ["SWAG"]
 
@@ -84,7 +85,6 @@ class SWAG(KeepsDtype, UncertainModel):
         self.register_buffer("deviations", at_least_float32(weights).new_zeros(rank, len(weights)))
         self.register_buffer("collected", torch.zeros((), dtype=torch.int64))
         self._inputs: Batch | None = None
-        self._drawn: list[tuple[int, dict[str, Tensor]]] = []
 
     def forward(self, x: Batch) -> Tensor:
         """Return the raw outputs of the weights that are being trained."""
@@ -123,34 +123,43 @@ class SWAG(KeepsDtype, UncertainModel):
             inputs = (x for x, _ in state.training_batches())
             self._inputs = sampled_rows(inputs, self.bn_examples)
 
-    def before_predict(self, samples: int) -> None:
-        """Draw a seed for each draw's weights, and compute BatchNorm's statistics for them."""
-        self._check_ready()
-        self._drawn = []
-        for seed in torch.randint(2**63 - 1, (samples,)).tolist():
-            statistics: dict[str, Tensor] = {}
-            if self._inputs is not None:
-                statistics = refreshed_statistics(
-                    self.network, self._draw(seed), suited(self._inputs, self)
-                )
-            self._drawn.append((seed, statistics))
+    def sampler(self, samples: int, joint: bool = False) -> Sampler:
+        """Return what makes draws, each by weights that are the same for all examples.
 
-    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
-        """Yield the draws one by one; weights for all of them at once would fill the memory."""
-        for seed, statistics in self._drawn[:samples]:
-            with swapped_weights(self.network, self._draw(seed) | statistics):
-                outputs = raw_outputs(self.network, x)
-            yield outputs.unsqueeze(0)
+        Each by itself: weights for all of them at once would fill the memory. BatchNorm's
+        statistics are computed here, once for all batches.
+
+        Raises:
+            ValueError: if there are too few iterates, or no inputs for BatchNorm.
+        """
+        self._check_ready()
+        seed = new_seed()
+        statistics = [self._statistics(seed, number) for number in range(samples)]
+
+        def draws(x: Batch, chunk: int | None) -> Iterator[Tensor]:
+            for number, fresh in enumerate(statistics):
+                with swapped_weights(self.network, self._draw(seed, number) | fresh):
+                    outputs = raw_outputs(self.network, x)
+                yield outputs.unsqueeze(0)
+
+        return Sampler(draws, joint=True)
 
     def _weights(self) -> Tensor:
         """Return the weights that are drawn, one after the other in one dimension."""
         weights = dict(self.network.named_parameters())
         return torch.cat([weights[name].detach().flatten() for name in self._names])
 
-    def _draw(self, seed: int) -> dict[str, Tensor]:
-        """Return the weights of the draw with this seed."""
+    def _statistics(self, seed: int, number: int) -> dict[str, Tensor]:
+        """Return BatchNorm's statistics for a draw, by name; none where there is no BatchNorm."""
+        if self._inputs is None:
+            return {}
+        inputs = suited(self._inputs, self)
+        return refreshed_statistics(self.network, self._draw(seed, number), inputs)
+
+    def _draw(self, seed: int, number: int) -> dict[str, Tensor]:
+        """Return the weights of a draw."""
         like = self.deviations
-        generator = torch.Generator(like.device).manual_seed(seed)
+        generator = draw_generator(seed, number, like.device)
         kept = min(int(self.collected), self.rank)
         each, low_rank = (
             torch.randn(size, generator=generator, dtype=like.dtype, device=like.device)

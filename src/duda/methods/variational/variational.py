@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from duda.batches import Batch
 from duda.hooks import FitState
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
+from duda.methods.sampler import Sampler
 from duda.methods.variational.normal_weights import (
     Flipout,
     LocalNoise,
@@ -23,14 +23,7 @@ from duda.methods.variational.normal_weights import (
     WholeWeights,
 )
 from duda.methods.variational.priors import GaussianPrior, Prior
-from duda.sampling import (
-    DrawnWeights,
-    LayerChoice,
-    new_seed,
-    random_draws,
-    weight_layers,
-    weights_of,
-)
+from duda.sampling import LayerChoice, new_seed, random_draws, weight_layers, weights_of
 
 __all__ = ["Variational"]
 
@@ -58,7 +51,8 @@ class Variational(UncertainModel):
     - "flipout": weights, of which linear and convolutional layers flip the noise by signs of each
       example's own (Wen et al. 2018).
 
-    The weights of other layers are drawn as by "weight".
+    The weights of other layers are drawn as by "weight", and so are all of them for draws that are
+    to be joint.
 
     Args:
         network: any module with linear, convolutional, embedding, recurrent or attention layers.
@@ -106,21 +100,29 @@ class Variational(UncertainModel):
 
     def forward(self, x: Batch) -> Tensor:
         """Return one draw of raw outputs, in training and in eval mode."""
-        mode = self._randomness(self._normals())
+        mode = _ESTIMATORS[self.estimator](self.network, self._normals())
         with mode:
             return mode.call(self.network, x)
 
-    def draws(self, x: Batch, samples: int, chunk: int | None) -> Iterator[Tensor]:
-        """Yield draws that share all that comes before the first random layer."""
-        normals = self._normals()
-        return random_draws(
-            self.network,
-            x,
-            samples,
-            chunk,
-            lambda: self._randomness(normals),
-            seed=new_seed(),
-            vmapped=not self._slow_in_vmap(),
+    def sampler(self, samples: int, joint: bool = False) -> Sampler:
+        """Return what makes draws, which share all that comes before the first random layer.
+
+        If joint, weights are drawn whole, whatever the estimator.
+        """
+        seed, normals = new_seed(), self._normals()
+        estimator = "weight" if joint else self.estimator
+        vmapped = not self._slow_in_vmap(estimator)
+        return Sampler(
+            lambda x, chunk: random_draws(
+                self.network,
+                x,
+                samples,
+                chunk,
+                lambda: _ESTIMATORS[estimator](self.network, normals),
+                seed=seed,
+                vmapped=vmapped,
+            ),
+            joint=estimator == "weight",
         )
 
     def kl_divergence(self) -> Float[Tensor, ""]:
@@ -164,12 +166,9 @@ class Variational(UncertainModel):
             for name, raw in zip(self._names, self.raw_stds, strict=True)
         }
 
-    def _randomness(self, normals: dict[str, NormalWeight]) -> DrawnWeights:
-        return _ESTIMATORS[self.estimator](self.network, normals)
-
-    def _slow_in_vmap(self) -> bool:
+    def _slow_in_vmap(self, estimator: str) -> bool:
         """Return whether draws of weights make a grouped convolution, which is slow on a CPU."""
-        kind = _ConvTransposeNd if self.estimator == "local" else _ConvNd
+        kind = _ConvTransposeNd if estimator == "local" else _ConvNd
         owners = (self.network.get_submodule(name.rpartition(".")[0]) for name in self._names)
         return any(isinstance(each, kind) and each.weight.device.type == "cpu" for each in owners)
 
