@@ -130,7 +130,7 @@ def test_only_what_random_calls_read_is_kept() -> None:
         runner.run(0, 4)
     kept = {
         id(value): value.kept.nbytes
-        for result, _ in runner.memory._results.values()
+        for result, _ in runner.memory.results.values()
         for value in [result]
         if getattr(value, "kept", None) is not None and value.kept.data_ptr() != x.data_ptr()
     }

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from duda.batches import Batch, rows_of, suited
 from duda.checks import check_count, nearest
-from duda.eval_mode import in_eval_mode
+from duda.preservation import in_eval_mode
 from duda.sampling import last_linear, raw_outputs
 from duda.sources import Inputs, read_inputs
 

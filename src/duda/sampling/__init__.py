@@ -1,18 +1,19 @@
 """Sampling, the engine: M draws of a network's outputs for the price of what differs in them."""
 
-from duda.sampling.calls import layer_call, raw_outputs, tensors
+from duda.preservation import devices_of, preserved, random_state, seeded
 from duda.sampling.executors import random_draws, without_slow_rules
-from duda.sampling.layers import (
+from duda.sampling.networks import (
     LayerChoice,
     last_linear,
+    layer_call,
     matches,
+    raw_outputs,
     swapped_weights,
     watched_inputs,
     weight_layers,
     weights_of,
     with_last_linear,
 )
-from duda.sampling.preservation import devices_of, preserved
 from duda.sampling.randomness import (
     DrawnWeights,
     EachMember,
@@ -20,7 +21,8 @@ from duda.sampling.randomness import (
     Randomness,
     fast_in_vmap,
 )
-from duda.sampling.streams import draw_generator, new_seed, random_state, seeded
+from duda.sampling.streams import draw_generator, new_seed
+from duda.sampling.values import tensors
 
 __all__ = [
     "DrawnWeights",

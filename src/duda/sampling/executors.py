@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import torch
@@ -18,13 +19,13 @@ from torch._C._functorch import (  # type: ignore[attr-defined]
 from torch.func import vmap
 
 from duda.batches import Batch, each_input, rows_of
-from duda.sampling.calls import tensors
+from duda.preservation import random_state, seeded
 from duda.sampling.dropout import NeedsLoop
 from duda.sampling.joint import Examples, examples_in_calls
 from duda.sampling.memory import Memory
 from duda.sampling.randomness import HiddenDropout, Randomness
-from duda.sampling.streams import Stream, draw_key, draw_keys, random_state, seeded
-from duda.sampling.values import Restart
+from duda.sampling.streams import Stream, draw_key, draw_keys
+from duda.sampling.values import Restart, tensors
 
 __all__ = ["random_draws", "without_slow_rules"]
 
@@ -190,10 +191,8 @@ class _Runner:
 
     def _outputs(self, mode: Randomness, draw: Tensor, stream: Stream) -> Tensor:
         mode.draw, mode.stream = draw, stream
-        with mode, self.memory.one_pass(self.x, stream) as x:
-            outputs = mode.call(self.network, x)
-            self.memory.read(outputs)
-        return outputs
+        with mode:
+            return self.memory.run(partial(mode.call, self.network), self.x, stream)
 
 
 @contextmanager

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from duda.batches import Batch, each_input, rows_of
-from duda.sampling.calls import tensors
+from duda.preservation import seeded
 from duda.sampling.randomness import Randomness
-from duda.sampling.streams import Stream, draw_key, seeded
+from duda.sampling.streams import Stream, draw_key
+from duda.sampling.values import tensors
 
 __all__ = ["Examples", "examples_in_calls"]
 

@@ -8,9 +8,7 @@ freed as in any forward pass, and stands in later passes as tensors without data
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import torch
@@ -19,9 +17,19 @@ from torch._C._functorch import is_batchedtensor
 from torch.overrides import TorchFunctionMode
 
 from duda.batches import Batch, each_input
-from duda.sampling.calls import leaves, tensors, written
-from duda.sampling.streams import Stream, random_state
-from duda.sampling.values import Known, NotShared, Restart, Storage, Value, storage_of
+from duda.preservation import random_state, written
+from duda.sampling.networks import routed_modules
+from duda.sampling.streams import Stream
+from duda.sampling.values import (
+    Known,
+    NotShared,
+    Restart,
+    Storage,
+    Value,
+    leaves,
+    storage_of,
+    tensors,
+)
 
 __all__ = ["Memory"]
 
@@ -29,20 +37,22 @@ _UNSET = (torch.empty, torch.empty_like, torch.Tensor.new_empty)  # something fi
 _PATIENCE = 2  # restarts after which a network is taken as it is, without memory
 
 
-class Memory(TorchFunctionMode):
-    """The calls of earlier passes and their results.
+class Memory:
+    """What earlier passes of a network found out that is the same in every draw.
 
     Args:
         network: whose modules and calls are watched.
         known: its weights and buffers that are the same in every draw, but for what is swapped.
         vmapped: whether a pass hides its draws in an axis of vmap, so that tensors tell whether
-            they depend on the draw; otherwise the state of the random generator tells it.
+            they depend on the draw; otherwise the random numbers taken tell it.
         same_weights: whether all draws have the same weights. Where not, nothing is known of what
             comes from calls out of sight, unless vmap tells it.
 
     Attributes:
         on: whether anything is remembered at all.
         drawn_bytes: what the calls of the last pass made that were not shared, for one draw.
+        results: what calls of torch and modules returned, and wrote to their argument, as values.
+        changing: weights and buffers that the network writes to, by their `id`.
     """
 
     def __init__(
@@ -53,35 +63,29 @@ class Memory(TorchFunctionMode):
         vmapped: bool,
         same_weights: bool = True,
     ) -> None:
-        super().__init__()
         self.network = network
         self.weights = list(known)
         self.vmapped = vmapped
         self.same_weights = same_weights
         self.on = True
         self.drawn_bytes = 0
-        self._changing: set[int] = set()  # weights and buffers that the network writes to
+        self.changing: set[int] = set()
         self._restarts = 0
-        self._modules = [
-            (module, module.__dict__.get("_compiled_call_impl"))
-            for module in network.modules()
-            if module is not network and not isinstance(module, torch.jit.ScriptModule)
-        ]
         self._forget()
 
     def _forget(self) -> None:
-        self._results: dict[Hashable, tuple[Any, Value | None]] = {}
+        self.results: dict[Hashable, tuple[Any, Value | None]] = {}
         self._roots = [
             Value(tensor, Storage(tensor))
             for tensor in self.weights
-            if id(tensor) not in self._changing
+            if id(tensor) not in self.changing
         ]
         self._inputs: list[Value] | None = None
 
     @property
     def used(self) -> bool:
         """Whether a pass would be answered from memory."""
-        return bool(self._results)
+        return bool(self.results)
 
     def restart(self) -> None:
         """Forget all; when it happens again and again, remember nothing any more."""
@@ -89,36 +93,58 @@ class Memory(TorchFunctionMode):
         self.on = self.on and self._restarts <= _PATIENCE
         self._forget()
 
-    @contextmanager
-    def one_pass(self, x: Batch, stream: Stream) -> Iterator[Batch]:
-        """Watch one pass of the network, with its random numbers, and yield the input for it."""
-        self.drawn_bytes = 0
-        self._random_calls = 0
-        self._made: set[Hashable] = set()  # what this pass itself has put into the results
-        self._known = Known()
-        self._stream, self._device = stream, next(tensors(x)).device
+    def run(self, call: Callable[[Batch], Tensor], x: Batch, stream: Stream) -> Tensor:
+        """Return `call(x)` of one pass with these random numbers, without what is known of it."""
         aliases = each_input(x, Tensor.detach)
         if not self.on:
-            with self:
-                yield each_input(aliases, Tensor.clone)  # which the network may write to
-            return
+            with _Pass(self, stream, Known()) as one_pass:
+                outputs = call(each_input(aliases, Tensor.clone))  # which the network may write to
+        else:
+            one_pass = _Pass(self, stream, self._known(x, aliases))
+            with routed_modules(self.network, one_pass.call_module), one_pass:
+                outputs = call(aliases)
+                one_pass.read(outputs)
+        self.drawn_bytes = one_pass.drawn_bytes
+        return outputs
+
+    def _known(self, x: Batch, aliases: Batch) -> Known:
+        """Return what is known at the start of a pass: inputs, weights and buffers."""
+        known = Known()
         if self._inputs is None:
             self._inputs = [Value(alias) for alias in tensors(aliases)]
             for value, tensor in zip(self._inputs, tensors(x), strict=True):
                 value.keep(tensor)
         for value, alias in zip(self._inputs, tensors(aliases), strict=True):
-            self._known.add(alias, value)
+            known.add(alias, value)
         for root in self._roots:
-            self._known.add(root.storage.source, root)  # type: ignore[arg-type]
-        with self._watched_modules(), self:
-            yield aliases
+            known.add(root.storage.source, root)  # type: ignore[arg-type]
+        return known
+
+
+class _Pass(TorchFunctionMode):
+    """Watches one pass of the network, and makes those of its calls that memory has no answer to.
+
+    Args:
+        memory: what is known from earlier passes.
+        stream: the pass's random numbers.
+        known: the tensors whose values are known.
+    """
+
+    def __init__(self, memory: Memory, stream: Stream, known: Known) -> None:
+        super().__init__()
+        self.memory = memory
+        self.stream = stream
+        self.drawn_bytes = 0
+        self._known = known
+        self._made: set[Hashable] = set()  # what this pass itself has put into the results
+        self._random_calls = 0
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Answer the call from memory, or make it and remember the result if it is shared."""
         kwargs = kwargs or {}
-        if not self.on:
+        if not self.memory.on:
             return self._counted(func(*args, **kwargs))
         target = written(func, args, kwargs)
         try:
@@ -129,7 +155,7 @@ class Memory(TorchFunctionMode):
             return self._run(func, args, kwargs, target)
         if key in self._made:
             return self._repeat(key, func, args, kwargs, target)
-        if key in self._results:
+        if key in self.memory.results:
             return self._recall(key, target)
         return self._record(key, func, args, kwargs, target)
 
@@ -150,7 +176,7 @@ class Memory(TorchFunctionMode):
         tuple(self._known.shared(args, kwargs))  # which raises where data are missing
         self._unshare(target)
         result = func(*args, **kwargs)
-        remembered, wrote = self._results[key]
+        remembered, wrote = self.memory.results[key]
         if wrote is not None:
             self._known.add(target, wrote)
         for tensor, value in zip(leaves(result), leaves(remembered), strict=True):
@@ -177,7 +203,7 @@ class Memory(TorchFunctionMode):
             self._known.add(target, wrote)
         storages = {storage_of(arg): value.storage for value, arg in values if arg is not target}
         try:
-            self._results[key] = (self._known.remember(result, storages), wrote)
+            self.memory.results[key] = (self._known.remember(result, storages), wrote)
             self._made.add(key)
         except NotShared:
             for value, arg in values:
@@ -185,33 +211,33 @@ class Memory(TorchFunctionMode):
         return result
 
     def _is_random(self, result: Any, before: tuple[Any, ...]) -> bool:
-        if self.vmapped:
+        if self.memory.vmapped:
             return any(is_batchedtensor(tensor) for tensor in tensors(result))
         return before != self._random_state()
 
     def _random_state(self) -> tuple[Any, ...]:
         """Return what changes with a random call in a loop: under vmap the result tells it."""
-        if self.vmapped:
+        if self.memory.vmapped:
             return ()
         with torch._C.DisableTorchFunction():  # no mode needs to see this
-            states = (state.numpy().tobytes() for state in random_state(self._device))
-            return len(self._stream.shapes), *states
+            states = (state.numpy().tobytes() for state in random_state(self.stream.device))
+            return len(self.stream.shapes), *states
 
     def _recall(self, key: Hashable, target: Tensor | None) -> Any:
         """Return a remembered result, as new tensors over the data that were kept."""
-        result, wrote = self._results[key]
+        result, wrote = self.memory.results[key]
         if wrote is not None and target is not None:
             # `target` holds what it held before; whoever reads it again makes the pass start anew.
             self._known.add(target, wrote, blank=True)
         return self._known.restore(result)
 
-    def _call_module(self, module: nn.Module, call: Any, *args: Any, **kwargs: Any) -> Any:
+    def call_module(self, module: nn.Module, call: Any, *args: Any, **kwargs: Any) -> Any:
         """Answer a module's call from memory, or make it."""
         try:
             key: Hashable = (module, self._known.key(args), self._known.key(kwargs))
         except NotShared:
             return call(*args, **kwargs)
-        if key in self._results and key not in self._made:
+        if key in self.memory.results and key not in self._made:
             return self._recall(key, None)
         random_calls = self._random_calls
         result = call(*args, **kwargs)
@@ -222,7 +248,7 @@ class Memory(TorchFunctionMode):
         if self._random_calls == random_calls and not wrote_to_its_arguments:
             self._adopt(result)
             try:
-                self._results[key] = (self._known.remember(result, None), None)
+                self.memory.results[key] = (self._known.remember(result, None), None)
                 self._made.add(key)
             except NotShared:
                 return result
@@ -231,10 +257,10 @@ class Memory(TorchFunctionMode):
     def _adopt(self, result: Any) -> None:
         """Take what calls out of sight made of shared input as shared, where that is certain."""
         for tensor in tensors(result):
-            if self.vmapped:
+            if self.memory.vmapped:
                 certain = not is_batchedtensor(tensor)
             else:
-                certain = self.same_weights and self._random_calls == 0
+                certain = self.memory.same_weights and self._random_calls == 0
             if self._known.value(tensor) is None and certain:
                 value = Value(tensor)
                 value.keep(tensor)
@@ -245,22 +271,6 @@ class Memory(TorchFunctionMode):
         for value, tensor in self._known.shared(arguments):
             value.keep(tensor)
 
-    @contextmanager
-    def _watched_modules(self) -> Iterator[None]:
-        """Route the calls of all modules below the network through `_call_module`."""
-        try:
-            for module, compiled in self._modules:
-                call = partial(self._call_module, module, compiled or module._call_impl)
-                # Not by the module's own way of setting attributes, which takes its time.
-                module.__dict__["_compiled_call_impl"] = call
-            yield
-        finally:
-            for module, compiled in self._modules:
-                if compiled is None:
-                    module.__dict__.pop("_compiled_call_impl", None)
-                else:
-                    module.__dict__["_compiled_call_impl"] = compiled
-
     def _unshare(self, target: Tensor | None) -> None:
         """Give a shared tensor that is about to be written to data of its own."""
         value = None if target is None else self._known.value(target)
@@ -268,10 +278,10 @@ class Memory(TorchFunctionMode):
             return
         source = value.storage.source
         if source is not None:
-            self._changing.add(id(source))
+            self.memory.changing.add(id(source))
             raise Restart("a weight or buffer that the network writes to")
         if value.storage.values > 1:
-            self.on = False
+            self.memory.on = False
             raise Restart("a tensor that the network writes to through one of several views")
         if value.kept is not None and target.requires_grad:
             value.kept = target.clone()  # autograd knows `target` by its data

@@ -9,8 +9,7 @@ variant 13 of its mixing function), used as a counter-based generator (Salmon et
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -23,8 +22,6 @@ from torch._C._functorch import (
     maybe_get_level,
 )
 
-from duda.checks import check_whole
-
 __all__ = [
     "Sharing",
     "Stream",
@@ -32,9 +29,6 @@ __all__ = [
     "draw_key",
     "draw_keys",
     "new_seed",
-    "random_state",
-    "seeded",
-    "set_random_state",
     "unseen",
 ]
 
@@ -112,6 +106,7 @@ class Stream:
         probing: whether masks drop half of what they could, so that all masks show an effect.
 
     Attributes:
+        device: where the key is.
         shapes: what each random call of the pass has asked for so far.
 
     >>> one, other = Stream(torch.tensor(7)), Stream(torch.tensor(7))
@@ -123,6 +118,7 @@ class Stream:
         # All draws are made at once, so that those whom vmap hides come out of hiding for a moment.
         self._level = maybe_get_level(key) if is_batchedtensor(key) else None
         self._keys = key if self._level is None else get_unwrapped(key)
+        self.device = key.device
         self.sharing = sharing
         self.probing = probing
         self.shapes: list[tuple[int, ...]] = []
@@ -212,40 +208,3 @@ def _mixed(z: Tensor) -> Tensor:
 def _signed(number: int) -> int:
     """Return the int64 that has the lowest 64 bits of `number`."""
     return (number + 2**63) % 2**64 - 2**63
-
-
-def random_state(device: torch.device | None) -> list[Tensor]:
-    """Return the states of the generators for the CPU and, if it is a GPU, for `device`."""
-    return [generator.get_state() for generator in _generators(device)]
-
-
-def set_random_state(state: list[Tensor], device: torch.device | None) -> None:
-    """Put the generators back into a state that `random_state` returned."""
-    for generator, one in zip(_generators(device), state, strict=True):
-        generator.set_state(one)
-
-
-@contextmanager
-def seeded(seed: int, devices: Iterable[torch.device]) -> Iterator[None]:
-    """Start the generators from `seed`, and put them back at the end.
-
-    Raises:
-        ValueError: if `seed` is no whole number.
-    """
-    seed = check_whole(seed, "seed")
-    before = [(device, random_state(device)) for device in (torch.device("cpu"), *devices)]
-    try:
-        for device, _ in before:
-            for generator in _generators(device):
-                generator.manual_seed(seed)
-        yield
-    finally:
-        for device, state in before:
-            set_random_state(state, device)
-
-
-def _generators(device: torch.device | None) -> list[torch.Generator]:
-    if device is None or device.type != "cuda":
-        return [torch.default_generator]
-    index = torch.cuda.current_device() if device.index is None else device.index
-    return [torch.default_generator, torch.cuda.default_generators[index]]

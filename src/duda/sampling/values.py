@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 from torch._C._functorch import is_batchedtensor
 
-from duda.sampling.calls import rebuilt, tensors
-
-__all__ = ["Known", "NotShared", "Restart", "Storage", "Value", "storage_of"]
+__all__ = ["Known", "NotShared", "Restart", "Storage", "Value", "leaves", "storage_of", "tensors"]
 
 _CONSTANTS = (bool, int, float, complex, str, bytes, type(None), type(...), type)
 _CONSTANTS += (torch.dtype, torch.device, torch.layout, torch.memory_format)  # type: ignore[assignment]
@@ -163,3 +161,25 @@ class Known:
         if isinstance(result, dict):
             return {name: self.restore(item) for name, item in result.items()}
         return result
+
+
+def leaves(tree: Any) -> Iterator[Any]:
+    """Yield what is in nested tuples, lists and dictionaries."""
+    if isinstance(tree, (tuple, list)):
+        for item in tree:
+            yield from leaves(item)
+    elif isinstance(tree, dict):
+        for item in tree.values():
+            yield from leaves(item)
+    else:
+        yield tree
+
+
+def tensors(tree: Any) -> Iterator[Tensor]:
+    """Yield the tensors among them."""
+    return (leaf for leaf in leaves(tree) if isinstance(leaf, Tensor))
+
+
+def rebuilt(like: Any, items: list[Any]) -> Any:
+    """Return `items` in the type of `like`: a list, a tuple or one with names."""
+    return type(like)(*items) if hasattr(like, "_fields") else type(like)(items)

@@ -1,4 +1,4 @@
-"""The layers of a network: chosen by name, watched while it runs, and with other weights."""
+"""Networks that somebody else wrote: called, and their layers chosen, watched and given weights."""
 
 from __future__ import annotations
 
@@ -6,16 +6,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from fnmatch import fnmatchcase
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrize import is_parametrized
 
+from duda.batches import Batch
+
 __all__ = [
     "LayerChoice",
     "last_linear",
+    "layer_call",
     "matches",
+    "raw_outputs",
+    "routed_modules",
     "swapped_weights",
     "watched_inputs",
     "weight_layers",
@@ -26,6 +33,7 @@ __all__ = [
 Layer = TypeVar("Layer", bound=nn.Module)
 LayerChoice = str | Sequence[str] | Callable[[str, nn.Module], bool] | None
 
+_ARGUMENTS = ("input", "weight", "bias")
 _KINDS = (
     nn.Linear,
     nn.Bilinear,
@@ -36,6 +44,32 @@ _KINDS = (
     nn.RNNCellBase,
     nn.MultiheadAttention,
 )
+
+
+def raw_outputs(network: nn.Module, x: Batch) -> Tensor:
+    """Return what the network puts out for `x`, as one tensor.
+
+    Named inputs become keyword arguments. Of an output that has `logits`, as those of Hugging Face
+    do, these are taken.
+
+    Raises:
+        TypeError: if the network returns something else.
+
+    >>> import torch
+    >>> raw_outputs(nn.Flatten(), {"input": torch.ones(2, 1, 1)})
+    tensor([[1.],
+            [1.]])
+    """
+    outputs = network(**x) if isinstance(x, Mapping) else network(x)
+    logits = outputs.get("logits") if isinstance(outputs, Mapping) else None
+    logits = getattr(outputs, "logits", logits)
+    for found in (outputs, logits):
+        if isinstance(found, Tensor):
+            return found
+    raise TypeError(
+        f"the network returned a {type(outputs).__name__}, expected one tensor of raw outputs, or "
+        "something with `.logits`: wrap it in a module that returns only these."
+    )
 
 
 def weight_layers(network: nn.Module, layers: LayerChoice = None) -> dict[str, nn.Module]:
@@ -226,3 +260,38 @@ def watched_inputs(layers: Iterable[Layer]) -> Iterator[list[tuple[Layer, Tensor
         for layer in layers:
             stack.enter_context(layer.register_forward_pre_hook(note))
         yield calls
+
+
+def layer_call(
+    func: Callable[..., Tensor], args: Any, kwargs: dict[str, Any]
+) -> tuple[Callable[..., Tensor], Tensor, Tensor, Tensor | None]:
+    """Return a call of a layer as a function of input, weight and bias, and what these are."""
+    given = dict(zip(_ARGUMENTS, args, strict=False)) | kwargs
+    options = {name: value for name, value in kwargs.items() if name not in _ARGUMENTS}
+
+    def layer(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return func(x, weight, bias, *args[len(_ARGUMENTS) :], **options)
+
+    return layer, given["input"], given["weight"], given.get("bias")
+
+
+@contextmanager
+def routed_modules(network: nn.Module, route: Callable[..., Any]) -> Iterator[None]:
+    """Make all modules inside the network be called by `route(module, call, *args, **kwargs)`."""
+    routed = [
+        (module, module.__dict__.get("_compiled_call_impl"))
+        for module in network.modules()
+        if module is not network and not isinstance(module, torch.jit.ScriptModule)
+    ]
+    try:
+        for module, compiled in routed:
+            # Not by the module's own way of setting attributes, which takes its time.
+            call = partial(route, module, compiled or module._call_impl)
+            module.__dict__["_compiled_call_impl"] = call
+        yield
+    finally:
+        for module, compiled in routed:
+            if compiled is None:
+                module.__dict__.pop("_compiled_call_impl", None)
+            else:
+                module.__dict__["_compiled_call_impl"] = compiled

@@ -1,0 +1,165 @@
+"""Preservation: modes, weights, buffers and random state of a network's user stay as they were."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from duda.checks import check_whole
+
+__all__ = ["devices_of", "in_eval_mode", "preserved", "random_state", "seeded", "written"]
+
+
+@contextmanager
+def preserved(model: nn.Module, seed: int | None = None) -> Iterator[None]:
+    """Put `model` in eval mode, and leave it bit-identical at the end, also after an exception.
+
+    With a `seed` the random state starts from it, and is what it was before afterwards.
+    """
+    guard = _WeightGuard(model)
+    with ExitStack() as stack:
+        if seed is not None:
+            stack.enter_context(seeded(seed, devices_of(model)))
+        for context in (guard, torch.inference_mode(False), torch.no_grad(), in_eval_mode(model)):
+            stack.enter_context(context)
+        try:
+            yield
+        finally:
+            for weight, content in guard.saved.values():
+                restore(weight, content)
+
+
+class _WeightGuard(TorchFunctionMode):
+    """Copies a weight before the first call that writes to it; the others cost nothing."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.saved: dict[int, tuple[Tensor, Tensor]] = {}
+        self._weights = {weight.data_ptr(): weight for weight in model.parameters()}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call `func`, after saving the weight that it writes to."""
+        kwargs = kwargs or {}
+        target = written(func, args, kwargs)
+        if target is not None and not torch._C._functorch.is_functorch_wrapped_tensor(target):
+            weight = self._weights.get(target.untyped_storage().data_ptr())
+            if weight is not None and id(weight) not in self.saved:
+                self.saved[id(weight)] = (weight, weight.detach().clone())
+        return func(*args, **kwargs)
+
+
+def devices_of(model: nn.Module) -> list[torch.device]:
+    """Return the GPUs that a model's weights and buffers are on, whose random state is its own."""
+    tensors = (*model.parameters(), *model.buffers())
+    return list({tensor.device for tensor in tensors if tensor.device.type == "cuda"})
+
+
+@contextmanager
+def in_eval_mode(network: nn.Module) -> Iterator[None]:
+    """Put `network` in eval mode, and modes and buffers back at the end, also after an exception.
+
+    >>> network = nn.BatchNorm1d(2)
+    >>> with in_eval_mode(network):
+    ...     network.training
+    False
+    >>> network.training
+    True
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in network.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    try:
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for module, name, buffer, content in buffers:
+            module._buffers[name] = buffer
+            restore(buffer, content)
+
+
+def restore(tensor: Tensor, content: Tensor) -> None:
+    """Write `content` into `tensor` if it holds anything else."""
+    if not torch.equal(tensor, content):
+        tensor.data.copy_(content)
+
+
+def random_state(device: torch.device | None) -> list[Tensor]:
+    """Return the states of the generators for the CPU and, if it is a GPU, for `device`."""
+    return [generator.get_state() for generator in _generators(device)]
+
+
+def set_random_state(state: list[Tensor], device: torch.device | None) -> None:
+    """Put the generators back into a state that `random_state` returned."""
+    for generator, one in zip(_generators(device), state, strict=True):
+        generator.set_state(one)
+
+
+@contextmanager
+def seeded(seed: int, devices: Iterable[torch.device]) -> Iterator[None]:
+    """Start the generators from `seed`, and put them back at the end.
+
+    Raises:
+        ValueError: if `seed` is no whole number.
+    """
+    seed = check_whole(seed, "seed")
+    before = [(device, random_state(device)) for device in (torch.device("cpu"), *devices)]
+    try:
+        for device, _ in before:
+            for generator in _generators(device):
+                generator.manual_seed(seed)
+        yield
+    finally:
+        for device, state in before:
+            set_random_state(state, device)
+
+
+def _generators(device: torch.device | None) -> list[torch.Generator]:
+    if device is None or device.type != "cuda":
+        return [torch.default_generator]
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return [torch.default_generator, torch.cuda.default_generators[index]]
+
+
+def written(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Tensor | None:
+    """Return the tensor that `func` writes to in place, or None.
+
+    >>> import torch
+    >>> x = torch.zeros(2)
+    >>> written(torch.Tensor.add_, (x, 1), {}) is x, written(torch.add, (x, 1), {}) is None
+    (True, True)
+    """
+    out = kwargs.get("out")
+    if isinstance(out, Tensor):
+        return out
+    name = getattr(func, "__name__", "")
+    place = _inplace_position(func)
+    asked = kwargs.get("inplace", place is not None and len(args) > place and args[place])
+    if asked or name in ("__setitem__", "__set__") or (name.endswith("_") and name[-2:] != "__"):
+        first = args[0] if args else kwargs.get("input")
+        return first if isinstance(first, Tensor) else None
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _inplace_position(func: Callable[..., Any]) -> int | None:
+    """Return where `func` takes its argument `inplace`, if it has one."""
+    if not inspect.isfunction(func):  # those of C end in an underscore instead
+        return None
+    names = list(inspect.signature(func, follow_wrapped=False).parameters)
+    return names.index("inplace") if "inplace" in names else None
