@@ -71,7 +71,7 @@ def accuracies(split: Split, by: str, seed: int, every: int) -> dict[int, float]
         else:
             draws = by == "batch-bald"
             answer = model.predict(
-                split.train[0][pool], samples=SAMPLES, seed=seed, keep_draws=draws
+                split.train[0][pool], samples=SAMPLES, seed=seed, keep_draws=draws, joint=draws
             )
             picked = acquire(answer, MORE, by=by, seed=seed)
         chosen = torch.cat([chosen, pool[picked]])
