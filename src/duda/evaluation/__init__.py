@@ -6,7 +6,9 @@ of any program; results lie on the CPU, counts in int64 and sums in float64.
 
 from typing import TYPE_CHECKING
 
+from duda.evaluation.brier_parts import BrierParts, brier_parts
 from duda.evaluation.calibration import Reliability, reliability, reliability_of
+from duda.evaluation.confusion import Confusion, confusion
 from duda.evaluation.coverage import Coverage, coverage
 from duda.evaluation.crps import (
     crps,
@@ -16,8 +18,6 @@ from duda.evaluation.crps import (
     crps_of_mixture,
     crps_of_quantiles,
 )
-from duda.evaluation.decomposition import BrierParts, brier_parts
-from duda.evaluation.detection import Ranking, rank
 from duda.evaluation.intervals import (
     interval_coverage,
     interval_score,
@@ -30,11 +30,11 @@ from duda.evaluation.null_band import NullBand
 from duda.evaluation.old_names import MOVED
 from duda.evaluation.old_names import features_of as features_of
 from duda.evaluation.old_names import pit_of_gaussian as pit_of_gaussian
+from duda.evaluation.ood_detection import Separation, ood
 from duda.evaluation.pit import Pit, pit, pit_of_draws, pit_of_values
-from duda.evaluation.scoring import accuracy, brier, density_nll, nll, rmse
-from duda.evaluation.segmentation import Confusion, confusion
-from duda.evaluation.selection import AccuracyAbove, Selection, accuracy_above, selective
-from duda.evaluation.separation import Separation, ood
+from duda.evaluation.ranking import Ranking, rank
+from duda.evaluation.risk_coverage import AccuracyAbove, Selection, accuracy_above, selective
+from duda.evaluation.scores import accuracy, brier, density_nll, nll, rmse
 from duda.evaluation.smooth import smooth_ece, smooth_ece_of
 from duda.evaluation.sparsification import Sparsification, sparsification
 from duda.evaluation.spread import Spread, sharpness, spread

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from duda.checks import ArrayLike
-from duda.evaluation.binning import Binning, Bins, Reduction, Tally, is_uniform, reduced
+from duda.evaluation.bins import Binning, Bins, Reduction, Tally, is_uniform, reduced
 from duda.evaluation.debiased import absolute_errors, squared_errors
 from duda.evaluation.given import confidence_and_hits
 from duda.evaluation.null_band import NullBand, null_band
@@ -187,16 +187,9 @@ class Reliability:
         Raises:
             ValueError: for votes, or a `level` not between 0 and 1.
         """
-        return null_band(
-            self._hard_counts(),
-            self.confidence_sums,
-            self.null_variances,
-            self.ce(reduction),
-            reduction,
-            level=level,
-            repeats=repeats,
-            seed=seed,
-        )
+        sums = self._hard_counts(), self.confidence_sums, self.null_variances
+        found = self.ce(reduction)
+        return null_band(*sums, found, reduction, level=level, repeats=repeats, seed=seed)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the reliability diagram, with the band that chance explains unless `y` were votes.

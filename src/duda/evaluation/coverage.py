@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor
+from duda.checks import ArrayLike, as_tensor, check_share
 from duda.evaluation.numbers import blocks, compared
 from duda.predictions.given import NumbersGiven
 
@@ -192,7 +192,6 @@ def binomial_band(
     """
     from scipy.stats import binom
 
-    if not 0 < level < 1:
-        raise ValueError(f"`level` is {level}, expected a probability between 0 and 1.")
+    level = check_share(level, "level")
     low, high = binom.interval(level, total, shares.double().numpy())
     return torch.from_numpy(low) / total, torch.from_numpy(high) / total

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from duda.checks import ArrayLike, check_same_shape
+from duda.checks import ArrayLike, check_same_shape, check_share
 from duda.evaluation.coverage import promised_levels
 from duda.evaluation.numbers import compared
 from duda.inputs import numbers, ordered_ends
@@ -99,8 +99,7 @@ def interval_score(
     """
     if level is None:
         raise TypeError("`level` is missing: give the probability that the intervals promise.")
-    if not 0 < level < 1:
-        raise ValueError(f"`level` is {level}, expected a probability between 0 and 1.")
+    level = check_share(level, "level")
     low, high, y = _ends(lower, upper, y, level, of_arrays_too=True)
     values = numbers(y, "y", low)
     outside = (low - values).clamp(min=0) + (values - high).clamp(min=0)

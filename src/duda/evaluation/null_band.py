@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from duda.checks import check_count
-from duda.evaluation.binning import Reduction, reduced
+from duda.checks import check_count, check_share
+from duda.evaluation.bins import Reduction, reduced
 
 __all__ = ["NullBand", "null_band"]
 
@@ -71,8 +71,7 @@ def null_band(
     The number is binomial where confidences in a bin are equal. Else it is drawn from the binomial
     with their mean, whose deviations are then scaled to the true variance, the sum of p (1 - p).
     """
-    if not 0 < level < 1:
-        raise ValueError(f"`level` is {level!r}, expected a probability between 0 and 1.")
+    level = check_share(level, "level")
     repeats = check_count(repeats, "repeats")
     confidence = (confidence_sums / counts).nan_to_num(0).clamp(0, 1)  # float16 may exceed one
     widest = counts * confidence * (1 - confidence)

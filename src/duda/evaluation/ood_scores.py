@@ -7,11 +7,12 @@ from features are in `duda.detectors`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 from jaxtyping import Float
 from torch import Tensor
 
-from duda.predictions import ClassPrediction, LocationScalePrediction, Prediction
+from duda.predictions import ClassPrediction, NumberPrediction, Prediction
 
 __all__ = [
     "PREDICTION_SCORES",
@@ -91,8 +92,8 @@ def std(prediction: Prediction) -> Float[Tensor, "N *rest"]:
     Raises:
         ValueError: if the draws of classes were not kept.
     """
-    if isinstance(prediction, LocationScalePrediction):
-        return prediction.std.cpu()
+    if prediction.can("std"):
+        return cast(NumberPrediction, prediction).std.cpu()
     draws = _of_classes(prediction).draws
     if draws is None:
         raise ValueError(
@@ -114,9 +115,9 @@ PREDICTION_SCORES: dict[str, Callable[[Prediction], Tensor]] = {
 
 
 def _of_classes(prediction: Prediction) -> ClassPrediction:
-    if not isinstance(prediction, ClassPrediction):
+    if not prediction.can("log_probs"):
         raise TypeError(
             f"`prediction` is a {type(prediction).__name__}, expected a ClassPrediction: use `std` "
             "for one of numbers."
         )
-    return prediction
+    return cast(ClassPrediction, prediction)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from duda.checks import ArrayLike, check_count
-from duda.evaluation.binning import Binning, is_uniform
+from duda.evaluation.bins import Binning, is_uniform
 from duda.evaluation.given import std_and_error, std_of
 from duda.inputs import numbers, spreads
 from duda.predictions.given import NumbersGiven

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_not_empty, nearest
-from duda.evaluation.binning import Bins
+from duda.evaluation.bins import Bins
 from duda.predictions import Prediction
 from duda.predictions.terms import Terms
 from duda.reporting.evidence import checked

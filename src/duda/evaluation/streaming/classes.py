@@ -10,10 +10,10 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from duda.checks import ArrayLike, check_count
-from duda.evaluation.binning import Binning, Bins, is_uniform
+from duda.evaluation.bins import Binning, Bins, is_uniform
 from duda.evaluation.calibration import Reliability
+from duda.evaluation.confusion import Confusion, confused
 from duda.evaluation.rows import Kind, LabelledRows, Rows, check_kind
-from duda.evaluation.segmentation import Confusion, confused
 from duda.predictions.given import ClassesGiven
 
 __all__ = [

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from duda.evaluation.binning import Bins
+from duda.evaluation.bins import Bins
 
 
 @settings(deadline=None)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from duda.evaluation import ood, rank, separation
+from duda.evaluation import ood, ood_detection, rank
 from duda.evaluation.curves import steps
 
 INSIDE = [0.1, 0.2, 0.3, 0.35, 0.4, 0.5, 0.55, 0.6, 0.7, 0.9]
@@ -68,16 +68,16 @@ def test_resampled_counts_are_those_of_resampled_scores(monkeypatch):
     separated = ood(inside, outside)
     thresholds = separated.ranking.thresholds.numpy()
     rows = []
-    resampled = separation._resampled
+    resampled = ood_detection._resampled
 
     def noting(counts, many, generator):
         cumulated = resampled(counts, many, generator)
         rows.append([np.repeat(thresholds, np.diff(row, prepend=0)) for row in cumulated])
         return cumulated
 
-    monkeypatch.setattr(separation, "_resampled", noting)
+    monkeypatch.setattr(ood_detection, "_resampled", noting)
     # one chunk, so that the draws of each kind come in one list
-    monkeypatch.setattr(separation, "_ENTRIES", 10_000)
+    monkeypatch.setattr(ood_detection, "_ENTRIES", 10_000)
     found = separated.intervals(resamples=50, level=0.8)
     outs, ins = rows
     assert {len(each) for each in outs} == {25}
@@ -125,15 +125,15 @@ def test_seeds():
 
 def test_chunks_change_nothing_in_law(monkeypatch):
     sizes = []
-    resampled = separation._resampled
+    resampled = ood_detection._resampled
     monkeypatch.setattr(
-        separation,
+        ood_detection,
         "_resampled",
         lambda counts, many, generator: sizes.append(many) or resampled(counts, many, generator),
     )
     ood(*blurred(1000, 2000)).intervals(resamples=25)
     assert sum(sizes) == 2 * 25
-    assert max(sizes) * 3000 <= separation._ENTRIES
+    assert max(sizes) * 3000 <= ood_detection._ENTRIES
 
 
 def test_table():

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 
-from duda.checks import check_count
+from duda.checks import check_count, check_share
 from duda.evaluation import curves
-from duda.evaluation.detection import Ranking, rank
 from duda.evaluation.given import scores_of_both
+from duda.evaluation.ranking import Ranking, rank
 from duda.inputs import scores
 from duda.predictions.given import ScoresGiven
 from duda.progress import progress
@@ -110,8 +110,7 @@ class Separation:
         >>> ood([0.1, 0.2], [0.3, 0.4]).intervals()["auroc"]
         (1.0, 1.0)
         """
-        if not 0 < level < 1:
-            raise ValueError(f"`level` is {level}, expected a probability between 0 and 1.")
+        level = check_share(level, "level")
         resamples = check_count(resamples, "resamples")
         generator = np.random.default_rng(seed)
         counts = self._counts()

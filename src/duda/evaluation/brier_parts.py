@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from duda.checks import ArrayLike
-from duda.evaluation.binning import Bins
+from duda.evaluation.bins import Bins
 from duda.evaluation.rows import LabelledRows
 from duda.predictions.given import ClassesGiven
 
