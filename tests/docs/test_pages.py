@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
+import torch
 
 import duda
 from docs import tables
@@ -52,6 +53,22 @@ def test_the_page_on_choosing_compares_on_data_of_ones_own(monkeypatch, tmp_path
     assert comparison.methods == ["plain", "20 draws", "5 members"]
     assert len(comparison.chosen) == 2
     assert (tmp_path / "results" / "report.html").is_file()
+
+
+def test_the_page_on_draws_counts_what_it_says(monkeypatch, tmp_path):
+    found = run("how-draws-are-made.md", monkeypatch, tmp_path)
+    assert found["trunk"].seen[0] == 256
+    assert found["answer"].draws.shape == (50, 256, 3)
+    apart, joint = found["apart"], found["joint"]
+    assert not bool((apart[:, :256] == apart[:, 256:]).all())
+    torch.testing.assert_close(joint[:, :256], joint[:, 256:])
+
+
+def test_one_prediction_runs_the_trunk_of_the_page_once(monkeypatch, tmp_path):
+    source = code("how-draws-are-made.md").split("x = torch.randn(256, 8)\none_by_one")[0]
+    names: dict[str, object] = {}
+    exec(compile(source, "how-draws-are-made.md", "exec"), names)
+    assert names["trunk"].seen == [256]
 
 
 def test_the_spanish_page_has_the_same_code():
