@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from duda.checks import check_same_shape
@@ -73,7 +74,14 @@ class Likelihood(ABC):
     def negative_log_likelihood(
         self, outputs: Float[Tensor, "N *outputs"], y: Shaped[Tensor, "N *targets"]
     ) -> Float[Tensor, ""]:
-        """Return the mean over examples of -log p(y | outputs), unchecked, so that vmap runs it."""
+        """Return the mean over `terms` of -log p(y | outputs), unchecked, so that vmap runs it."""
+
+    def terms(self, y: Shaped[Tensor, "N *targets"]) -> int | Int[Tensor, ""]:
+        """Return over how many terms the loss is a mean: examples, times positions that count.
+
+        As it is here, targets are `(N, D, *positions)`, with all D of a position in one term.
+        """
+        return math.prod((len(y), *y.shape[2:]))
 
     def annealed_loss(
         self,
@@ -94,7 +102,7 @@ class Likelihood(ABC):
         y: Shaped[Tensor, "N *targets"],
         annealed: float = 1.0,
     ) -> Float[Tensor, ""]:
-        """Return the mean over examples of -log p(y | outputs), in nats.
+        """Return the mean over examples, and positions, of -log p(y | outputs), in nats.
 
         Args:
             outputs: raw outputs of the network.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch.nn.functional as F
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from duda.checks import at_least_float32, check_not_empty, check_probs, check_same_shape
@@ -76,6 +76,12 @@ class Categorical(Likelihood):
         total = F.cross_entropy(outputs, y.long(), ignore_index=self.ignore_index, reduction="sum")
         # A batch without a single labelled position has loss 0, not 0 / 0.
         return total / (y != self.ignore_index).sum().clamp(min=1)
+
+    def terms(self, y: Shaped[Tensor, "N *targets"]) -> int | Int[Tensor, ""]:
+        """Return how many labels, or distributions over the classes, count."""
+        if y.is_floating_point():
+            return super().terms(y)
+        return y.numel() if self.ignore_index is None else (y != self.ignore_index).sum()
 
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws of logits."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from duda.checks import at_least_float32
@@ -70,6 +70,10 @@ class Dirichlet(Likelihood):
         risk = (shares - probs).square() + probs * (1 - probs) / (total + 1)
         misleading = shares + (1 - shares) * alpha
         return (risk.sum(1) + annealed * _kl_from_uniform(misleading)).mean()
+
+    def terms(self, y: Shaped[Tensor, "N *targets"]) -> int | Int[Tensor, ""]:
+        """Return how many labels, or distributions over the classes, there are."""
+        return Categorical().terms(y)
 
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws of raw outputs."""

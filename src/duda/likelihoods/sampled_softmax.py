@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
@@ -72,6 +72,10 @@ class SampledSoftmax(Likelihood):
         each = (mean + std * noise).log_softmax(2)
         log_probs = each.logsumexp(0) - math.log(self.samples)
         return Categorical(self.ignore_index).negative_log_likelihood(log_probs, y)
+
+    def terms(self, y: Shaped[Tensor, "N *targets"]) -> int | Int[Tensor, ""]:
+        """Return how many labels, or distributions over the classes, count."""
+        return Categorical(self.ignore_index).terms(y)
 
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws of raw outputs."""

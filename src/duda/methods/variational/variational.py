@@ -42,8 +42,9 @@ class Variational(UncertainModel):
     """A network whose weights and biases are N(μ, softplus(ρ)²), independent of each other.
 
     μ are the network's own weights, so that a trained network is a start; frozen ones stay plain.
-    The loss is -log p(y | x, w) + KL / examples, the negative ELBO for one example. Source:
-    Blundell et al. 2015, eq. 2. A draw, in training and in `predict`, is by `estimator` one of
+    The loss is -log p(y | x, w) + KL / terms, the negative ELBO for one of the terms that its sum
+    over the training data has: an example, or a position of one. Source: Blundell et al. 2015,
+    eq. 2. A draw, in training and in `predict`, is by `estimator` one of
 
     - "weight": weights, the same for all examples of a batch.
     - "local": the outputs of linear and convolutional layers, independent for each example and each
@@ -71,6 +72,8 @@ class Variational(UncertainModel):
     True
     """
 
+    _seen: Tensor
+
     def __init__(
         self,
         network: nn.Module,
@@ -97,6 +100,8 @@ class Variational(UncertainModel):
         starts = _starting_raw_stds(weight_layers(network, layers))
         self._names = list(starts)
         self.raw_stds = nn.ParameterList(starts.values())
+        # Examples and terms that were seen in training; a file of the model has no use for them.
+        self.register_buffer("_seen", torch.zeros(2, dtype=torch.int64), persistent=False)
 
     def forward(self, x: Batch) -> Tensor:
         """Return one draw of raw outputs, in training and in eval mode."""
@@ -134,7 +139,7 @@ class Variational(UncertainModel):
         return torch.stack(each).sum()
 
     def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
-        """Return the mean of -log p(y | x, w) for one draw w, and the share of one example in KL.
+        """Return -log p(y | x, w) for one draw w, and the share in the KL divergence, of one term.
 
         Raises:
             ValueError: if nobody has told how many examples there are.
@@ -144,9 +149,31 @@ class Variational(UncertainModel):
                 "`examples` is not known, expected the size of the training data, by which the KL "
                 "divergence is divided: give it to `Variational`, or train with `duda.fit`."
             )
-        kl = self.kl_divergence() / self.examples
         # A KL divergence of weight 0 would let the first epoch forget the prior.
-        return super().loss(x, y) + self.grown(self.annealing_epochs + 1, ahead=1) * kl
+        weight = self.grown(self.annealing_epochs + 1, ahead=1)
+        kl = weight * self.kl_divergence() / self.examples
+        share, terms = (each.to(kl.dtype) for each in self._shares(y))
+        return share * super().loss(x, y) + kl / terms
+
+    def _shares(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how many terms an example of the batch has, beside the mean, and that mean.
+
+        It is over all that was seen in training, so that a batch with few terms, because most of
+        its positions are to be ignored, weighs as little as it does in the sum over all data.
+        """
+        batch = self._seen.new_tensor([len(y), 0])
+        batch[1] += self.likelihood.terms(y)
+        seen = batch
+        if self.training and torch.is_grad_enabled():
+            self._seen += batch
+            seen = self._seen
+        rows, terms = seen.double()
+        return batch[1] * rows / (batch[0] * terms).clamp(min=1), (terms / rows).where(terms > 0, 1)
+
+    def on_fit_start(self, state: FitState) -> None:
+        """Forget what was seen in a training before this one."""
+        super().on_fit_start(state)
+        self._seen.zero_()
 
     def on_epoch_start(self, state: FitState) -> None:
         """Take note of the size of the training data, unless it was given."""
