@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 DOCS := .venv/.docs
 
-.PHONY: setup demo test lint format docs bench clean
+.PHONY: setup demo test test-all lint format docs bench clean
 
 setup: $(READY)
 
@@ -22,6 +22,10 @@ demo: $(READY)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+
+# With the slow statistical laws, which are marked `nightly`.
+test-all: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m ""
 
 lint: $(READY)
 	$(BIN)/ruff check .
