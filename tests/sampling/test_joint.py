@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from duda.layers import SDEBlock
 from duda.sampling import DrawnWeights, HiddenDropout, Randomness, random_draws
@@ -46,6 +48,33 @@ def positions_in_turns(m: nn.Module, h: Tensor) -> Tensor:
     return flat.unflatten(0, (LENGTH, -1)).transpose(0, 1)
 
 
+def attention_and_turns(m: nn.Module, h: Tensor) -> Tensor:
+    """Drop heads' weights, example by example, and then positions in turns."""
+    return positions_in_turns(m, heads(m, h))
+
+
+def between_positions_and_heads(m: nn.Module, h: Tensor) -> Tensor:
+    """Drop in rows that have the examples between positions and halves of the features."""
+    halves = h.view(len(h), LENGTH, 2, WIDTH // 2).transpose(0, 1)
+    return F.dropout(halves.flatten(0, 2), 0.3).view(halves.shape).transpose(0, 1).flatten(2)
+
+
+def repeated(m: nn.Module, h: Tensor) -> Tensor:
+    """Return the mean of a few looks at all examples, which is the same in any order."""
+    return F.dropout(h.repeat(4, 1, 1), 0.5).unflatten(0, (4, -1)).mean(0)
+
+
+def packed(recurrent: nn.Module) -> nn.Module:
+    """Return a recurrent network of sequences, each as long as its own numbers say."""
+
+    def forward(m: Middle, h: Tensor) -> Tensor:
+        lengths = (h[:, :, 0] > 0).sum(1).clamp_min(1)
+        of_all = pack_padded_sequence(h, lengths, batch_first=True, enforce_sorted=False)
+        return m.recurrent(of_all)[1][-1].unsqueeze(1)
+
+    return Body(Middle(forward, recurrent=recurrent))
+
+
 def encoder(batch_first: bool) -> nn.Module:
     return nn.TransformerEncoder(
         nn.TransformerEncoderLayer(WIDTH, 2, 32, 0.2, batch_first=batch_first),
@@ -55,7 +84,7 @@ def encoder(batch_first: bool) -> nn.Module:
 
 
 JOINT: dict[str, Callable[[], nn.Module]] = {
-    **{name: make for name, make in HIDING_PLACES.items() if name not in ("LSTM", "GRU")},
+    **HIDING_PLACES,
     "batch norm": lambda: Body(
         Middle(
             lambda m, h: m.dropout(m.norm(h.transpose(1, 2)).transpose(1, 2)),
@@ -68,6 +97,13 @@ JOINT: dict[str, Callable[[], nn.Module]] = {
     "heads": lambda: Body(heads),
     "flattened positions": lambda: Body(lambda m, h: F.dropout(h.flatten(0, 1), 0.3).view(h.shape)),
     "flattened, in turns": lambda: Body(positions_in_turns),
+    "flattened, one or the other way": lambda: Body(attention_and_turns),
+    "flattened, in between": lambda: Body(between_positions_and_heads),
+    "repeated": lambda: Body(repeated),
+    "sequence-first RNN": lambda: sequence_first(
+        Middle(lambda m, h: m.rnn(h)[0], rnn=nn.RNN(WIDTH, 8, 2, dropout=0.3, bidirectional=True))
+    ),
+    "packed GRU": lambda: packed(nn.GRU(WIDTH, WIDTH, 2, dropout=0.3, batch_first=True)),
     "channels": lambda: Body(lambda m, h: F.dropout1d(h, 0.4)),
     "stochastic depth": lambda: Body(
         lambda m, h: h + h.relu() * h.new_empty(len(h), 1, 1).bernoulli_(0.5)
@@ -94,7 +130,14 @@ MIXING: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: Body(lambda m, h: h + torch.randn_like(h).cumsum(0)),
         "copies of an example different outputs",
     ),
-    "LSTM": (HIDING_PLACES["LSTM"], "copies of an example different outputs"),
+    "a sum of positions": (
+        lambda: Body(lambda m, h: F.dropout(h.flatten(0, 1), 0.3).cumsum(0).view(h.shape)),
+        "what is drawn for one example change others",
+    ),
+    "out of sight": (
+        lambda: Body(lambda m, h: F.gumbel_softmax(F.dropout(h, 0.3))),
+        "copies of an example different outputs",
+    ),
     "a call for each example": (
         lambda: Body(lambda m, h: torch.stack([F.dropout(each, 0.3) for each in h])),
         "more random calls for more examples",
@@ -165,6 +208,70 @@ def test_what_mixes_examples_is_told(name: str) -> None:
     with pytest.raises(ValueError, match=rf"`joint` is True, but the network .*{what}.*leave `joi"):
         draws(net, x)
     assert draws(net, x, joint=False).shape == (DRAWS, ROWS, 3)
+
+
+@pytest.mark.parametrize("name", ["flattened, in turns", "heads"])
+def test_an_input_that_tells_nothing_does_not_stand_for_others(name: str) -> None:
+    net, x = made(JOINT[name])
+    net.first.bias = None
+    x[:8] = 0
+    expected = draws(net, x)
+    x[40] = x[9]
+    torch.testing.assert_close(draws(net, x)[:, 40], expected[:, 9])
+    assert torch.equal(draws(net, x[:8], seed=1), draws(net, x, seed=1)[:, :8])
+    of_zeros_first = draws(net, x[8:], seed=1)
+    net.added = nn.Identity()  # another network by now
+    torch.testing.assert_close(of_zeros_first, draws(net, x[8:], seed=1))
+
+
+def test_sequences_of_other_lengths_make_other_numbers_of_calls() -> None:
+    net, x = made(
+        lambda: Body(lambda m, h: torch.stack([F.dropout(s, 0.3) for s in h.unbind(1)], 1))
+    )
+    expected = draws(net, x)
+    torch.testing.assert_close(draws(net, x[3:5]), expected[:, 3:5])
+    short = draws(net, x[:, :2])
+    torch.testing.assert_close(draws(net, x[3:5, :2]), short[:, 3:5])
+    torch.testing.assert_close(draws(net, x), expected)
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections")  # which torch gives for any
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        *itertools.product(
+            [nn.LSTM, nn.GRU, nn.RNN], [{}, {"bidirectional": True}, {"bias": False}]
+        ),
+        (nn.LSTM, {"proj_size": 2}),
+    ],
+)
+@pytest.mark.parametrize("packs", [False, True])
+def test_recurrent_layers_are_what_torch_makes_of_them(
+    kind: type[nn.RNNBase], options: dict[str, int], packs: bool
+) -> None:
+    # A dropout that is nearly never: masks of 16 random bits drop one number in 65,536.
+    torch.manual_seed(0)
+    net, x = kind(4, 6, 3, dropout=2**-16, **options).eval(), torch.randn(5, 3, 4)
+    number = 6 if options.get("bidirectional") else 3
+    start, cells = torch.randn(number, 3, options.get("proj_size", 6)), torch.randn(number, 3, 6)
+    given = pack_padded_sequence(x, torch.tensor([5, 3, 2])) if packs else x
+    starts = (start, cells) if kind is nn.LSTM else start
+    expected = net(given, starts)
+    with HiddenDropout() as mode:
+        outputs = net(given, starts)
+    assert mode.found == 1
+    torch.testing.assert_close(outputs, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_dropout_in_a_recurrent_layer_has_the_law_of_torch() -> None:
+    torch.manual_seed(0)
+    net, x = nn.GRU(4, 6, 3, dropout=0.4), torch.randn(5, 1, 4)
+    with torch.no_grad():
+        theirs = net.train()(x.expand(5, 4000, 4))[0][-1]
+        with HiddenDropout():
+            ours = net.eval()(x.expand(5, 4000, 4))[0][-1]
+    torch.testing.assert_close(ours.mean(0), theirs.mean(0), rtol=0, atol=0.01)
+    torch.testing.assert_close(ours.std(0), theirs.std(0), rtol=0.08, atol=0)
 
 
 def test_calls_that_were_not_seen_before_are_told() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import types
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -188,9 +189,53 @@ def _recurrent(mode: Randomness, stream: Stream, func: Function, args: Any, kwar
     layers, p, training = args[first + 1 : first + 4]
     if layers == 1 or not mode.drops(p, training):
         return func(*args, **kwargs)
-    if p > 0 and mode.vmapped:
+    if p == 0:
+        return func(*args[: first + 3], False, *args[first + 4 :], **kwargs)
+    if mode.vmapped:
         raise NeedsLoop("a recurrent layer with dropout")
-    return func(*args[: first + 3], True, *args[first + 4 :], **kwargs)
+    return _recurrent_in_layers(stream, func, args[:first], *args[first:])
+
+
+def _recurrent_in_layers(
+    stream: Stream,
+    func: Function,
+    given: Any,
+    has_biases: bool,
+    layers: int,
+    p: float,
+    training: bool,
+    *form: bool,
+) -> tuple[Tensor, ...]:
+    """Return what a recurrent layer does, one of its layers after the other, and dropout between.
+
+    Source: Zaremba et al. 2014, section 3.2, non-recurrent dropout.
+    """
+    h, *batch_sizes, starts, weights = given
+    several = isinstance(starts, (tuple, list))  # of an LSTM: hidden states and cells
+    states = [state.chunk(layers) for state in (starts if several else [starts])]
+    of_each = len(weights) // layers
+    ends = []
+    for layer in range(layers):
+        if layer:
+            h = _dropped_steps(h, batch_sizes, p, stream)
+        start = [state[layer] for state in states]
+        own = weights[of_each * layer : of_each * (layer + 1)]
+        options = own, has_biases, 1, 0.0, False, *form
+        with warnings.catch_warnings():  # which cuDNN gives, as these are some of all weights
+            warnings.filterwarnings("ignore", "RNN module weights are not part of single")
+            h, *end = func(h, *batch_sizes, start if several else start[0], *options)
+        ends.append(end)
+    return h, *map(torch.cat, zip(*ends, strict=True))
+
+
+def _dropped_steps(h: Tensor, batch_sizes: list[Tensor], p: float, stream: Stream) -> Tensor:
+    """Return `h` with dropout; of packed sequences each entry has a place in all steps."""
+    if not batch_sizes:
+        return drop(h, tuple(h.shape), p, stream)
+    [sizes] = batch_sizes
+    shape = (len(sizes), int(sizes[0]), h.shape[-1])
+    present = torch.arange(shape[1]) < sizes[:, None]
+    return h * drop(h.new_ones(shape), shape, p, stream)[present.to(h.device)]
 
 
 def _bind(func: Function, args: Any, kwargs: Any) -> inspect.BoundArguments:
