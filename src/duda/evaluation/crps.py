@@ -15,7 +15,7 @@ from duda.evaluation.coverage import promised_levels
 from duda.evaluation.intervals import pinball_of_quantiles
 from duda.evaluation.numbers import blocks, check_members, compared
 from duda.inputs import numbers, spreads
-from duda.predictions.distances import GAUSSIAN, LAPLACIAN, Distances, mixture_crps
+from duda.predictions.crps import GAUSSIAN, LAPLACIAN, Distances, mixture_crps
 from duda.predictions.given import NumbersGiven
 from duda.predictions.quantiles import shares_of_levels
 

@@ -167,31 +167,9 @@ class Prediction(ABC):
             TypeError: if they are predictions of another kind.
             ValueError: if there are none, or they differ in more than the number of examples.
         """
-        if not predictions:
-            raise ValueError("`predictions` is empty, expected at least one prediction.")
-        for prediction in predictions:
-            if type(prediction) is not cls:
-                raise TypeError(
-                    f"`predictions` holds a {type(prediction).__name__}, expected each to be a "
-                    f"{cls.__name__}."
-                )
-        parts = [prediction._over_examples() for prediction in predictions]
-        rest = [
-            {name: value for name, value in prediction._fields().items() if name not in part}
-            for prediction, part in zip(predictions, parts, strict=True)
-        ]
-        for name in rest[0]:
-            if not all(_same(each.get(name), rest[0][name]) for each in rest):
-                raise ValueError(
-                    f"`predictions` differ in their `{name}`: predict all with one model."
-                )
-        if any(_shapes_of_one(part) != _shapes_of_one(parts[0]) for part in parts):
-            raise ValueError(
-                "`predictions` differ in their classes, outputs, positions or draws: predict all "
-                "with one model and the same `keep_draws` and `samples`."
-            )
-        joined = {name: _joined(name, [part[name] for part in parts]) for name in parts[0]}
-        return cls(**rest[0], **joined)
+        from duda.predictions.concatenation import concatenated
+
+        return concatenated(cls, predictions)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
         """Return the prediction with its tensors on `device`, and floats in `dtype` if given."""
@@ -235,27 +213,3 @@ class Prediction(ABC):
         from duda.predictions.storage import read
 
         return read(path, {cls.__name__: cls})
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return torch.equal(one, other)
-    return bool(one == other)
-
-
-def _joined(name: str, values: list[Any]) -> Any:
-    if isinstance(values[0], Prediction):
-        return type(values[0]).concatenate(values)
-    return torch.cat(values, dim=1 if name == "draws" else 0)
-
-
-def _shapes_of_one(fields: dict[str, Tensor | Prediction]) -> dict[str, Any]:
-    """Return the shapes of what there is for each example, with their number left out."""
-    return {
-        name: type(value)
-        if isinstance(value, Prediction)
-        else (len(value), *value.shape[2:])
-        if name == "draws"
-        else tuple(value.shape[1:])
-        for name, value in fields.items()
-    }

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from duda.predictions.distances import GAUSSIAN, Distances
+from duda.predictions.crps import GAUSSIAN, Distances
 from duda.predictions.location_scale import LocationScalePrediction
 
 __all__ = ["GaussianPrediction"]

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from duda.predictions.distances import LAPLACIAN, Distances
+from duda.predictions.crps import LAPLACIAN, Distances
 from duda.predictions.location_scale import LocationScalePrediction
 
 __all__ = ["LaplacianPrediction"]

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, check_same_shape, seeded
-from duda.predictions.distances import Distances, mixture_crps
+from duda.predictions.crps import Distances, mixture_crps
 from duda.predictions.numbers import NumberPrediction
 from duda.predictions.terms import Parts
 from duda.predictions.validity import check_draws, check_scale, check_variances, finite_numbers

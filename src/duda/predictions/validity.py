@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, at_least_float32, check_finite, check_same_shape
 
-__all__ = ["check_draws", "check_no_nan", "check_scale", "check_variances", "finite_numbers"]
+__all__ = [
+    "check_draws",
+    "check_no_nan",
+    "check_scale",
+    "check_variances",
+    "finite_numbers",
+    "numbers_like",
+    "valid_tolerance",
+]
 
 
 def check_draws(draws: Tensor | None, one: tuple[int, ...]) -> None:
@@ -57,3 +66,27 @@ def finite_numbers(value: ArrayLike, name: str) -> Tensor:
     numbers = at_least_float32(as_tensor(value, name))
     check_finite(numbers, name, "check the network's weights and inputs")
     return numbers
+
+
+def numbers_like(centre: Tensor, y: ArrayLike) -> Tensor:
+    """Return targets in float64 on the device of what is predicted; infinite ones may pass.
+
+    Raises:
+        ValueError: if they have another shape, or NaN among them.
+    """
+    target = as_tensor(y, "y").to(centre.device, torch.float64)
+    check_same_shape(target, "y", tuple(centre.shape), "the predicted numbers")
+    nans = int(target.isnan().sum())
+    if nans:
+        raise ValueError(f"`y` has {nans} NaN of {target.numel()} values: remove or replace them.")
+    return target
+
+
+def valid_tolerance(tolerance: float | None) -> float:
+    """Return the largest error that is not bad, in units of the target, if it is one."""
+    if tolerance is None or not 0 <= tolerance < math.inf:
+        raise ValueError(
+            f"`tolerance` is {tolerance!r}, expected for predictions of numbers the largest "
+            "error that is not bad, in units of the target; or give `is_bad`."
+        )
+    return tolerance

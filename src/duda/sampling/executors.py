@@ -91,15 +91,20 @@ def random_draws(
             continue
         runner = _Runner(network, x, randomness, seed, examples, vmapped=False)
         draws = runner.run(done, 1)
-        _log.warning(
-            "%s runs its draws one by one, because vmap cannot: %s",
-            type(network).__name__,
-            str(reason).strip().split(". ")[0] or type(reason).__name__,
-        )
+        _log_loop(network, reason)
         if done == 0:
             _needs_loop.setdefault(network, set()).add(shape)
         done += 1
         yield draws
+
+
+def _log_loop(network: nn.Module, reason: Exception) -> None:
+    """Log that a network's draws run one by one from now on, and what vmap said."""
+    _log.warning(
+        "%s runs its draws one by one, because vmap cannot: %s",
+        type(network).__name__,
+        str(reason).strip().split(". ")[0] or type(reason).__name__,
+    )
 
 
 class _Runner:

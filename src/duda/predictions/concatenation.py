@@ -1,0 +1,71 @@
+"""Concatenation of predictions: one for the examples of all, which agree in all else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from duda.predictions.base import Prediction
+
+__all__ = ["concatenated"]
+
+P = TypeVar("P", bound=Prediction)
+
+
+def concatenated(family: type[P], predictions: Sequence[P]) -> P:
+    """Return one prediction of the family for the examples of all, in order.
+
+    Raises:
+        TypeError: if they are predictions of another kind.
+        ValueError: if there are none, or they differ in more than the number of examples.
+    """
+    if not predictions:
+        raise ValueError("`predictions` is empty, expected at least one prediction.")
+    for prediction in predictions:
+        if type(prediction) is not family:
+            raise TypeError(
+                f"`predictions` holds a {type(prediction).__name__}, expected each to be a "
+                f"{family.__name__}."
+            )
+    parts = [prediction._over_examples() for prediction in predictions]
+    rest = [
+        {name: value for name, value in prediction._fields().items() if name not in part}
+        for prediction, part in zip(predictions, parts, strict=True)
+    ]
+    for name in rest[0]:
+        if not all(_same(each.get(name), rest[0][name]) for each in rest):
+            raise ValueError(f"`predictions` differ in their `{name}`: predict all with one model.")
+    if any(_shapes_of_one(part) != _shapes_of_one(parts[0]) for part in parts):
+        raise ValueError(
+            "`predictions` differ in their classes, outputs, positions or draws: predict all "
+            "with one model and the same `keep_draws` and `samples`."
+        )
+    joined = {name: _joined(name, [part[name] for part in parts]) for name in parts[0]}
+    return family(**rest[0], **joined)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    return bool(one == other)
+
+
+def _joined(name: str, values: list[Any]) -> Any:
+    if isinstance(values[0], Prediction):
+        return type(values[0]).concatenate(values)
+    return torch.cat(values, dim=1 if name == "draws" else 0)
+
+
+def _shapes_of_one(fields: dict[str, Tensor | Prediction]) -> dict[str, Any]:
+    """Return the shapes of what there is for each example, with their number left out."""
+    return {
+        name: type(value)
+        if isinstance(value, Prediction)
+        else (len(value), *value.shape[2:])
+        if name == "draws"
+        else tuple(value.shape[1:])
+        for name, value in fields.items()
+    }
