@@ -39,7 +39,9 @@ class FitState:
         epoch: the one that starts, runs or has ended, counted from 0.
         epochs: how many there are, at most.
         step: how many steps the optimizer has made so far, in all epochs.
-        examples: how many there are in the training data, if that is known.
+        examples: how many an epoch brings, if that is known; a stream is counted in the first one.
+        steps: how many an epoch has, if that is known.
+        places: how many examples there are to show, from whose places `Outputs.index` is, if known.
         member: which of the models that train one without the other, counted from 0.
         model: that model, or at the start and the end of `fit` the one that it was given.
         loss: mean loss of the step, or of the epoch, once it has ended.
@@ -55,6 +57,8 @@ class FitState:
     epochs: int = 1
     step: int = 0
     examples: int | None = None
+    steps: int | None = None
+    places: int | None = None
     member: int = 0
     model: Any = None
     loss: float | None = None

@@ -13,7 +13,14 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    TensorDataset,
+    default_collate,
+)
 
 from duda.batches import Batch, check_batch, check_rows, named_parts, of_batch, rows_of
 from duda.checks import ArrayLike, as_tensor
@@ -138,11 +145,17 @@ class LoaderSource(Source):
     labelled: bool
 
     def examples(self) -> int | None:
-        """Return the number of examples, or None where it is not known."""
-        try:
-            return len(self.loader.dataset)  # type: ignore[arg-type]
-        except TypeError:
+        """Return how many examples a reading gives, or None where only counting tells."""
+        loader, batches = self.loader, self.loader.batch_sampler
+        if isinstance(loader.dataset, IterableDataset) or type(batches) is not BatchSampler:
             return None
+        if loader.collate_fn is not default_collate:
+            return None
+        try:
+            count = len(batches.sampler)  # type: ignore[arg-type]
+        except (TypeError, NotImplementedError):
+            return None
+        return count - count % batches.batch_size if batches.drop_last else count
 
     def batches(self) -> int | None:
         """Return the number of batches, or None where it is not known."""

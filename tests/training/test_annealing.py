@@ -57,7 +57,7 @@ def test_likelihoods_say_how_long_and_are_frozen() -> None:
 
 def test_weight_grows_in_training_mode_and_is_full_otherwise() -> None:
     model = dirichlet()
-    assert weight_of(model) == pytest.approx(1)
+    assert weight_of(model.eval()) == pytest.approx(1)
     for epoch, weight in ((0, 0.0), (3, 0.3), (10, 1.0), (99, 1.0)):
         model.on_epoch_start(FitState(epoch=epoch, epochs=100))
         assert weight_of(model.train()) == pytest.approx(weight, abs=1e-6)
@@ -98,7 +98,7 @@ def test_a_fit_that_dies_leaves_it_full(members: int | None) -> None:
 def test_two_models_of_one_likelihood_have_each_their_epoch() -> None:
     shared = duda.Dirichlet()
     one, other = dirichlet(shared), dirichlet(shared)
-    before = float(other.loss(X, Y).detach())
+    before = float(other.eval().loss(X, Y).detach())
     one.on_epoch_start(FitState(epoch=2))
     assert weight_of(one) == pytest.approx(0.2, abs=1e-6)
     assert weight_of(other) == pytest.approx(1)
@@ -207,3 +207,89 @@ def test_a_copy_in_the_middle_has_its_own_epoch() -> None:
     model.on_fit_end(FitState())
     assert weight_of(twin) == pytest.approx(0.4, abs=1e-6)
     assert isinstance(twin, nn.Module)
+
+
+OWN: dict[str, Any] = {
+    **METHODS,
+    "plain": dirichlet,
+    "members": lambda: duda.DeepEnsemble(mlp, duda.Dirichlet(), 2),
+}
+del OWN["variational"]  # which is given its examples
+
+
+def own_loop(model: duda.UncertainModel, epochs: int, batch_size: int = 16) -> list[float]:
+    """Return the weight of what grows before each step of a loop that tells nothing."""
+    weights = []
+    inner = getattr(model, "model", model)  # of what wraps another
+    for _ in range(epochs):
+        for rows in torch.arange(len(X)).split(batch_size):
+            weights.append(inner.annealed)
+            model.loss(X[rows], Y[rows]).backward()
+    return weights
+
+
+@pytest.mark.parametrize("method", OWN)
+def test_a_loop_that_tells_nothing_is_told_once(method: str) -> None:
+    model = OWN[method]()
+    with pytest.raises(ValueError, match=r"Dirichlet has a term that grows over 10 epochs, but"):
+        model.loss(X, Y)
+    assert own_loop(model, 1) == [1.0] * 4  # it goes on as it was told that it would
+    model.eval()
+    twin = OWN[method]().eval()
+    assert bool(torch.isfinite(twin.loss(X, Y)))  # a validation needs nobody to tell
+    with torch.no_grad():
+        assert bool(torch.isfinite(twin.train().loss(X, Y)))
+    twin.on_fit_start(FitState())  # which tells nothing of the examples
+    with pytest.raises(ValueError, match="nothing tells the model which epoch this is"):
+        twin.loss(X, Y)
+
+
+@pytest.mark.parametrize("method", OWN)
+def test_a_model_that_knows_the_examples_counts_its_epochs(method: str) -> None:
+    model = OWN[method]()
+    for _ in range(2):
+        model.on_fit_start(FitState(examples=len(X)))
+        weights = own_loop(model, 12)
+        assert weights == pytest.approx([min(1.0, n // 4 / 10) for n in range(48)])
+    model.on_fit_end(FitState(batches=lambda: iter([(X, Y)])))
+    assert own_loop(model, 1) == [1.0] * 4  # as after a training by `fit`
+
+
+def test_variational_counts_by_the_examples_that_it_was_given() -> None:
+    model = duda.Variational(mlp(), duda.Dirichlet(), examples=len(X), annealing_epochs=3)
+    shares = []
+    for _ in range(5):
+        shares += [model.grown(4, ahead=1), model.annealed]
+        for rows in torch.arange(len(X)).split(16):
+            model.loss(X[rows], Y[rows]).backward()
+    assert shares == pytest.approx([0.25, 0, 0.5, 0.1, 0.75, 0.2, 1, 0.3, 1, 0.4])
+
+
+def test_an_own_loop_learns_what_fit_learns() -> None:
+    split = duda.datasets.load("digits", seed=0)
+    (x, y), (x_test, y_test) = split.train, split.test
+
+    def network() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+
+    model, full, fitted = (
+        seeded_model(lambda: duda.Deterministic(network(), duda.Dirichlet())) for _ in range(3)
+    )
+    duda.fit(fitted, (x, y), epochs=20, lr=3e-3, seed=0)
+    model.on_fit_start(FitState(examples=len(x)))
+    full.forget_epoch()
+    for each in (model, full):
+        optimizer = torch.optim.Adam(each.parameters(), 3e-3)
+        for epoch in range(20):
+            for rows in torch.randperm(
+                len(x), generator=torch.Generator().manual_seed(epoch)
+            ).split(128):
+                optimizer.zero_grad()
+                each.loss(x[rows], y[rows]).backward()
+                optimizer.step()
+    by_itself, without, by_fit = (
+        float((each.predict(x_test).labels == y_test).float().mean())
+        for each in (model, full, fitted)
+    )
+    assert without < 0.5 < by_fit - 0.2
+    assert by_itself > by_fit - 0.05

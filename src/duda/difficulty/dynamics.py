@@ -112,10 +112,11 @@ class TrainingDynamics(ExampleScores):
 
     def on_fit_start(self, state: FitState) -> None:
         """Raise a `ValueError` unless there are n examples."""
-        if state.examples != self.n:
+        found = state.examples if state.places is None else state.places
+        if found != self.n:
             raise ValueError(
-                f"`n` of a TrainingDynamics is {self.n}, but `data` has {state.examples} examples: "
-                f"make it as `TrainingDynamics({state.examples})`."
+                f"`n` of a TrainingDynamics is {self.n}, but `data` has {found} examples: "
+                f"make it as `TrainingDynamics({found})`."
             )
 
     def on_outputs(self, state: FitState) -> None:

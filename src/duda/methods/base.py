@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Self
 
+import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from duda.batches import Batch, suited
 from duda.checks import check_count
-from duda.hooks import FitState
 from duda.likelihoods import Likelihood
-from duda.methods.old_hooks import OldHooks
+from duda.methods.annealing import Annealing
 from duda.methods.sampler import Sampler
 from duda.predictions import Prediction
 from duda.progress import progress
@@ -24,7 +24,7 @@ from duda.sources import Inputs, read_inputs
 __all__ = ["UncertainModel", "check_count", "check_network", "one_draw"]
 
 
-class UncertainModel(OldHooks, nn.Module, ABC):
+class UncertainModel(Annealing, nn.Module, ABC):
     """A network, and what is random in it.
 
     Args:
@@ -33,7 +33,6 @@ class UncertainModel(OldHooks, nn.Module, ABC):
 
     Attributes:
         likelihoods: the kinds of likelihood that the method makes sense for.
-        training_epoch: the epoch, counted from 0, of the training that goes on; None otherwise.
     """
 
     likelihoods: ClassVar[tuple[type[Likelihood], ...]] = (Likelihood,)
@@ -53,7 +52,6 @@ class UncertainModel(OldHooks, nn.Module, ABC):
             )
         self.likelihood = likelihood
         self.samples = check_count(samples, "samples")
-        self.training_epoch: int | None = None
 
     @classmethod
     def from_factory(
@@ -110,23 +108,17 @@ class UncertainModel(OldHooks, nn.Module, ABC):
         self, outputs: Float[Tensor, "N *outputs"], y: Shaped[Tensor, "N *targets"]
     ) -> Float[Tensor, ""]:
         """Return the likelihood's loss, in which terms that grow have the weight of this epoch."""
-        if self.annealed == 1.0:
-            return self.likelihood.loss(outputs, y)  # most likelihoods know of no growth
-        return self.likelihood.loss(outputs, y, self.annealed)
+        return self.data_losses([outputs], y)[0]
 
-    @property
-    def annealed(self) -> float:
-        """The weight of those terms of the likelihood's loss that grow in the first epochs."""
-        return self.grown(self.likelihood.annealing_epochs)
-
-    def grown(self, epochs: int, ahead: int = 0) -> float:
-        """Return the weight now of a term of the loss that grows over `epochs`, linearly to 1.
-
-        It is min(1, (epoch + ahead) / epochs) in training mode between `on_epoch_start` and the end
-        of the training, and 1 otherwise, as in a validation.
-        """
-        epoch = self.training_epoch if self.training else None
-        return 1.0 if epoch is None or not epochs else min(1.0, (epoch + ahead) / epochs)
+    def data_losses(
+        self, outputs: Iterable[Float[Tensor, "N *outputs"]], y: Shaped[Tensor, "N *targets"]
+    ) -> Float[Tensor, "M"]:
+        """Return the loss of each of several members on one batch, which counts once."""
+        annealed = self.annealed
+        self.count(len(y))
+        # Most likelihoods know of no growth.
+        grows = () if annealed == 1.0 else (annealed,)
+        return torch.stack([self.likelihood.loss(each, y, *grows) for each in outputs])
 
     def independent(self) -> list[UncertainModel]:
         """Return the models that `fit` trains one after the other: itself, or its members.
@@ -134,16 +126,6 @@ class UncertainModel(OldHooks, nn.Module, ABC):
         What one of them shares with those before it is trained by then, and not its own parameter.
         """
         return [self]
-
-    def on_epoch_start(self, state: FitState) -> None:
-        """Take note of the epoch, from which terms of the loss that grow have their weight."""
-        super().on_epoch_start(state)
-        self.training_epoch = state.epoch
-
-    def on_fit_end(self, state: FitState) -> None:
-        """Take note that the training is over."""
-        super().on_fit_end(state)
-        self.training_epoch = None
 
     def predict_batch(
         self, x: Batch, sampler: Sampler, chunk: int | None, keep_draws: bool

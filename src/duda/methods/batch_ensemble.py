@@ -81,7 +81,7 @@ class BatchEnsemble(Ensemble):
         """Return the mean of -log p(y | x) over examples and members, in nats."""
         members = torch.arange(self.size).repeat_interleave(len(y))
         outputs = self._outputs(each_input(x, self._for_each), members)
-        return self.data_loss(outputs, self._for_each(y))
+        return self.data_losses(outputs.chunk(self.size), y).mean()
 
     def sampler(self, samples: int, joint: bool = False) -> Sampler:
         """Return what gives the outputs of the first `samples` members, some at a time."""

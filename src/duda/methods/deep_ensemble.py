@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from duda.batches import Batch
@@ -57,6 +58,11 @@ class DeepEnsemble(Ensemble):
         """Return the raw outputs of a member drawn at random."""
         member = int(torch.randint(len(self.members), ()))
         return raw_outputs(self.members[member], x)
+
+    def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
+        """Return the sum of the members' losses, so that each gets the gradient of its own."""
+        outputs = (raw_outputs(network, x) for network in self.members)
+        return self.data_losses(outputs, y).sum()
 
     def independent(self) -> list[UncertainModel]:
         """Return the members, each as a model that shares its network."""

@@ -34,7 +34,7 @@ class SubEnsemble(Ensemble):
             by default all that is registered before the last two layers with weights. Heads of one
             layer have a convex loss, and end up the same when trained for long.
         members: how many heads, the first among them.
-        joint: whether `fit` trains trunk and heads together, by the mean of the members' losses.
+        joint: whether `fit` trains trunk and heads together, by the sum of the members' losses.
         trained: a network that gives trunk and first head, which `fit` then leaves as they are.
 
     >>> import duda, torch
@@ -85,9 +85,12 @@ class SubEnsemble(Ensemble):
         return raw_outputs(self.members[int(torch.randint(self.size, ()))], x)
 
     def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Tensor:
-        """Return the mean over members of their losses, by which trunk and heads train together."""
+        """Return the sum of the members' losses, by which trunk and heads train together.
+
+        A head gets the gradient of its own loss, the trunk that of all.
+        """
         draws = _outputs(self.members, x, self.size, self._trunk(), new_seed())
-        return torch.stack([self.data_loss(each[0], y) for each in draws]).mean()
+        return self.data_losses((each[0] for each in draws), y).sum()
 
     def independent(self) -> list[UncertainModel]:
         """Return the trunk with the first head, and the other heads as one model; or all as one."""
@@ -187,7 +190,7 @@ class _Heads(UncertainModel):
         """Return the sum of the heads' losses, whose gradient is for each that of its own loss."""
         with self._frozen():
             draws = _outputs(self.networks, x, self.samples, self._trunk, new_seed())
-            return torch.stack([self.data_loss(each[0], y) for each in draws]).sum()
+            return self.data_losses((each[0] for each in draws), y).sum()
 
     @contextmanager
     def _frozen(self) -> Iterator[None]:

@@ -97,7 +97,7 @@ class Audience:
             yield _said(part.likelihood, index, outputs, y)
 
     def _numbered(self) -> Iterator[tuple[Tensor, Batch, Tensor]]:
-        examples, start = self.data.examples(), 0
+        examples, start = self.data.places(), 0
         for x, y in self.data.in_order():
             yield torch.arange(start, start + len(y)), x, y
             start += len(y)

@@ -14,7 +14,7 @@ from duda.storage import Format
 
 __all__ = ["Checkpoint"]
 
-_FORMAT = Format("training checkpoint", version=3)
+_FORMAT = Format("training checkpoint", version=4)
 
 
 class Checkpoint:

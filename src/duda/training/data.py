@@ -27,9 +27,11 @@ class TensorData:
     y: Tensor
     batch_size: int
 
-    def examples(self) -> int | None:
+    def examples(self) -> int:
         """Return the number of examples."""
         return len(self.y)
+
+    places = examples
 
     def order(self, seed: int) -> Tensor:
         """Return the permutation of the examples that belongs to a seed of `epoch_seed`."""
@@ -88,8 +90,15 @@ class LoaderData:
             yield _moved(x, y, self.device, self.dtype)
 
     def examples(self) -> int | None:
-        """Return the number of examples, or None where it is not known."""
+        """Return the number of examples in an epoch, or None where only counting tells."""
         return self.source.examples()
+
+    def places(self) -> int | None:
+        """Return the number of examples in the Dataset, or None where they have no places."""
+        dataset = self.loader.dataset
+        if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+            return None
+        return len(dataset)
 
     def batches(self) -> int | None:
         """Return the number of batches in an epoch, or None where it is not known."""
@@ -102,7 +111,7 @@ class LoaderData:
             ValueError: if an example has no place in it.
         """
         loader, name = self.loader, self.source.name
-        if self.examples() is None or isinstance(loader.dataset, IterableDataset):
+        if self.places() is None:
             raise ValueError(
                 f"`callbacks` watch examples by their place in the data, which `{name}`, a "
                 "Dataset without a length or an order, does not know: give tensors, or a Dataset "

@@ -66,6 +66,7 @@ class LoopTrainer(Trainer):
                 audience.tell("on_step_end", replace(state, step=self.step, loss=value))
             total, count = total + value * len(y), count + len(y)
             tick(batch)
+        self.examples = count
         return [total / count]
 
     def validate(self, data: TensorData | LoaderData) -> list[float]:

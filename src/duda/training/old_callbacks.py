@@ -35,7 +35,7 @@ class OldCallback:
 
     def on_fit_start(self, state: FitState) -> None:
         """Tell the number of examples."""
-        self.callback.starts_fit(state.examples)
+        self.callback.starts_fit(state.places)
 
     def on_outputs(self, state: FitState) -> None:
         """Hand over log-probabilities and labels, or losses."""

@@ -72,10 +72,17 @@ class Run:
         return FitState(
             epoch=epoch,
             epochs=self.options.epochs,
-            examples=self.data.examples(),
+            examples=self._examples(),
+            steps=self.data.batches(),
+            places=self.data.places(),
             model=self.model,
             batches=self.data.in_order,
         )
+
+    def _examples(self) -> int | None:
+        """Return how many examples an epoch brings: as counted, by whom has had one last."""
+        counted = [trainer.examples for trainer in self.trainers if trainer.examples is not None]
+        return counted[-1] if counted else self.data.examples()
 
     def _train(self) -> None:
         batches, epochs = self.data.batches(), self.options.epochs

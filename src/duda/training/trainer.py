@@ -33,6 +33,7 @@ class Trainer(ABC):
         self.records = [Record() for _ in parts]
         self.best: dict[str, Tensor] | None = None
         self.step = 0  # how many the optimizer has made
+        self.examples: int | None = None  # how many the last epoch has brought
 
     @abstractmethod
     def train(
@@ -99,7 +100,7 @@ class Trainer(ABC):
     def forget_epoch(self) -> None:
         """Let the members' losses be as they are outside of a training."""
         for part in self.parts:
-            part.training_epoch = None
+            part.forget_epoch()
 
     def finish(self) -> None:
         """Give the members their best values, and drop what only training needs."""
@@ -118,6 +119,7 @@ class Trainer(ABC):
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
+            "examples": self.examples,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -128,7 +130,7 @@ class Trainer(ABC):
         best = state["best"]
         self.best = best and {name: value.to(device) for name, value in best.items()}
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
+        self.step, self.examples = state["step"], state["examples"]
 
     def _put(self, values: dict[str, Tensor]) -> None:
         for name, value in self.values().items():

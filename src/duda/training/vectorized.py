@@ -102,6 +102,7 @@ class StackedTrainer(Trainer):
                 )
             total += values * rows.shape[1]
             tick(batch)
+        self.examples = len(data.y)
         return (total / len(data.y)).tolist()
 
     def validate(self, data: TensorData | LoaderData) -> list[float]:

@@ -94,9 +94,9 @@ class Variational(UncertainModel):
                 f"`estimator` is {estimator!r}, expected 'weight', 'local' or 'flipout'."
             )
         self.estimator, self.layers = estimator, layers
-        self.examples = None if examples is None else check_count(examples, "examples")
+        self._given = None if examples is None else check_count(examples, "examples")
+        self.examples = self._given
         self.annealing_epochs = check_count(annealing_epochs, "annealing_epochs", least=0)
-        self._given = examples is not None
         starts = _starting_raw_stds(weight_layers(network, layers))
         self._names = list(starts)
         self.raw_stds = nn.ParameterList(starts.values())
@@ -144,16 +144,17 @@ class Variational(UncertainModel):
         Raises:
             ValueError: if nobody has told how many examples there are.
         """
+        # A KL divergence of weight 0 would let the first epoch forget the prior.
+        kl = self.grown(self.annealing_epochs + 1, ahead=1) * self.kl_divergence()
+        data = super().loss(x, y)
+        self.examples = self.epoch_examples() or self.examples
         if self.examples is None:
             raise ValueError(
                 "`examples` is not known, expected the size of the training data, by which the KL "
                 "divergence is divided: give it to `Variational`, or train with `duda.fit`."
             )
-        # A KL divergence of weight 0 would let the first epoch forget the prior.
-        weight = self.grown(self.annealing_epochs + 1, ahead=1)
-        kl = weight * self.kl_divergence() / self.examples
         share, terms = (each.to(kl.dtype) for each in self._shares(y))
-        return share * super().loss(x, y) + kl / terms
+        return share * data + kl / (self.examples * terms)
 
     def _shares(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return how many terms an example of the batch has, beside the mean, and that mean.
@@ -178,12 +179,15 @@ class Variational(UncertainModel):
     def on_epoch_start(self, state: FitState) -> None:
         """Take note of the size of the training data, unless it was given."""
         super().on_epoch_start(state)
-        if not self._given:
-            self.examples = state.examples
+        self.examples = self.epoch_examples()
+
+    def epoch_examples(self) -> int | None:
+        """Return the size of the training data: as given, told or counted."""
+        return self._given or super().epoch_examples()
 
     def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments, `examples` only if they were given."""
-        return super().arguments() | {"examples": self.examples if self._given else None}
+        return super().arguments() | {"examples": self._given}
 
     def _normals(self) -> dict[str, NormalWeight]:
         """Return the distribution of each random weight, by its name in the network."""
