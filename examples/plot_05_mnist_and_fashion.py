@@ -83,7 +83,7 @@ highest = {"digits": extremes("digits", "Digits")}
 
 # %%
 # Uncertain digits are oddly drawn, and the surest are plain sevens. The surest clothes are mostly
-# T-shirts taken for an 8 and sandals taken for a 2: what is foreign need not look it to a network.
+# T-shirts taken for an 8 and sandals taken for a 2: what is out of distribution need not look it.
 highest["clothes"] = extremes("clothes", "Clothes")
 
 # %%

@@ -27,7 +27,7 @@ layers = (0, 4) if quick else (0, 2, 3, 4, 5)
 data = duda.datasets.load("mnist")
 x, y = (part[:train] for part in data.train)
 x_test, y_test = (part[:test] for part in data.test)
-foreign = data.ood[:test]  # of Fashion-MNIST
+ood = data.ood[:test]  # of Fashion-MNIST
 
 
 # %%
@@ -51,7 +51,7 @@ for p in chances:
             torch.manual_seed(seed)
             model = duda.MCDropConnect(network(), duda.Categorical(), p, plain, samples=draws)
             duda.fit(model, (x, y), epochs=epochs, batch_size=64, seed=seed)
-            known, other = (model.predict(pictures, seed=seed) for pictures in (x_test, foreign))
+            known, other = (model.predict(pictures, seed=seed) for pictures in (x_test, ood))
             right.append(duda.evaluation.accuracy(known.probs, y_test))
             told.append(duda.evaluation.ood(known.score, other.score).auroc)
         accuracy[p, plain], auroc[p, plain] = torch.tensor(right), torch.tensor(told)

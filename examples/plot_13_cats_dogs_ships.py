@@ -25,7 +25,7 @@ names = {"cat": 3, "dog": 5, "horse": 7, "ship": 8}
 
 # %%
 # The pictures of CIFAR-10's first training file: its 1,953 cats and dogs to learn from, those of
-# the test file to be asked about. Ships and horses are foreign, and never trained on.
+# the test file to be asked about. Ships and horses are out-of-distribution, and never trained on.
 data = duda.datasets.cifar_10(batches=(1,))
 
 
@@ -39,7 +39,7 @@ def only(part, *wanted):
 
 x, y = only(data.train, "cat", "dog")
 x_test, y_test = only(data.test, "cat", "dog")
-foreign = {"ships": only(data.test, "ship")[0], "horses": only(data.test, "horse")[0]}
+ood = {"ships": only(data.test, "ship")[0], "horses": only(data.test, "horse")[0]}
 
 
 def network():
@@ -74,11 +74,11 @@ scores = {
 # %%
 # Who notices ships, who notices horses?
 # --------------------------------------
-# Above 0.5 a foreign picture is doubted more than a cat or a dog; 95 % intervals by the bootstrap.
+# Above 0.5 such a picture is doubted more than a cat or a dog; 95 % intervals by the bootstrap.
 found, known = {}, {}
 for name, score in scores.items():
     known[name] = score(x_test)
-    for kind, inputs in foreign.items():
+    for kind, inputs in ood.items():
         found[name, kind] = duda.evaluation.ood(known[name], score(inputs))
         low, high = found[name, kind].intervals(resamples=200)["auroc"]
         print(f"{name:23} {kind:6}  AUROC {found[name, kind].auroc:.3f} [{low:.3f}, {high:.3f}]")
@@ -92,7 +92,7 @@ for ax, ((name, kind), separation) in zip(axes.flat, found.items(), strict=True)
     ax.set_title(f"{name}\n{kind}: AUROC {separation.auroc:.2f}", size=10)
     ax.set(xlabel="", ylabel="", yticks=[])
     ax.get_legend().remove()
-_ = figure.supxlabel("doubt: blue are cats and dogs, orange is foreign, dashed keeps 95 %")
+_ = figure.supxlabel("doubt: blue are cats and dogs, orange are the others, dashed keeps 95 %")
 
 # %%
 # The two distances notice some ships, the two spreads of probability hardly any; horses pass for
@@ -106,7 +106,7 @@ half = len(x_test) // 2
 best = max(scores, key=lambda name: found[name, "ships"].auroc)
 gate = duda.Gate.false_alarm(0.1).fit(known[best][:half])
 print(f"By {best}. {gate.summary()}")
-asked = {"cats and dogs": x_test[half:], **foreign}
+asked = {"cats and dogs": x_test[half:], **ood}
 for kind, inputs in asked.items():
     accepted = gate(scores[best](inputs)).accepted
     print(f"{kind}: {1 - accepted.double().mean():.0%} refused")

@@ -17,7 +17,7 @@ from duda.reporting import measure
 
 @pytest.fixture
 def classes(tmp_path):
-    """Write probabilities for 200 examples, and vaguer ones for 90 from elsewhere."""
+    """Write probabilities for 200 examples, and vaguer ones for 90 out of distribution."""
     random = np.random.default_rng(0)
     labels = random.integers(3, size=200)
     logits = random.normal(size=(200, 3)) + 2 * np.eye(3)[labels]

@@ -139,11 +139,11 @@ def test_a_gate_takes_the_scores(name, data):
 def test_the_report_and_gates_take_answers_with_the_scores(name, data):
     x, y, other = data
     detector = made(name).fit(x, y)
-    answer, foreign = (ClassPrediction.from_probs(part.softmax(1)) for part in (x, other))
+    answer, outside = (ClassPrediction.from_probs(part.softmax(1)) for part in (x, other))
     found = detector.scored(answer, x)
     assert torch.equal(found.probs, answer.probs)
     assert torch.equal(found.score, detector.score(x))
-    ood = {"others": {name: detector.scored(foreign, other)}}
+    ood = {"others": {name: detector.scored(outside, other)}}
     pages = duda.report({name: found}, y), duda.report({name: found}, y, ood=ood)
     assert len(pages[1].sections) == len(pages[0].sections) + 1
     assert duda.Gate.keep(0.9).fit(found)(found).accepted.any()

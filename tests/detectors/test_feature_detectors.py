@@ -170,11 +170,11 @@ def test_kinds_of_input(make, data, query):
 
 
 @each_score
-def test_what_is_far_is_foreign(make, data):
+def test_what_is_far_is_out_of_distribution(make, data):
     features, y = data
     score = make().fit(features[::2], y[::2])
-    foreign = np.random.default_rng(4).normal(size=(50, 4)) * [1, 40, 1, 1]
-    assert ood(score(features[1::2]), score(foreign)).auroc > 0.75
+    other = np.random.default_rng(4).normal(size=(50, 4)) * [1, 40, 1, 1]
+    assert ood(score(features[1::2]), score(other)).auroc > 0.75
 
 
 @each_score
@@ -280,6 +280,6 @@ def digits(real_data):
 
 @each_score
 def test_clothes_are_no_digits(make, digits):
-    y, train, known, foreign = digits
+    y, train, known, other = digits
     score = make().fit(train, y)
-    assert ood(score(known), score(foreign)).auroc > 0.95
+    assert ood(score(known), score(other)).auroc > 0.95

@@ -60,16 +60,14 @@ def test_std_needs_draws():
 
 
 @pytest.mark.parametrize("name", PREDICTION_SCORES)
-def test_higher_is_more_foreign(name):
+def test_higher_is_more_out_of_distribution(name):
     generator = torch.Generator().manual_seed(0)
     sure = torch.randn(20, 50, 5, generator=generator) + 8 * torch.eye(5)[0]
     unsure = 3 * torch.randn(20, 50, 5, generator=generator)
     score = PREDICTION_SCORES[name]
-    known, foreign = (
-        score(Categorical().reduce(draws, keep_draws=True)) for draws in (sure, unsure)
-    )
-    assert known.shape == foreign.shape == (50,)
-    assert ood(known, foreign).auroc > 0.95
+    known, other = (score(Categorical().reduce(draws, keep_draws=True)) for draws in (sure, unsure))
+    assert known.shape == other.shape == (50,)
+    assert ood(known, other).auroc > 0.95
 
 
 @pytest.mark.parametrize("name", PREDICTION_SCORES)

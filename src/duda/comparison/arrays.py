@@ -1,4 +1,4 @@
-"""Files `.npz` of predictions of any program, and the targets with them."""
+"""Arrays of predictions of any program, from `.npz` files, and the targets with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Comparing methods: the same data, the same network, the same training, with several seeds."""
+"""Comparison of methods, side by side: the same data, network and training, with several seeds."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def fetch(url: str, checksum: str, target: Path) -> None:
         kind = checksum.partition(":")[0].upper().replace("SHA256", "SHA-256")
         raise ValueError(
             f"{url} gave a file that is not the published one, by its {kind} checksum: try again, "
-            f"or get it elsewhere and put it into `{target.parent}`."
+            f"or get it from another place and put it into `{target.parent}`."
         ) from error
     except OSError as error:  # what fails on the network is one, too
         raise OSError(

@@ -59,7 +59,7 @@ class Table:
         self.losses = {name: self._rows("loss", 0) for name in sorted(terms)}
 
     def grow(self, member: int) -> None:
-        """Make room for a member and those before it."""
+        """Make space for a member and those before it."""
         more = member + 1 - len(self.epochs)
         if more > 0:
             self.epochs += [0] * more

@@ -1,4 +1,4 @@
-"""How a block calls the network that says which way its state moves: f(h), or f(t, h)."""
+"""Dynamics of a block: the network that says which way its state moves, f(h) or f(t, h)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A block of infinitely many layers: the state that an ordinary differential equation ends in."""
+"""Neural ODE, infinitely many layers: the state that an ordinary differential equation ends in."""
 
 from __future__ import annotations
 

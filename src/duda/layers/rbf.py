@@ -1,4 +1,4 @@
-"""Classes as places: a kernel for each, which tells how near the features are to its centroid."""
+"""RBF kernels: classes as places, and how near the features are to the centroid of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A block of layers with noise between them: one path of a stochastic differential equation."""
+"""Neural SDE, layers with noise between them: a path of a stochastic differential equation."""
 
 from __future__ import annotations
 

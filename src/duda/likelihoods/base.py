@@ -1,4 +1,4 @@
-"""The contract of a likelihood: a loss for training, and a reduction of draws that streams."""
+"""Likelihoods, the contract: a loss for training, and a reduction of draws that streams."""
 
 from __future__ import annotations
 

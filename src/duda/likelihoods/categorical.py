@@ -1,4 +1,4 @@
-"""Classes: raw outputs are logits, draws of them average to a `ClassPrediction`."""
+"""Categorical likelihood: raw outputs are logits, draws of them average to a `ClassPrediction`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classes whose probabilities are themselves uncertain: raw outputs are evidence."""
+"""Dirichlet likelihood (evidential): classes whose probabilities are themselves uncertain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers with Laplacian noise: raw outputs are medians and scales, and outliers weigh less."""
+"""Laplacian likelihood: raw outputs are medians and scales, and outliers weigh less."""
 
 from __future__ import annotations
 

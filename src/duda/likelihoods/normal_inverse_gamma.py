@@ -1,4 +1,4 @@
-"""Numbers whose mean and variance are themselves uncertain: raw outputs are evidence."""
+"""Normal-inverse-gamma likelihood (evidential): numbers whose mean and variance are uncertain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers by some of their quantiles: raw outputs are these, and the loss asks for nothing else."""
+"""Quantile likelihood: raw outputs are some quantiles, and the loss asks for nothing else."""
 
 from __future__ import annotations
 

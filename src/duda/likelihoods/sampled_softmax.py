@@ -1,4 +1,4 @@
-"""Classes with noisy logits: how much noise, the network says itself."""
+"""Sampled softmax: classes with noisy logits, where the network says itself how much noise."""
 
 from __future__ import annotations
 

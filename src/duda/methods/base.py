@@ -1,4 +1,4 @@
-"""What every method is: an `nn.Module` with two more verbs, `loss` and `predict`."""
+"""Uncertain models, what every method is: an `nn.Module` that has `loss` and `predict`, too."""
 
 from __future__ import annotations
 

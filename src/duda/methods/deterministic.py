@@ -1,4 +1,4 @@
-"""The plain network, as the yardstick that every method is measured by."""
+"""Deterministic: the plain network, as the yardstick that every method is measured by."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ensembles share: members that are made at the start, each of which is a draw."""
+"""Ensembles, what they share: members that are made at the start, each of which is a draw."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradients as a measure of confidence: how much the network would learn from its own answer."""
+"""Gradient confidence: how much the network would learn from its own answer."""
 
 from __future__ import annotations
 

@@ -75,6 +75,6 @@ def two_histograms(
         ax.axvline(
             threshold, color=INK, linestyle="--", linewidth=1, label="keeps 95 % in distribution"
         )
-    ax.set_ylim(0, 1.3 * ax.get_ylim()[1])  # room for the legend
+    ax.set_ylim(0, 1.3 * ax.get_ylim()[1])  # space for the legend
     ax.legend(loc="upper right", framealpha=0.9, edgecolor="none")  # legible over the line
     return ax

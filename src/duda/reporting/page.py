@@ -88,7 +88,7 @@ class Section:
     Args:
         title: the question in few words.
         reading: one sentence on how to read what follows.
-        charts: side by side, where there is room.
+        charts: side by side, where there is space.
         strips: rows of pictures.
         tables: one below the other, to be unfolded.
     """

@@ -1,4 +1,4 @@
-"""What makes one draw differ from the next: what happens to the network's calls, or its weights."""
+"""Randomness of a draw: what happens to the network's calls, or its weights, in each of them."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 All that is random in an epoch follows from the seed, the member and the epoch, so a run that goes
 on from the end of an epoch makes the same weights, bit for bit, as one that was never cut off.
-Random numbers that a Dataset takes from elsewhere than torch are its own affair.
+Random numbers that a Dataset does not take from torch are its own affair.
 """
 
 from duda.hooks import FitState

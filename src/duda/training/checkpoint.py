@@ -1,4 +1,4 @@
-"""A run on disk: written whole after each epoch, and read back only by the run that it is of."""
+"""Checkpoints: a run on disk, written whole after each epoch, read back only by the same run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rule that decides whether members train as one vectorised step or one after the other."""
+"""Eligibility of members for a vectorized step, in place of one member after the other."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _FAST: tuple[type[nn.Module], ...] = (
     nn.Softmax,
     nn.LogSoftmax,
 )
-# Their vectorised form is a grouped convolution, which is slow on a CPU.
+# Their vectorized form is a grouped convolution, which is slow on a CPU.
 _FAST_ON_A_GPU = (nn.Conv1d, nn.Conv2d, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d)
 
 # Weights of a member; with more the cores are busy with one member, and the caches too small.

@@ -57,7 +57,7 @@ def fit(
         patience: epochs without a better validation loss before a member stops.
         seed: of shuffling and dropout; the global random state then stays as it was.
         checkpoint: a file, written after each epoch, that the same call goes on from.
-        vectorize: members as one vectorised step; by default where that is faster.
+        vectorize: members as one vectorized step; by default where that is faster.
         callbacks: who is told of each step and epoch, as `duda.training.Callback` says, such as a
             `duda.TrainingDynamics`; the training stays the same.
 

@@ -1,4 +1,4 @@
-"""What `fit` tells of its training: figures for each member and epoch."""
+"""History of a training: figures for each member and epoch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class History:
         seconds: of each epoch; members that train as one step share its time equally.
         best_epochs: the epoch, counted from 1, whose weights the member has now.
         seed: what `fit(..., seed=)` needs to do the same again.
-        vectorized: whether the members trained as one vectorised step.
+        vectorized: whether the members trained as one vectorized step.
     """
 
     losses: Float[Tensor, "M E"]

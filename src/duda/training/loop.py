@@ -1,4 +1,4 @@
-"""Training one model by itself, batch after batch."""
+"""Training loop of one model by itself, batch after batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run: trainers that have their turn, early stopping, and the file that remembers all."""
+"""Training run: trainers that have their turn, early stopping, and the file that remembers all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One seed for each member and epoch, so that no generator's state needs to be stored."""
+"""Seeds of members and epochs, one for each, so that no generator's state needs to be stored."""
 
 from __future__ import annotations
 

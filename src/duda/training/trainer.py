@@ -1,4 +1,4 @@
-"""What trains one member by itself and all members as one step have in common."""
+"""Trainers: what one for a member by itself and one for all as a step have in common."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training the members of an ensemble as one step over stacked weights."""
+"""Vectorized training: the members of an ensemble as one step over stacked weights."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class StackedTrainer(Trainer):
     ) -> list[float]:
         """Train for an epoch, and return each member's mean loss over its examples."""
         if not isinstance(data, TensorData) or isinstance(data.x, dict):
-            raise TypeError("a vectorised step needs `data` as tensors.")
+            raise TypeError("a vectorized step needs `data` as tensors.")
         epoch, members = state.epoch + 1, len(self.parts)
         for part in self.parts:
             part.train()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import duda
 from duda.hooks import FitState
 from duda.methods.variational.priors import Prior
-from tests.methods.foreign import CLASSES, NETWORKS
+from tests.methods.networks import CLASSES, NETWORKS
 from tests.sampling.networks import Counter
 
 ESTIMATORS = ("weight", "local", "flipout")

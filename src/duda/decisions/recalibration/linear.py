@@ -55,7 +55,7 @@ class LinearScaling(ClassRecalibration):
         """Return the gradient by the weight, from that by the logits, without the penalty."""
 
     def _penalised(self, weight: Tensor) -> Tensor:
-        """Return the part of the weight that is penalised, 0 elsewhere."""
+        """Return the part of the weight that is penalized, 0 in the rest."""
         return torch.zeros_like(weight)
 
     def _learn(self, claims: Claims, labels: Int[Tensor, "R"]) -> None:

@@ -1,4 +1,4 @@
-"""How sharply data determine a last linear layer: its Fisher information, by eigenvectors."""
+"""Fisher information of a last linear layer: how sharply data determine it, by eigenvectors."""
 
 from __future__ import annotations
 

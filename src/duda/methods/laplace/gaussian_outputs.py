@@ -1,4 +1,4 @@
-"""Predictions of a network whose raw outputs are Gaussian, one Gaussian for each example."""
+"""Gaussian raw outputs, one Gaussian for each example: draws of them, and predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laplace: after training, a Gaussian about the weights of the last layer."""
+"""Laplace approximation: after training, a Gaussian about the weights of the last layer."""
 
 from __future__ import annotations
 

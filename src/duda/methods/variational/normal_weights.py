@@ -1,4 +1,4 @@
-"""Weights that are normally distributed: drawn whole, or as noise for each example of a batch.
+"""Normal weights: drawn whole, or as noise for each example of a batch.
 
 The three differ in what one draw of the outputs is for the examples of a batch, taken together; for
 each of them alone, a linear layer's outputs are distributed alike.

@@ -1,4 +1,4 @@
-"""What is known of a weight before there are data, and how far a normal distribution is from it."""
+"""Priors of weights: what is known before there are data, and KL divergences from them."""
 
 from __future__ import annotations
 

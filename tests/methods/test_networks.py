@@ -8,7 +8,7 @@ import torch
 import duda
 from duda.batches import each_input
 from duda.methods import METHODS
-from tests.methods.foreign import CLASSES, NETWORKS
+from tests.methods.networks import CLASSES, NETWORKS
 
 ROWS = 6
 SINGLE = {"deterministic"}  # one answer, which nothing disagrees with
@@ -23,9 +23,6 @@ REFUSED = {
     ("sde-net", "unet"): "a UNet, has no `nn.Linear`",
     ("test-time-augmentation", "bert"): "no input is floating-point: give `transforms`",
 }
-
-# Recurrent layers draw their masks where nobody sees it.
-NOT_JOINT = {("mc-dropout", "lstm"): "`joint` is True, but the network gives copies of an example"}
 
 PAIRS = [(method, network) for method in METHODS for network in NETWORKS]
 
@@ -49,10 +46,6 @@ def test_trains_and_predicts_or_says_why_not(method: str, network: str) -> None:
         assert (answer.epistemic > 0).any() or isinstance(answer, duda.ScoredClassPrediction)
     alone = model.predict(each_input(x, lambda values: values[:2]), seed=1)
     assert len(alone) == 2
-    if (method, network) in NOT_JOINT:
-        with pytest.raises(ValueError, match=NOT_JOINT[method, network]):
-            model.predict(x, joint=True)
-        return
     twice = each_input(x, lambda values: torch.cat([values, values]))
     few = min(4, model.samples)
     draws = model.predict(twice, samples=few, keep_draws=True, joint=True, batch_size=8).draws
