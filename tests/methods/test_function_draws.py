@@ -67,8 +67,46 @@ class Independent(duda.MCDropout):
 
 
 def test_draws_that_are_no_functions_are_told() -> None:
-    with pytest.raises(ValueError, match="`model` is a Independent, whose draws are no functions"):
+    with pytest.raises(ValueError, match="a Independent's draws are no functions of the input"):
         duda.function_draws(Independent(network(), duda.Gaussian()), torch.zeros(2, 1))
+
+
+class Noisy(nn.Module):
+    """Adds noise of each example's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) + torch.randn(len(x), 1)
+
+
+OWN_RANDOMNESS = {
+    "deterministic": lambda: duda.Deterministic(Noisy(), duda.Gaussian()),
+    "ensemble of MC-Dropout": lambda: duda.DeepEnsemble(
+        lambda: duda.MCDropout(network(), duda.Gaussian()), duda.Gaussian(), members=3
+    ),
+    "augmented": lambda: duda.TestTimeAugmentation(Noisy(), duda.Gaussian(), [torch.clone] * 2),
+}
+
+
+@pytest.mark.parametrize("name", OWN_RANDOMNESS)
+def test_networks_that_draw_by_themselves_are_told(name: str) -> None:
+    model, x = OWN_RANDOMNESS[name](), torch.zeros(4, 1)
+    with pytest.raises(ValueError, match=f"a network of this {type(model).__name__} draws random"):
+        model.predict(x, joint=True)
+    assert not model.predict(x, keep_draws=True).joint
+
+
+@pytest.mark.parametrize(
+    "make", [duda.MCDropConnect, duda.Variational, duda.BatchEnsemble, duda.MCDropout]
+)
+def test_methods_that_draw_for_the_network_share_its_noise(make: type[UncertainModel]) -> None:
+    model, x = make(Noisy(), duda.Gaussian()), torch.zeros(6, 1)
+    assert not model.predict(x, keep_draws=True, seed=0).joint
+    curves = duda.function_draws(model, x, seed=0, batch_size=4)
+    torch.testing.assert_close(curves, curves[:, :1].expand_as(curves))
 
 
 class Biased(UncertainModel):

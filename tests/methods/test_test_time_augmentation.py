@@ -262,7 +262,7 @@ def test_transforms_that_are_not_random_see_whole_batches() -> None:
         return x
 
     augmented([noted]).predict(torch.randn(ROWS, 3), joint=True)
-    assert sizes == [ROWS]
+    assert sizes == [2, ROWS]  # an input and its copy, then all of them
 
 
 def test_each_portion_of_draws_has_randomness_of_its_own() -> None:

@@ -172,13 +172,36 @@ class UncertainModel(Annealing, nn.Module, ABC):
         parts = []
         with preserved(self, seed):
             sampler, again = self.sampler(samples, joint), new_seed()
-            for batch in progress(batches, "predict", source.batches()):
+            found = sampler.joint
+            for number, batch in enumerate(progress(batches, "predict", source.batches())):
+                here = suited(batch, self)
                 # Whatever else draws, such as a likelihood, is also to forget earlier batches.
                 with seeded(again, devices_of(self)):
-                    parts.append(
-                        self.predict_batch(suited(batch, self), sampler, chunk, keep_draws)
-                    )
-        return type(parts[0]).concatenate(parts).with_joint(sampler.joint)
+                    if number == 0 and (joint or keep_draws):  # for whom it matters
+                        found = self._joint(sampler, here, joint)
+                    parts.append(self.predict_batch(here, sampler, chunk, keep_draws))
+        return type(parts[0]).concatenate(parts).with_joint(found)
+
+    def _joint(self, sampler: Sampler, x: Batch, asked: bool) -> bool:
+        """Return whether draws are joint, also where a network draws random numbers by itself.
+
+        Raises:
+            ValueError: if they are not, although that was asked for.
+        """
+        name = type(self).__name__
+        if asked and not sampler.joint:
+            raise ValueError(
+                f"`joint` is True, but a {name}'s draws are no functions of the input, the same "
+                "for all examples: leave `joint` out, or use a method that makes joint draws."
+            )
+        found = sampler.joint and sampler.copies_agree(x)
+        if asked and not found:
+            raise ValueError(
+                f"`joint` is True, but a network of this {name} draws random numbers by itself, "
+                "new ones for each example: turn that off, use `duda.MCDropout`, or leave `joint` "
+                "out."
+            )
+        return found
 
 
 def check_network(network: nn.Module) -> nn.Module:

@@ -87,7 +87,9 @@ class BatchEnsemble(Ensemble):
         """Return what gives the outputs of the first `samples` members, some at a time."""
         self.check_members(samples)
         return Sampler(
-            lambda x, chunk: random_draws(self.network, x, samples, chunk, self._weights, seed=0),
+            lambda x, chunk: random_draws(
+                self.network, x, samples, chunk, self._weights, seed=0, joint=joint
+            ),
             joint=True,
         )
 

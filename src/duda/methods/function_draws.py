@@ -54,11 +54,8 @@ def function_draws(
         batch_size=batch_size,
         chunk=chunk,
     )
-    if not answer.joint or answer.draws is None:
-        raise ValueError(
-            f"`model` is a {type(model).__name__}, whose draws are no functions of the input, "
-            "expected a method that makes joint draws."
-        )
+    if answer.draws is None:
+        raise ValueError(f"`model` is a {type(model).__name__}, which keeps no draws.")
     if answer.can("components"):
         return torch.stack([each.centre for each in answer.components()])  # type: ignore[attr-defined]
     return answer.draws

@@ -96,6 +96,7 @@ class MCDropConnect(UncertainModel):
                 chunk,
                 lambda: DrawnWeights(self.network, lambda _: self._drop(names)),
                 seed=seed,
+                joint=joint,
                 vmapped=fast_in_vmap(self.network, names, x),
             )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from duda.batches import Batch
+from duda.batches import Batch, each_input
 
 __all__ = ["Sampler"]
 
@@ -33,3 +35,13 @@ class Sampler:
     ) -> Iterator[Float[Tensor, "m N *outputs"]]:
         """Yield the draws of raw outputs for the batch `x`, `chunk` at a time if that is given."""
         yield from self.draws(x, chunk)
+
+    def copies_agree(self, x: Batch) -> bool:
+        """Return whether an input and its copy have the same first draws, as joint ones have."""
+        copies = each_input(x, lambda values: values[[0, 0]])
+        for draws in islice(self(copies, 1), 2):
+            tolerance = torch.finfo(draws.dtype).eps ** 0.5 * float(draws.abs().max())
+            one, other = draws.unbind(1)
+            if not torch.allclose(one, other, rtol=0, atol=tolerance, equal_nan=True):
+                return False
+        return True

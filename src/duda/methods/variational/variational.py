@@ -125,6 +125,7 @@ class Variational(UncertainModel):
                 chunk,
                 lambda: _ESTIMATORS[estimator](self.network, normals),
                 seed=seed,
+                joint=joint,
                 vmapped=vmapped,
             ),
             joint=estimator == "weight",
