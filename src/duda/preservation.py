@@ -14,7 +14,15 @@ from torch.overrides import TorchFunctionMode
 
 from duda.checks import check_whole
 
-__all__ = ["devices_of", "in_eval_mode", "preserved", "random_state", "seeded", "written"]
+__all__ = [
+    "devices_of",
+    "in_eval_mode",
+    "modes_kept",
+    "preserved",
+    "random_state",
+    "seeded",
+    "written",
+]
 
 
 @contextmanager
@@ -74,7 +82,6 @@ def in_eval_mode(network: nn.Module) -> Iterator[None]:
     >>> network.training
     True
     """
-    modes = [(module, module.training) for module in network.modules()]
     buffers = [
         (module, name, buffer, buffer.clone())
         for module in network.modules()
@@ -82,15 +89,25 @@ def in_eval_mode(network: nn.Module) -> Iterator[None]:
         if buffer is not None
     ]
     try:
-        for module, _ in modes:
-            module.training = False
+        with modes_kept(network.modules()):
+            for module in network.modules():
+                module.training = False
+            yield
+    finally:
+        for module, name, buffer, content in buffers:
+            module._buffers[name] = buffer
+            restore(buffer, content)
+
+
+@contextmanager
+def modes_kept(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Put the modes of these modules, training or eval, back at the end, after an exception too."""
+    modes = [(module, module.training) for module in modules]
+    try:
         yield
     finally:
         for module, training in modes:
             module.training = training
-        for module, name, buffer, content in buffers:
-            module._buffers[name] = buffer
-            restore(buffer, content)
 
 
 def restore(tensor: Tensor, content: Tensor) -> None:

@@ -16,20 +16,9 @@ from duda import (
     QuantilePrediction,
     StudentTPrediction,
 )
+from tests.families import LogisticPrediction
 
 N, M = 60, 5
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class LogisticPrediction(NumberPrediction):
-    """The least that a family is: mean, std and quantiles."""
-
-    mean: Tensor
-    std: Tensor
-    joint: bool = field(default=False, kw_only=True)
-
-    def quantile(self, q: float) -> Tensor:
-        return self.mean + self.std * math.sqrt(3) / math.pi * math.log(q / (1 - q))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -25,37 +24,22 @@ from duda import (
 )
 from duda.evaluation import streaming
 from duda.predictions import AffinePrediction
+from tests.families import LogisticPrediction
 
 N, D = 12, 2
 LEVELS = [0.25, 0.5, 0.75]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class LogisticPrediction(NumberPrediction):
-    """The least that a family is: two tensors and its quantiles."""
-
-    mean: Tensor
-    std: Tensor
-    joint: bool = field(default=False, kw_only=True)
-
-    def quantile(self, q: float) -> Tensor:
-        return self.mean + self._scale * math.log(q / (1 - q))
-
-    @property
-    def _scale(self) -> Tensor:
-        return self.std * math.sqrt(3) / math.pi
 
 
 class FullLogisticPrediction(LogisticPrediction):
     """The same with a distribution function and a density, in float32 where its tensors are."""
 
     def cdf(self, y: Any) -> Tensor:
-        return ((torch.as_tensor(y) - self.mean) / self._scale).sigmoid().to(self.mean)
+        return ((torch.as_tensor(y) - self.mean) / self.scale).sigmoid().to(self.mean)
 
     def log_prob(self, y: Any) -> Tensor:
-        z = (torch.as_tensor(y) - self.mean) / self._scale
+        z = (torch.as_tensor(y) - self.mean) / self.scale
         both = torch.nn.functional.logsigmoid(z) + torch.nn.functional.logsigmoid(-z)
-        return (both - self._scale.log()).to(self.mean)
+        return (both - self.scale.log()).to(self.mean)
 
 
 def moments(kind: type, dtype: torch.dtype, draws: int, **shape: float) -> NumberPrediction:

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
-
 import pytest
 import torch
-from torch import Tensor
 
 from duda import GaussianPrediction, NumberPrediction, QuantilePrediction, load_prediction
 from duda.predictions import PREDICTIONS, AffinePrediction
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class LogisticPrediction(NumberPrediction):
-    """The least that a family is: two tensors and its quantiles."""
-
-    mean: Tensor
-    std: Tensor
-    joint: bool = field(default=False, kw_only=True)
-
-    def quantile(self, q: float) -> Tensor:
-        return self.mean + self.std * math.sqrt(3) / math.pi * math.log(q / (1 - q))
+from tests.families import LogisticPrediction
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from duda.methods.base import UncertainModel, check_count, check_network
 from duda.methods.deterministic import Deterministic
 from duda.methods.ensemble import Ensemble, check_distinct, new_networks
 from duda.methods.sampler import Sampler
+from duda.preservation import modes_kept
 from duda.sampling import EachMember, matches, new_seed, random_draws, raw_outputs, weight_layers
 
 __all__ = ["SubEnsemble"]
@@ -195,18 +196,16 @@ class _Heads(UncertainModel):
     @contextmanager
     def _frozen(self) -> Iterator[None]:
         """Hold the trunk still: no gradients, no dropout, no new statistics of BatchNorm."""
-        modes = [(module, module.training) for module in self._still]
         tensors = [part for part in self._trunk.values() if isinstance(part, Tensor)]
         wanted = [(tensor, tensor.requires_grad) for tensor in tensors]
         try:
-            for module, _ in modes:
-                module.training = False
             for tensor, _ in wanted:
                 tensor.requires_grad = False
-            yield
+            with modes_kept(self._still):
+                for module in self._still:
+                    module.training = False
+                yield
         finally:
-            for module, training in modes:
-                module.training = training
             for tensor, gradient in wanted:
                 tensor.requires_grad = gradient
 

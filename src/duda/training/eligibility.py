@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from duda.likelihoods import Likelihood
 from duda.methods import UncertainModel
+from duda.preservation import modes_kept
 from duda.training.data import LoaderData, TensorData
 from duda.training.optimizers import ELEMENTWISE, OptimizerFactory, make_optimizer
 from duda.training.vectorized import stack, stacked_losses
@@ -185,16 +186,12 @@ def _failure(
 ) -> str | None:
     """Return why a step on two examples fails in training mode, if it does."""
     rows = torch.arange(min(2, len(data.y))).expand(len(parts), -1).to(data.y.device)
-    modes = [(module, module.training) for module in parts[0].modules()]
     try:
-        parts[0].train()
-        with warnings.catch_warnings():
+        with modes_kept(parts[0].modules()), warnings.catch_warnings():
+            parts[0].train()
             warnings.simplefilter("error")  # vmap warns where it has to loop
             losses = stacked_losses(parts[0], weights, data.x_rows(rows), data.y[rows])
             torch.autograd.grad(losses.sum(), list(weights.values()), allow_unused=True)
     except (RuntimeError, ValueError, TypeError, Warning) as error:
         return f"the network does not run under torch.vmap ({str(error).splitlines()[0]:.120s})"
-    finally:
-        for module, mode in modes:
-            module.training = mode
     return None

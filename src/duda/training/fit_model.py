@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
 
 from duda.methods import UncertainModel
-from duda.sampling import preserved
+from duda.preservation import modes_kept, preserved
 from duda.sources import Labelled
 from duda.training.callbacks import Audience
 from duda.training.checkpoint import Checkpoint
@@ -72,7 +70,7 @@ def fit(
     """
     _check(model, patience, validation)
     options = Options(epochs, optimizer, lr, batch_size, patience, seed)
-    with _modes_kept(model):
+    with modes_kept(model.modules()):
         run = _run(model, data, validation, options, checkpoint, vectorize, callbacks)
         records = run.train()
     return history_of(records, run.seed, vectorized=isinstance(run.trainers[0], StackedTrainer))
@@ -169,13 +167,3 @@ def _check_workers(data: TensorData | LoaderData) -> None:
             "`checkpoint` cannot hold the random state of a DataLoader's workers that outlive an "
             "epoch: make it with `persistent_workers=False`."
         )
-
-
-@contextmanager
-def _modes_kept(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
