@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from duda import ClassPrediction
+from duda.evaluation import rmse
 from duda.predictions import Prediction
 from duda.predictions.terms import Terms
 from duda.reporting import OneInput, report
@@ -76,6 +77,20 @@ class Ranks(Prediction):
         return {}
 
 
-def test_what_is_neither_of_classes_nor_of_numbers_is_refused() -> None:
-    with pytest.raises(TypeError, match="is a Ranks, expected probabilities of classes"):
-        report({"net": Ranks(torch.zeros(3))}, [0, 0, 0])
+class RanksWithQuantiles(Ranks):
+    """What can say what numbers can, but is none of duda's."""
+
+    mean = std = property(lambda self: self.ranks[:, None])
+
+    def quantile(self, q: float) -> torch.Tensor:
+        return self.mean
+
+
+@pytest.mark.parametrize("kind", [Ranks, RanksWithQuantiles])
+def test_what_is_neither_of_classes_nor_of_numbers_is_refused(kind: type[Ranks]) -> None:
+    answer = kind(torch.zeros(3))
+    message = f"is a {kind.__name__}, expected a NumberPrediction or a ClassPrediction"
+    with pytest.raises(TypeError, match=message):
+        report({"net": answer}, [0, 0, 0])
+    with pytest.raises(TypeError, match=rf"is a {kind.__name__}, .* or means\.$"):
+        rmse(answer, [[0.0]] * 3)  # without advice for predictions of classes

@@ -58,9 +58,10 @@ def prediction_given(
     if isinstance(source, kind):
         return source
     if isinstance(source, Prediction):
+        known = isinstance(source, ClassPrediction | NumberPrediction)  # to whom `instead` applies
+        remedy = f": call {instead}" if instead and known else ""
         raise TypeError(
-            f"`{name}` is a {type(source).__name__}, expected a {kind.__name__} or {arrays}"
-            f"{instead and ': call '}{instead}."
+            f"`{name}` is a {type(source).__name__}, expected a {kind.__name__} or {arrays}{remedy}."
         )
     return None
 

@@ -175,11 +175,9 @@ def _of_one_kind(predictions: Mapping[str, Prediction]) -> dict[str, Prediction]
         raise ValueError("`predictions` is empty, expected a prediction for each method.")
     known = {m: checked(each, f"predictions[{m!r}]") for m, each in predictions.items()}
     for method, prediction in known.items():
-        if not (prediction.can("log_probs") or prediction.can("quantile")):
-            raise TypeError(
-                f"`predictions[{method!r}]` is a {type(prediction).__name__}, expected "
-                "probabilities of classes (`log_probs`), or numbers with a `quantile`."
-            )
+        if not prediction.can("log_probs"):
+            name = f"predictions[{method!r}]"
+            prediction_given(prediction, NumberPrediction, name, "a ClassPrediction")
     kinds = sorted({each.loss_name for each in known.values()})
     if len(kinds) > 1:
         raise ValueError(
