@@ -61,7 +61,8 @@ def prediction_given(
         known = isinstance(source, ClassPrediction | NumberPrediction)  # to whom `instead` applies
         remedy = f": call {instead}" if instead and known else ""
         raise TypeError(
-            f"`{name}` is a {type(source).__name__}, expected a {kind.__name__} or {arrays}{remedy}."
+            f"`{name}` is a {type(source).__name__}, expected a {kind.__name__} or "
+            f"{arrays}{remedy}."
         )
     return None
 
