@@ -8,25 +8,22 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from duda.checks import ArrayLike
 from duda.evaluation.bins import Binning, Bins, Reduction, Tally, is_uniform, reduced
 from duda.evaluation.debiased import absolute_errors, squared_errors
-from duda.evaluation.given import confidence_and_hits
+from duda.evaluation.given import checked_claims
 from duda.evaluation.null_band import NullBand, null_band
 from duda.evaluation.rows import Kind, LabelledRows, check_kind
-from duda.inputs import flags, scores
 from duda.predictions import ClassPrediction
 from duda.predictions.given import ClassesGiven
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Reliability", "checked_claims", "reliability", "reliability_of"]
-
-_ROUNDING = 1e-3  # as far above one as `duda.checks.check_probs` lets float16 round
+__all__ = ["Reliability", "reliability", "reliability_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,21 +293,6 @@ def reliability_of(
     uniform = is_uniform(binning)
     scale = Bins.of_equal_width(bins) if uniform else Bins.of_equal_counts(values, bins)
     return Reliability(scale.edges, *scale.count(values, right))
-
-
-def checked_claims(
-    confidence: ClassPrediction | ArrayLike, correct: ArrayLike
-) -> tuple[Float[Tensor, "n"], Bool[Tensor, "n"]]:
-    """Return confidences in float64, all in [0, 1] or it raises, and whether they came true."""
-    of_numbers = "`evaluation.coverage(prediction, y)`"
-    confidence, correct = confidence_and_hits(confidence, correct, of_numbers)
-    values = scores(confidence, "confidence").double()
-    low, high = float(values.min()), float(values.max())
-    if low < 0 or high > 1 + _ROUNDING:
-        raise ValueError(
-            f"`confidence` lies in [{low:.4g}, {high:.4g}], expected probabilities in [0, 1]."
-        )
-    return values.flatten(), flags(correct, "correct", values, "`confidence`").flatten()
 
 
 def _added(one: Tally, other: Tally) -> Tally:

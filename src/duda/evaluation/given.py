@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor
-from duda.inputs import numbers
+from duda.inputs import flags, numbers, scores
 from duda.predictions import ClassPrediction, NumberPrediction, Prediction
 from duda.predictions.given import NumbersGiven, ScoresGiven, prediction_given
 
 __all__ = [
+    "checked_claims",
     "confidence_and_hits",
     "score_and_error",
     "score_and_loss",
@@ -18,6 +20,8 @@ __all__ = [
     "std_and_error",
     "std_of",
 ]
+
+_ROUNDING = 1e-3  # as far above one as `duda.checks.check_probs` lets float16 round
 
 
 def score_and_loss(
@@ -113,6 +117,21 @@ def confidence_and_hits(
         return confidence, correct  # type: ignore[return-value] # no prediction
     wrong = prediction.is_bad(_not_flags(correct, "correct", prediction))
     return prediction.confidence, ~wrong
+
+
+def checked_claims(
+    confidence: ClassPrediction | ArrayLike, correct: ArrayLike
+) -> tuple[Float[Tensor, "n"], Bool[Tensor, "n"]]:
+    """Return confidences in float64, all in [0, 1] or it raises, and whether they came true."""
+    of_numbers = "`evaluation.coverage(prediction, y)`"
+    confidence, correct = confidence_and_hits(confidence, correct, of_numbers)
+    values = scores(confidence, "confidence").double()
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 1 + _ROUNDING:
+        raise ValueError(
+            f"`confidence` lies in [{low:.4g}, {high:.4g}], expected probabilities in [0, 1]."
+        )
+    return values.flatten(), flags(correct, "correct", values, "`confidence`").flatten()
 
 
 def _not_flags(y: ArrayLike, name: str, prediction: Prediction) -> Tensor:

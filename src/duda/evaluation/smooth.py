@@ -11,7 +11,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from duda.checks import ArrayLike
-from duda.evaluation.calibration import checked_claims
+from duda.evaluation.given import checked_claims
 from duda.evaluation.rows import LabelledRows, check_kind
 from duda.predictions import ClassPrediction
 from duda.predictions.given import ClassesGiven
