@@ -220,3 +220,9 @@ def test_a_file_says_what_it_is_and_holds_no_code(tmp_path: Path) -> None:
     assert "Categorical" in json.dumps(metadata["content"])
     assert "weights.network.0.weight" in tensors
     assert b"pickle" not in path.read_bytes()
+
+
+def test_a_model_goes_where_it_is_asked_to(tmp_path: Path) -> None:
+    path = duda.save(duda.MCDropout(network(), C), tmp_path / "model.duda")
+    model = duda.load(path, network, device="meta")
+    assert {weight.device.type for weight in model.parameters()} == {"meta"}

@@ -75,15 +75,15 @@ def network_factory(split: Split, likelihood: Likelihood) -> Callable[[], nn.Mod
     return partial(_perceptron, x.shape[1], outputs, dropout=0.2 if split.classes else 0.02)
 
 
-def _perceptron(inputs: int, outputs: int, dropout: float, hidden: int = 128) -> nn.Module:
+def _perceptron(inputs: int, outputs: int, dropout: float) -> nn.Module:
     return nn.Sequential(
-        nn.Linear(inputs, hidden),
+        nn.Linear(inputs, 128),
         nn.ReLU(),
         nn.Dropout(dropout),
-        nn.Linear(hidden, hidden),
+        nn.Linear(128, 128),
         nn.ReLU(),
         nn.Dropout(dropout),
-        nn.Linear(hidden, outputs),
+        nn.Linear(128, outputs),
     )
 
 

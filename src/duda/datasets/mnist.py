@@ -96,12 +96,13 @@ def fetch_mnist(name: str, folder: Path) -> Path:
     return target
 
 
-def read_idx(path: Path, source: str = "its official source") -> Tensor:
+def read_idx(path: Path) -> Tensor:
     """Return the unsigned bytes of a gzipped idx file, in the shape that it states.
 
     Raises:
-        ValueError: if the file is truncated, corrupt or of another format; names the `source`.
+        ValueError: if the file is truncated, corrupt or of another format.
     """
+    source = "its official source"
     return _parsed(_unpacked(path, source), path, source)
 
 
