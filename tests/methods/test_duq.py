@@ -166,6 +166,17 @@ def test_a_network_with_kernels_of_its_own_is_taken_as_it_is() -> None:
     assert isinstance(plain[-1], nn.Linear)
 
 
+class Signs(nn.Module):
+    """Looks numbers up by their signs, through which no gradient goes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Embedding(2, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.first((x > 0).long()).sum(1))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -180,6 +191,10 @@ def test_a_network_with_kernels_of_its_own_is_taken_as_it_is() -> None:
         (
             lambda: model().loss(torch.zeros(5, 4, dtype=torch.long), LABELS),
             "`x` is a tensor of torch.int64.*give `gradient_penalty=0`",
+        ),
+        (
+            lambda: duda.DUQ(Signs(), duda.Categorical()).loss(inputs(), LABELS),
+            "`network` uses `x` for nothing that has a gradient.*give `gradient_penalty=0`",
         ),
         (lambda: model().loss({"input": inputs()}, LABELS), "`x` is a dict of named inputs"),
         (lambda: model().loss(inputs(), LABELS + 1), "`y` holds the label 3, expected 0 to 2"),

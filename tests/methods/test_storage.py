@@ -160,6 +160,22 @@ def test_a_likelihood_of_ones_own_is_asked_for(tmp_path: Path) -> None:
     assert isinstance(loaded.likelihood, OwnLikelihood)
 
 
+def test_arguments_that_are_not_kept_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Forgetful(duda.MCDropout):
+        def __init__(
+            self, net: nn.Module, likelihood: duda.likelihoods.Likelihood, strength: float = 1.0
+        ) -> None:
+            super().__init__(net, likelihood)
+
+    monkeypatch.setitem(duda.METHODS, "forgetful", Forgetful)
+    with pytest.raises(
+        TypeError, match=r"has no attribute 'strength'.*`self\.strength = strength`"
+    ):
+        duda.save(Forgetful(network(), C), tmp_path / "m")
+
+
 class OwnMethod(duda.MCDropout):
     """A method that duda does not know."""
 

@@ -72,6 +72,12 @@ class UncertainModel(Annealing, nn.Module, ABC):
         Each argument is kept as an attribute of the same name, as in scikit-learn.
         """
         _, *names = inspect.signature(type(self)).parameters
+        lost = [name for name in names if not hasattr(self, name)]
+        if lost:
+            raise TypeError(
+                f"a {type(self).__name__} has no attribute {lost[0]!r}, expected each argument of "
+                f"its constructor to be kept by its name: write `self.{lost[0]} = {lost[0]}`."
+            )
         return {name: getattr(self, name) for name in names if name != "likelihood"}
 
     def extra_repr(self) -> str:

@@ -82,7 +82,14 @@ class DUQ(UncertainModel):
         with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             x = x if x.requires_grad else x.detach().requires_grad_()
             loss, log_kernels = self._data_loss(x, y)
-            (slope,) = torch.autograd.grad(log_kernels.exp().sum(), x, create_graph=True)
+            total = log_kernels.exp().sum()
+            (slope,) = torch.autograd.grad(total, x, create_graph=True, allow_unused=True)
+        if slope is None:
+            raise ValueError(
+                "`network` uses `x` for nothing that has a gradient, such as whole numbers, "
+                "expected one, which the gradient penalty differentiates: give "
+                "`gradient_penalty=0`."
+            )
         two_sided = (slope.flatten(1).square().sum(1) - 1).square().mean()
         return loss + self.gradient_penalty * two_sided
 

@@ -184,7 +184,7 @@ def _check_arguments(path: Any, recipe: dict[str, Any] | None, given: Mapping[st
         if missing:
             raise TypeError(
                 f"`{path}` does not hold {' and '.join(f'`{each}`' for each in missing)} of the "
-                f"{_methods()[name].__name__}, because no file can hold functions: give it again, "
+                f"{_methods()[name].__name__}, because files hold no objects: give it again, "
                 f"`duda.load(path, network, {missing[0]}=...)`."
             )
         recipe = recipe["around"]
