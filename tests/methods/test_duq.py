@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import duda
@@ -72,13 +73,15 @@ class Loss(nn.Module):
         return self.duq.loss(self.x, LABELS)
 
 
-def test_a_validation_has_the_same_loss_and_moves_nothing() -> None:
+def test_a_validation_moves_nothing_and_has_no_penalty() -> None:
     duq, x = model(), inputs()
     before = duq.kernels.centroids
     with torch.no_grad():
         value = duq.eval().loss(x, LABELS)
+    torch.testing.assert_close(value, F.cross_entropy(duq(x), LABELS).detach())
+    loss = duq.loss(x, LABELS).detach()
     assert torch.equal(duq.kernels.centroids, before)
-    torch.testing.assert_close(value, duq.train().loss(x, LABELS).detach())
+    torch.testing.assert_close(loss, duq.train().loss(x, LABELS).detach())
     assert not torch.equal(duq.kernels.centroids, before)
 
 

@@ -92,6 +92,18 @@ class Likelihood(ABC):
         """Return the loss while terms that grow have the weight `annealed`, unchecked as above."""
         return self.negative_log_likelihood(outputs, y)
 
+    def prediction_loss(
+        self, prediction: Prediction, y: Shaped[Tensor, "N *targets"]
+    ) -> Float[Tensor, ""]:
+        """Return the mean over `terms` of -log p(y) by a prediction, nats, unchecked.
+
+        A validation goes by it. Of families without a density it is the mean of their `loss`.
+        """
+        if not prediction.can("log_prob"):
+            return prediction.loss(y).mean()
+        log_density: Tensor = prediction.log_prob(y)  # type: ignore[attr-defined] # it can
+        return -log_density.sum() / self.terms(y)
+
     @abstractmethod
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws, which also keeps them if asked to."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from duda.checks import at_least_float32, check_not_empty, check_probs, check_same_shape
 from duda.likelihoods.base import Likelihood, Reduction
 from duda.likelihoods.class_draws import ClassReduction
+from duda.predictions import Prediction
 
 __all__ = ["Categorical"]
 
@@ -82,6 +83,13 @@ class Categorical(Likelihood):
         if y.is_floating_point():
             return super().terms(y)
         return y.numel() if self.ignore_index is None else (y != self.ignore_index).sum()
+
+    def prediction_loss(
+        self, prediction: Prediction, y: Shaped[Tensor, "N *targets"]
+    ) -> Float[Tensor, ""]:
+        """Return the cross-entropy of the probabilities, over the positions that count."""
+        log_probs: Tensor = prediction.log_probs  # type: ignore[attr-defined] # of classes
+        return Categorical.negative_log_likelihood(self, log_probs, y)
 
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws of logits."""

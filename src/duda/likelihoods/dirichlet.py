@@ -15,6 +15,7 @@ from duda.checks import at_least_float32
 from duda.likelihoods.base import Likelihood, Reduction
 from duda.likelihoods.categorical import Categorical
 from duda.likelihoods.class_draws import ClassReduction
+from duda.predictions import Prediction
 
 __all__ = ["Dirichlet"]
 
@@ -74,6 +75,12 @@ class Dirichlet(Likelihood):
     def terms(self, y: Shaped[Tensor, "N *targets"]) -> int | Int[Tensor, ""]:
         """Return how many labels, or distributions over the classes, there are."""
         return Categorical().terms(y)
+
+    def prediction_loss(
+        self, prediction: Prediction, y: Shaped[Tensor, "N *targets"]
+    ) -> Float[Tensor, ""]:
+        """Return the cross-entropy of the mean probabilities."""
+        return Categorical().prediction_loss(prediction, y)
 
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws of raw outputs."""

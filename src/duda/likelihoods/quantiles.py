@@ -11,6 +11,7 @@ from torch import Tensor
 from duda.checks import at_least_float32, check_finite, check_not_empty, check_same_shape
 from duda.likelihoods.base import Likelihood, Reduction
 from duda.likelihoods.running import RunningMoments
+from duda.predictions import Prediction
 from duda.predictions.quantiles import QuantilePrediction, check_levels, quantile_at
 
 __all__ = ["Quantiles"]
@@ -70,6 +71,13 @@ class Quantiles(Likelihood):
         above = y.to(quantiles.dtype).unsqueeze(1) - quantiles
         each = torch.maximum(levels * above, (levels - 1) * above)
         return each.sum((1, 2)).mean()
+
+    def prediction_loss(
+        self, prediction: Prediction, y: Shaped[Tensor, "N D *positions"]
+    ) -> Float[Tensor, ""]:
+        """Return the pinball loss of the quantiles."""
+        quantiles: Tensor = prediction.quantiles  # type: ignore[attr-defined] # of this family
+        return self.negative_log_likelihood(quantiles.flatten(1, 2), y)
 
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws of quantiles."""

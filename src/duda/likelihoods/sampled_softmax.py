@@ -17,7 +17,7 @@ from duda.likelihoods.base import Likelihood, Reduction
 from duda.likelihoods.categorical import Categorical
 from duda.likelihoods.class_draws import ClassReduction
 from duda.likelihoods.moments import split_outputs
-from duda.predictions.classes import ClassPrediction
+from duda.predictions import ClassPrediction, Prediction
 
 __all__ = ["SampledSoftmax"]
 
@@ -76,6 +76,12 @@ class SampledSoftmax(Likelihood):
     def terms(self, y: Shaped[Tensor, "N *targets"]) -> int | Int[Tensor, ""]:
         """Return how many labels, or distributions over the classes, count."""
         return Categorical(self.ignore_index).terms(y)
+
+    def prediction_loss(
+        self, prediction: Prediction, y: Shaped[Tensor, "N *targets"]
+    ) -> Float[Tensor, ""]:
+        """Return the cross-entropy of the probabilities."""
+        return Categorical(self.ignore_index).prediction_loss(prediction, y)
 
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws of raw outputs."""

@@ -23,6 +23,8 @@ from duda.sources import Inputs, read_inputs
 
 __all__ = ["UncertainModel", "check_count", "check_network", "one_draw"]
 
+_VALIDATION_DRAWS = 20  # with always the same noise, whose part in the loss hardly changes
+
 
 class UncertainModel(Annealing, nn.Module, ABC):
     """A network, and what is random in it.
@@ -107,8 +109,37 @@ class UncertainModel(Annealing, nn.Module, ABC):
         """
 
     def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
+        """Return what to minimise on a batch, penalties included, in nats.
+
+        In eval mode and without gradients it is `validation_loss`, which judges a training.
+        """
+        if self.training or torch.is_grad_enabled():
+            return self.training_loss(x, y)
+        return self.validation_loss(x, y)
+
+    def training_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
         """Return what to minimise on a batch: -log p(y | x), nats, the mean over examples."""
         return self.data_loss(self(x), y)
+
+    def validation_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
+        """Return the mean of -log p(y) by what would be predicted, nats, without any penalty.
+
+        The prediction has the draws of `validation_sampler`, by the same seed at each call. Of
+        quantiles it is the pinball loss. The model stays as it is.
+        """
+        with preserved(self, seed=0):
+            reduction = self.likelihood.reduction()
+            for draws in self.validation_sampler()(suited(x, self)):
+                self.likelihood.check_targets(draws[0], y)
+                reduction.add(draws)
+            return self.likelihood.prediction_loss(reduction.result(), y)
+
+    def validation_sampler(self) -> Sampler:
+        """Return the draws by which a training is judged: some of those of a prediction.
+
+        Where a prediction needs what is known only after training, its mean, as one draw.
+        """
+        return self.sampler(min(self.samples, _VALIDATION_DRAWS))
 
     def data_loss(
         self, outputs: Float[Tensor, "N *outputs"], y: Shaped[Tensor, "N *targets"]

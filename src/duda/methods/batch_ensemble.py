@@ -77,7 +77,7 @@ class BatchEnsemble(Ensemble):
         """Return the raw outputs of a member drawn at random."""
         return self._outputs(x, torch.randint(self.size, ()))
 
-    def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Tensor:
+    def training_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Tensor:
         """Return the mean of -log p(y | x) over examples and members, in nats."""
         members = torch.arange(self.size).repeat_interleave(len(y))
         outputs = self._outputs(each_input(x, self._for_each), members)

@@ -59,7 +59,7 @@ class DeepEnsemble(Ensemble):
         member = int(torch.randint(len(self.members), ()))
         return raw_outputs(self.members[member], x)
 
-    def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
+    def training_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
         """Return the sum of the members' losses, so that each gets the gradient of its own."""
         outputs = (raw_outputs(network, x) for network in self.members)
         return self.data_losses(outputs, y).sum()

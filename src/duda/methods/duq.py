@@ -62,7 +62,7 @@ class DUQ(UncertainModel):
         """Return log K_c `(N, C)`, of which softmax makes the probabilities."""
         return raw_outputs(self.network, x)
 
-    def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
+    def training_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
         """Return the mean of -Σ_c y_c log K_c + (1 - y_c) log(1 - K_c), and the gradient penalty.
 
         Source: van Amersfoort et al. 2020, eq. 2 and section 2.1.
@@ -78,7 +78,7 @@ class DUQ(UncertainModel):
                 f"`x` is a {kind}, expected a floating-point tensor, which the gradient penalty "
                 "differentiates by: give `gradient_penalty=0`."
             )
-        # Fused attention has no second derivative. Under no_grad, a validation has the penalty too.
+        # Fused attention has no second derivative. Under no_grad there is the penalty, too.
         with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             x = x if x.requires_grad else x.detach().requires_grad_()
             loss, log_kernels = self._data_loss(x, y)

@@ -8,6 +8,7 @@ from torch import nn
 
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
+from duda.methods.sampler import Sampler
 from duda.predictions import Prediction
 from duda.sources import Inputs
 
@@ -30,6 +31,10 @@ class Ensemble(UncertainModel):
         """Raise a `ValueError` if the ensemble has fewer members."""
         if members > self.size:
             raise ValueError(f"`members` is {members}, but the ensemble has {self.size} of them.")
+
+    def validation_sampler(self) -> Sampler:
+        """Return all members."""
+        return self.sampler(self.size)
 
     def predict(
         self,

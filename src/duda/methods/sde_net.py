@@ -87,7 +87,7 @@ class SDENet(UncertainModel):
             joint,
         )
 
-    def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
+    def training_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
         """Return -log p(y | one path), nats, and how badly the diffusion tells data from noise.
 
         The first trains all but the diffusion networks, the second these alone: it is the
@@ -99,7 +99,7 @@ class SDENet(UncertainModel):
         """
         noisy = self._noisy(x)
         with swapped_weights(self.network, self._fixed_diffusion()):
-            loss = super().loss(x, y)
+            loss = super().training_loss(x, y)
         return loss + self._diffusion_loss(x, noisy)
 
     def _fixed_diffusion(self) -> dict[str, Tensor]:

@@ -85,7 +85,7 @@ class SubEnsemble(Ensemble):
         """Return the raw outputs of a member drawn at random."""
         return raw_outputs(self.members[int(torch.randint(self.size, ()))], x)
 
-    def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Tensor:
+    def training_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Tensor:
         """Return the sum of the members' losses, by which trunk and heads train together.
 
         A head gets the gradient of its own loss, the trunk that of all.
@@ -187,7 +187,11 @@ class _Heads(UncertainModel):
         """Return what gives the outputs of the heads, one by one."""
         return _members_of(self.networks, samples, self._trunk)
 
-    def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Tensor:
+    def validation_sampler(self) -> Sampler:
+        """Return all heads."""
+        return self.sampler(self.samples)
+
+    def training_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Tensor:
         """Return the sum of the heads' losses, whose gradient is for each that of its own loss."""
         with self._frozen():
             draws = _outputs(self.networks, x, self.samples, self._trunk, new_seed())

@@ -76,9 +76,13 @@ class TestTimeAugmentation(UncertainModel):
         number = int(torch.randint(len(self._pairs), ()))
         return self._restored(number, self.model(self._changed(number, x)))
 
-    def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Tensor:
-        """Return the loss of the model, on the inputs as they are."""
-        return self.model.loss(x, y)
+    def training_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Tensor:
+        """Return that of the model, on the inputs as they are."""
+        return self.model.training_loss(x, y)
+
+    def validation_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Tensor:
+        """Return that of the model, which trains on the inputs as they are."""
+        return self.model.validation_loss(x, y)
 
     def independent(self) -> list[UncertainModel]:
         """Return what of the model trains by itself."""

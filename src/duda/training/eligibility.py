@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from duda.likelihoods import Likelihood
-from duda.methods import UncertainModel
+from duda.methods import Deterministic, UncertainModel
 from duda.preservation import modes_kept
 from duda.training.data import LoaderData, TensorData
 from duda.training.optimizers import ELEMENTWISE, OptimizerFactory, make_optimizer
@@ -40,6 +40,11 @@ _FAST: tuple[type[nn.Module], ...] = (
 )
 # Their vectorized form is a grouped convolution, which is slow on a CPU.
 _FAST_ON_A_GPU = (nn.Conv1d, nn.Conv2d, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d)
+
+_LOSSES = (
+    *(UncertainModel.loss, UncertainModel.training_loss, UncertainModel.validation_loss),
+    *(Likelihood.loss, None),  # a likelihood has no other
+)
 
 # Weights of a member; with more the cores are busy with one member, and the caches too small.
 _LARGE_ON_A_CPU = 50_000
@@ -90,9 +95,13 @@ def obstacle(
     if isinstance(data.x, dict):
         return "the inputs have names"
     for owner in (owner for part in parts for owner in (part, part.likelihood)):
-        # The step calls neither: it takes the likelihood's unchecked formula.
-        if getattr(owner.loss, "__func__", None) not in (UncertainModel.loss, Likelihood.loss):
-            return f"{type(owner).__name__} has a loss of its own"
+        # The step calls none of these: it takes the likelihood's unchecked formula.
+        for name in ("loss", "training_loss", "validation_loss"):
+            if getattr(getattr(owner, name, None), "__func__", None) not in _LOSSES:
+                return f"{type(owner).__name__} has a loss of its own"
+    for part in parts:
+        if type(part).sampler is not Deterministic.sampler:
+            return f"{type(part).__name__} has draws of its own"
     if any(not _alike(parts[0], part) for part in parts[1:]):
         return "the members differ in structure"
     names = [name for name, _ in parts[0].named_parameters(remove_duplicate=False)]

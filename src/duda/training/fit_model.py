@@ -51,7 +51,8 @@ def fit(
         optimizer: a function from parameters to an optimizer; Adam with `lr` 0.001 by default.
         lr: the learning rate, passed to `optimizer` if given.
         batch_size: examples in a step.
-        validation: as `data`; each member ends with the weights of its epoch with least loss here.
+        validation: as `data`; each member ends with the weights of the epoch whose predictions of
+            these had the least `validation_loss`.
         patience: epochs without a better validation loss before a member stops.
         seed: of shuffling and dropout; the global random state then stays as it was.
         checkpoint: a file, written after each epoch, that the same call goes on from.

@@ -20,7 +20,8 @@ class History:
 
     Attributes:
         losses: mean training loss of each epoch, taken while the weights changed.
-        validation_losses: mean validation loss after each epoch, or None without validation.
+        validation_losses: mean `validation_loss` after each epoch, that of predictions and without
+            penalties, or None without validation.
         seconds: of each epoch; members that train as one step share its time equally.
         best_epochs: the epoch, counted from 1, whose weights the member has now.
         seed: what `fit(..., seed=)` needs to do the same again.

@@ -6,14 +6,15 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from duda.hooks import FitState
 from duda.methods import UncertainModel
+from duda.preservation import devices_of, seeded
 from duda.training.callbacks import Audience
 from duda.training.data import LoaderData, TensorData
 from duda.training.optimizers import OptimizerFactory, make_optimizer
+from duda.training.term_mean import TermMean
 from duda.training.trainer import Trainer, not_finite
 
 __all__ = ["LoopTrainer"]
@@ -70,13 +71,12 @@ class LoopTrainer(Trainer):
         return [total / count]
 
     def validate(self, data: TensorData | LoaderData) -> list[float]:
-        """Return the mean loss in eval mode."""
-        self.part.eval()
-        total, count = 0.0, 0
-        with torch.no_grad():
+        """Return the mean loss of what would be predicted."""
+        mean = TermMean(self.part.likelihood)
+        with seeded(0, devices_of(self.part)):  # of a DataLoader, too
             for x, y in data.in_order():
-                total, count = total + self.part.loss(x, y).item() * len(y), count + len(y)
-        return [total / count]
+                mean.add([self.part.validation_loss(x, y)], y)
+        return mean.result()
 
     def values(self) -> dict[str, Tensor]:
         """Return weights and buffers, also buffers that a state dict leaves out."""

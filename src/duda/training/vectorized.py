@@ -12,10 +12,12 @@ from torch.func import functional_call, vmap
 from duda.batches import Batch
 from duda.hooks import FitState
 from duda.methods import UncertainModel
+from duda.preservation import devices_of, in_eval_mode, seeded
 from duda.training.callbacks import Audience
 from duda.training.data import LoaderData, TensorData
 from duda.training.optimizers import OptimizerFactory, make_optimizer
 from duda.training.seeds import epoch_seed
+from duda.training.term_mean import TermMean
 from duda.training.trainer import Trainer, not_finite
 
 __all__ = ["StackedTrainer", "stack", "stacked_losses"]
@@ -30,18 +32,20 @@ def stack(parts: list[UncertainModel]) -> dict[str, Tensor]:
     }
 
 
-def stacked_losses(
-    part: UncertainModel, weights: dict[str, Tensor], x: Batch, y: Tensor, shared: bool = False
-) -> Tensor:
-    """Return the loss of each member on its own batch, or on one that all share."""
+def stacked_losses(part: UncertainModel, weights: dict[str, Tensor], x: Batch, y: Tensor) -> Tensor:
+    """Return the loss of each member on its own batch."""
 
     def loss(weights: dict[str, Tensor], x: Batch, y: Tensor) -> Tensor:
-        outputs = functional_call(part, weights, (x,))
+        outputs = _outputs(part, weights, x)
         return part.likelihood.annealed_loss(outputs, y, part.annealed)
 
-    rows = None if shared else 0
-    losses: Tensor = vmap(loss, in_dims=(0, rows, rows), randomness="error")(weights, x, y)
+    losses: Tensor = vmap(loss, randomness="error")(weights, x, y)
     return losses
+
+
+def _outputs(part: UncertainModel, weights: dict[str, Tensor], x: Batch) -> Tensor:
+    outputs: Tensor = functional_call(part, weights, (x,))
+    return outputs
 
 
 class StackedTrainer(Trainer):
@@ -106,14 +110,16 @@ class StackedTrainer(Trainer):
         return (total / len(data.y)).tolist()
 
     def validate(self, data: TensorData | LoaderData) -> list[float]:
-        """Return each member's mean loss in eval mode."""
-        self.parts[0].eval()
-        total, count = torch.zeros(len(self.parts), dtype=torch.float64), 0
-        with torch.no_grad():
+        """Return each member's mean loss of what it would predict."""
+        part, mean = self.parts[0], TermMean(self.parts[0].likelihood)
+        forward = vmap(partial(_outputs, part), in_dims=(0, None), randomness="error")
+        with seeded(0, devices_of(part)), torch.no_grad(), in_eval_mode(part):
             for x, y in data.in_order():
-                losses = stacked_losses(self.parts[0], self.weights, x, y, shared=True)
-                total, count = total + losses.double().cpu() * len(y), count + len(y)
-        return (total / count).tolist()
+                each = forward(self.weights, x)
+                part.likelihood.check_targets(each[0], y)
+                predictions = map(part.likelihood.reduce, each.unsqueeze(1))
+                mean.add([part.likelihood.prediction_loss(p, y) for p in predictions], y)
+        return mean.result()
 
     def values(self) -> dict[str, Tensor]:
         """Return the stacked weights."""

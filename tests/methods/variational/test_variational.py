@@ -99,7 +99,7 @@ def test_fit_tells_the_size_of_the_training_data() -> None:
 
     model = Told(mlp(), duda.Categorical())
     duda.fit(model, data(60), epochs=2, validation=data(10))
-    assert told == [(True, 60), (False, 60)] * 2
+    assert told == [(True, 60)] * 2
     model = Told(mlp(), duda.Categorical(), examples=1000)
     duda.fit(model, data(60), epochs=1)
     assert told[-1] == (True, 1000)

@@ -17,7 +17,7 @@ from duda.checks import check_count
 from duda.hooks import FitState
 from duda.likelihoods import Categorical, FixedGaussian, Gaussian, Likelihood
 from duda.likelihoods.class_draws import ClassReduction
-from duda.methods.base import UncertainModel, check_network
+from duda.methods.base import UncertainModel, check_network, one_draw
 from duda.methods.buffers import KeepsDtype
 from duda.methods.laplace.curvature import (
     Curvature,
@@ -205,6 +205,10 @@ class Laplace(KeepsDtype, UncertainModel):
             return gaussian_draws(outputs, weights, steps, numbers, seed, chunk)
 
         return _PosteriorSampler(draws, joint, numbers, seed)
+
+    def validation_sampler(self) -> Sampler:
+        """Return the outputs of the trained weights, which are the mean of the draws."""
+        return one_draw(self, 1)
 
     def predict_batch(
         self, x: Batch, sampler: Sampler, chunk: int | None, keep_draws: bool

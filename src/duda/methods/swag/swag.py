@@ -13,7 +13,7 @@ from duda.batches import Batch, suited
 from duda.checks import at_least_float32
 from duda.hooks import FitState
 from duda.likelihoods import Likelihood
-from duda.methods.base import UncertainModel, check_count, check_network
+from duda.methods.base import UncertainModel, check_count, check_network, one_draw
 from duda.methods.buffers import KeepsDtype
 from duda.methods.sampler import Sampler
 from duda.methods.swag.batch_norm import batch_norms, refreshed_statistics, sampled_rows
@@ -143,6 +143,10 @@ class SWAG(KeepsDtype, UncertainModel):
                 yield outputs.unsqueeze(0)
 
         return Sampler(draws, joint=True)
+
+    def validation_sampler(self) -> Sampler:
+        """Return the outputs of the weights that are trained: there may be no iterates yet."""
+        return one_draw(self, 1)
 
     def _weights(self) -> Tensor:
         """Return the weights that are drawn, one after the other in one dimension."""

@@ -139,7 +139,7 @@ class Variational(UncertainModel):
         each = [self.prior.kl_divergence(*normal) for normal in self._normals().values()]
         return torch.stack(each).sum()
 
-    def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
+    def training_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
         """Return -log p(y | x, w) for one draw w, and the share in the KL divergence, of one term.
 
         Raises:
@@ -147,7 +147,7 @@ class Variational(UncertainModel):
         """
         # A KL divergence of weight 0 would let the first epoch forget the prior.
         kl = self.grown(self.annealing_epochs + 1, ahead=1) * self.kl_divergence()
-        data = super().loss(x, y)
+        data = super().training_loss(x, y)
         self.examples = self.epoch_examples() or self.examples
         if self.examples is None:
             raise ValueError(
