@@ -137,9 +137,13 @@ class UncertainModel(Annealing, nn.Module, ABC):
     def validation_sampler(self) -> Sampler:
         """Return the draws by which a training is judged: some of those of a prediction.
 
-        Where a prediction needs what is known only after training, its mean, as one draw.
+        Where these need what is known only later, so that `sampler` raises a `ValueError`, it is
+        the one draw that the forward pass makes.
         """
-        return self.sampler(min(self.samples, _VALIDATION_DRAWS))
+        try:
+            return self.sampler(min(self.samples, _VALIDATION_DRAWS))
+        except ValueError:
+            return one_draw(self, 1)
 
     def data_loss(
         self, outputs: Float[Tensor, "N *outputs"], y: Shaped[Tensor, "N *targets"]
