@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from duda.batches import Batch, each_input
 from duda.sources import Labelled, LoaderSource, read_pairs
+from duda.training.last_batch import last_joined, split_rows
 from duda.training.seeds import epoch_seed
 from duda.trees import checksum
 
@@ -21,17 +22,24 @@ __all__ = ["LoaderData", "TensorData", "prepare"]
 
 @dataclass(frozen=True)
 class TensorData:
-    """Inputs and targets as tensors, on the model's device and in its dtype."""
+    """Inputs and targets as tensors, on the model's device and in its dtype.
+
+    What `drop_last` and `join_last` say of the last batch holds for training.
+    """
 
     x: Batch
     y: Tensor
     batch_size: int
+    drop_last: bool = False
+    join_last: bool = False
 
     def examples(self) -> int:
-        """Return the number of examples."""
-        return len(self.y)
+        """Return the number of examples in an epoch."""
+        return sum(len(rows) for rows in self.split(torch.arange(len(self.y))))
 
-    places = examples
+    def places(self) -> int:
+        """Return the number of all examples."""
+        return len(self.y)
 
     def order(self, seed: int) -> Tensor:
         """Return the permutation of the examples that belongs to a seed of `epoch_seed`."""
@@ -40,8 +48,14 @@ class TensorData:
 
     def shuffled(self, seed: int, member: int, epoch: int) -> Iterator[tuple[Batch, Tensor]]:
         """Yield the epoch's batches for a member."""
-        for rows in torch.split(self.order(epoch_seed(seed, member, epoch)), self.batch_size):
+        for rows in self.split(self.order(epoch_seed(seed, member, epoch))):
             yield self.x_rows(rows), self.y[rows]
+
+    def split(self, order: Tensor) -> list[Tensor]:
+        """Return the places of each batch's examples, which are on the last dimension."""
+        return split_rows(
+            order, self.batch_size, drop_last=self.drop_last, join_last=self.join_last
+        )
 
     def in_order(self) -> Iterator[tuple[Batch, Tensor]]:
         """Yield the batches in the order of the data."""
@@ -55,7 +69,7 @@ class TensorData:
 
     def batches(self) -> int | None:
         """Return the number of batches in an epoch."""
-        return -(-len(self.y) // self.batch_size)
+        return len(self.split(torch.arange(len(self.y))))
 
     def identity(self) -> list[Any]:
         """Return what tells these data from others: shapes and a checksum."""
@@ -73,6 +87,7 @@ class LoaderData:
     source: LoaderSource
     device: torch.device
     dtype: torch.dtype
+    join_last: bool = False
 
     @property
     def loader(self) -> DataLoader[Any]:
@@ -82,7 +97,14 @@ class LoaderData:
     def shuffled(self, seed: int, member: int, epoch: int) -> Iterator[tuple[Batch, Tensor]]:
         """Yield the epoch's batches, in an order that depends on the member and the epoch."""
         with _generators_at(self.loader, member, epoch):
-            yield from self.in_order()
+            yield from last_joined(self.in_order()) if self._may_join() else self.in_order()
+
+    def _may_join(self) -> bool:
+        """Return whether the last batch may be one of one example, to be joined to another."""
+        size, examples = self.loader.batch_size, self.examples()
+        if not self.join_last or size is None or examples is None:
+            return self.join_last
+        return size > 1 and examples % size == 1
 
     def in_order(self) -> Iterator[tuple[Batch, Tensor]]:
         """Yield the batches as the DataLoader gives them."""
@@ -102,7 +124,9 @@ class LoaderData:
 
     def batches(self) -> int | None:
         """Return the number of batches in an epoch, or None where it is not known."""
-        return self.source.batches()
+        count = self.source.batches()
+        joins = self.examples() is not None and self._may_join()
+        return count - 1 if count is not None and count > 1 and joins else count
 
     def in_dataset_order(self, batch_size: int) -> LoaderData:
         """Return all examples of the Dataset, in its order, whatever the DataLoader samples.
@@ -145,19 +169,35 @@ def prepare(
     dtype: torch.dtype,
     name: str,
     shuffle: bool,
+    *,
+    drop_last: bool = False,
+    join_last: bool = False,
 ) -> TensorData | LoaderData:
-    """Return `data` in batches.
+    """Return `data` in batches, the last of them dropped, or joined to another, if asked for.
 
     Raises:
         ValueError: if there are no examples, they are not finite, or inputs and targets differ in
             number.
         TypeError: if `data` is none of these.
     """
+    if drop_last and isinstance(data, DataLoader):
+        raise ValueError(
+            f"`drop_last` is True, but `{name}` is a DataLoader with batches of its own: make it "
+            "with `drop_last=True`."
+        )
+    if drop_last and isinstance(data, Dataset) and type(data) is not TensorDataset:
+        shuffle = shuffle and not isinstance(data, IterableDataset)
+        data = DataLoader(data, batch_size, shuffle=shuffle, drop_last=True)
     source = read_pairs(data, batch_size, name, shuffle=shuffle)
     if isinstance(source, LoaderSource):
-        return LoaderData(source, device, dtype)
+        return LoaderData(source, device, dtype, join_last)
     x, y = source.whole()
-    return TensorData(*_moved(x, y, device, dtype), batch_size)
+    if drop_last and len(y) < batch_size:
+        raise ValueError(
+            f"`drop_last` is True, but `{name}` has {len(y)} examples, fewer than the "
+            f"{batch_size} of a batch: give a smaller `batch_size`."
+        )
+    return TensorData(*_moved(x, y, device, dtype), batch_size, drop_last, join_last)
 
 
 def _moved(x: Batch, y: Tensor, device: torch.device, dtype: torch.dtype) -> tuple[Batch, Tensor]:

@@ -17,6 +17,7 @@ from duda.training.checkpoint import Checkpoint
 from duda.training.data import LoaderData, TensorData, prepare
 from duda.training.eligibility import choose
 from duda.training.history import History, history_of
+from duda.training.last_batch import has_batch_norm
 from duda.training.loop import LoopTrainer
 from duda.training.optimizers import OptimizerFactory
 from duda.training.options import Options
@@ -41,6 +42,7 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     vectorize: bool | None = None,
     callbacks: Sequence[object] = (),
+    drop_last: bool = False,
 ) -> History:
     """Train `model`; members of an ensemble one without the other, each in its own order.
 
@@ -50,7 +52,8 @@ def fit(
         epochs: how often each member sees the data, at most.
         optimizer: a function from parameters to an optimizer; Adam with `lr` 0.001 by default.
         lr: the learning rate, passed to `optimizer` if given.
-        batch_size: examples in a step.
+        batch_size: examples in a step. A last batch of one example is joined to the one before if
+            the network has a BatchNorm, which needs more.
         validation: as `data`; each member ends with the weights of the epoch whose predictions of
             these had the least `validation_loss`.
         patience: epochs without a better validation loss before a member stops.
@@ -59,6 +62,7 @@ def fit(
         vectorize: members as one vectorized step; by default where that is faster.
         callbacks: who is told of each step and epoch, as `duda.training.Callback` says, such as a
             `duda.TrainingDynamics`; the training stays the same.
+        drop_last: leave out an epoch's last batch where it is smaller; a DataLoader says it itself.
 
     Raises:
         ValueError: if an argument, the data or the checkpoint do not fit.
@@ -70,7 +74,7 @@ def fit(
     torch.Size([1, 2])
     """
     _check(model, patience, validation)
-    options = Options(epochs, optimizer, lr, batch_size, patience, seed)
+    options = Options(epochs, optimizer, lr, batch_size, patience, seed, drop_last)
     with modes_kept(model.modules()):
         run = _run(model, data, validation, options, checkpoint, vectorize, callbacks)
         records = run.train()
@@ -98,7 +102,7 @@ def _run(
 ) -> Run:
     """Return all that a training needs, checked before it starts."""
     parts = model.independent()
-    train, valid = _prepared(parts, data, validation, options.batch_size)
+    train, valid = _prepared(parts, data, validation, options)
     optimizer, lr = options.optimizer, options.lr
     stacked = choose(vectorize, parts, train, optimizer, lr)
     trainers: list[Trainer] = (
@@ -136,14 +140,24 @@ def _identity(
 
 
 def _prepared(
-    parts: list[UncertainModel], data: Labelled, validation: Labelled | None, batch_size: int
+    parts: list[UncertainModel], data: Labelled, validation: Labelled | None, options: Options
 ) -> tuple[TensorData | LoaderData, TensorData | LoaderData | None]:
     """Return the data in batches, checked against the outputs of the network."""
     weights = [weight for weight in parts[0].parameters() if weight.is_floating_point()]
     if not weights:
         raise ValueError("`model` has no parameter, expected a network that can be trained.")
     device, dtype = weights[0].device, weights[0].dtype
-    train = prepare(data, batch_size, device, dtype, "data", shuffle=True)
+    batch_size = options.batch_size
+    train = prepare(
+        data,
+        batch_size,
+        device,
+        dtype,
+        "data",
+        shuffle=True,
+        drop_last=options.drop_last,
+        join_last=any(map(has_batch_norm, parts)),
+    )
     valid = None
     if validation is not None:
         valid = prepare(validation, batch_size, device, dtype, "validation", shuffle=False)

@@ -29,6 +29,7 @@ class Options:
     batch_size: int
     patience: int | None
     seed: int | None
+    drop_last: bool = False
     start: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -36,6 +37,8 @@ class Options:
         self.batch_size = check_count(self.batch_size, "batch_size")
         if self.patience is not None:
             self.patience = check_count(self.patience, "patience")
+        if not isinstance(self.drop_last, bool):
+            raise TypeError(f"`drop_last` is {self.drop_last!r}, expected True or False.")
         self.start = new_seed(self.seed)
 
     def settings(self) -> dict[str, Any]:
@@ -45,6 +48,7 @@ class Options:
             "optimizer": described(self.optimizer),
             "lr": plain_number(self.lr),
             "batch_size": self.batch_size,
+            "drop_last": self.drop_last,
             "patience": self.patience,
             "seed": None if self.seed is None else self.start,
         }

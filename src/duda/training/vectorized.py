@@ -83,8 +83,8 @@ class StackedTrainer(Trainer):
         steps_heard = any(audience.hears("on_step_end", part) for part in self.parts)
         going = torch.tensor([not record.stopped for record in self.records])
         orders = torch.stack([data.order(epoch_seed(seed, i, epoch)) for i in range(members)])
-        total = torch.zeros(members, dtype=torch.float64)
-        for batch, rows in enumerate(torch.split(orders, data.batch_size, dim=1), 1):
+        total, count = torch.zeros(members, dtype=torch.float64), 0
+        for batch, rows in enumerate(data.split(orders), 1):
             flat = rows.reshape(-1)
             x, y = (
                 part.index_select(0, flat).view(*rows.shape, *part.shape[1:])
@@ -104,10 +104,10 @@ class StackedTrainer(Trainer):
                 self.tell(
                     partial(audience.tell, "on_step_end"), self.states(state, values.tolist())
                 )
-            total += values * rows.shape[1]
+            total, count = total + values * rows.shape[1], count + rows.shape[1]
             tick(batch)
-        self.examples = len(data.y)
-        return (total / len(data.y)).tolist()
+        self.examples = count
+        return (total / count).tolist()
 
     def validate(self, data: TensorData | LoaderData) -> list[float]:
         """Return each member's mean loss of what it would predict."""
