@@ -14,19 +14,19 @@ import torch
 from torch import Tensor
 
 import duda
-from duda.checks import nearest
+from duda.checks import counted, nearest
 from duda.comparison.makers import file_name
 from duda.comparison.options import described
 from duda.comparison.run import Run
 from duda.comparison.task import Task
 from duda.files import json_number, write_atomically
 from duda.renamed import OldAttribute
-from duda.reporting import METRICS, OneInput, Report, Row, report, rows, spread
+from duda.reporting import METRICS, OneInput, Report, Row, as_text, report, rows, spread
 
 __all__ = ["Comparison"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
     """Runs of all methods with all seeds, and the data of the first seed.
 
@@ -46,6 +46,12 @@ class Comparison:
     chosen: Sequence[str] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
     split = OldAttribute("task")
+
+    def __repr__(self) -> str:
+        """Return what was compared, and the table."""
+        seeds = counted(len(self.seeds), "seed")
+        head = f"Comparison on {self.task.name}: {self.likelihood}, {seeds}"
+        return f"{head}\n{as_text(self.methods, self.table)}"
 
     @property
     def methods(self) -> list[str]:

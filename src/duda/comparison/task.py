@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 from duda.batches import Batch, each_input
 from duda.datasets import Split, load, ood_inputs
+from duda.shown import Shown
 from duda.sources import Inputs, Labelled, TensorSource, read_pairs
 
 __all__ = ["Ood", "Task", "tasks"]
@@ -22,8 +23,8 @@ _SHARE = 5  # one of so many examples is for the test
 _BATCH = 256  # examples read at a time
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
+@dataclass(frozen=True, eq=False, repr=False)
+class Task(Shown):
     """Data to train on, to test with, and from out of the distribution.
 
     Args:

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from duda.shown import Shown
+
 __all__ = [
     "Curve",
     "Split",
@@ -26,8 +28,8 @@ __all__ = [
 _SHOWN_NAMES = 8
 
 
-@dataclass(frozen=True, eq=False)
-class Curve:
+@dataclass(frozen=True, eq=False, repr=False)
+class Curve(Shown):
     """What a plot of a problem with one input shows.
 
     Args:
@@ -41,8 +43,8 @@ class Curve:
     train_range: tuple[float, float]
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
+@dataclass(frozen=True, eq=False, repr=False)
+class Split(Shown):
     """A data set, split into training and test examples.
 
     Args:

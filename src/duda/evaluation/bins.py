@@ -13,6 +13,7 @@ from torch import Tensor
 
 from duda.checks import check_count
 from duda.evaluation.rows import Kind, Rows
+from duda.shown import Shown
 
 __all__ = ["Binning", "Bins", "Reduction", "Tally", "is_uniform", "reduced"]
 
@@ -48,8 +49,8 @@ def reduced(
     raise ValueError(f"`reduction` is {reduction!r}, expected 'sum', 'mean' or 'weighted'.")
 
 
-@dataclass(frozen=True, eq=False)
-class Bins:
+@dataclass(frozen=True, eq=False, repr=False)
+class Bins(Shown):
     """B bins, each with its lower edge, the last also with its upper one.
 
     Args:

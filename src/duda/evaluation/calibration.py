@@ -19,6 +19,7 @@ from duda.evaluation.null_band import NullBand, null_band
 from duda.evaluation.rows import Kind, LabelledRows, check_kind
 from duda.predictions import ClassPrediction
 from duda.predictions.given import ClassesGiven
+from duda.shown import Shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Reliability", "reliability", "reliability_of"]
 
 
-@dataclass(frozen=True, eq=False)
-class Reliability:
+@dataclass(frozen=True, eq=False, repr=False)
+class Reliability(Shown):
     """Counts and sums over B bins of confidence, enough for every figure of calibration.
 
     Bin b holds confidences in [edges[b], edges[b + 1]), the last bin also its upper edge. Two over
@@ -42,6 +43,8 @@ class Reliability:
         confidence_sums: `(*C, B)`, float64.
         null_variances: `(*C, B)`, sums of p (1 - p): how hits vary if each confidence p is true.
     """
+
+    headline = ("ece",)
 
     edges: Float[Tensor, "*C B+1"]
     counts: Int[Tensor, "*C B"]

@@ -11,17 +11,20 @@ from torch import Tensor
 from duda.checks import ArrayLike
 from duda.evaluation.rows import LabelledRows, Rows
 from duda.predictions.given import ClassesGiven
+from duda.shown import Shown
 
 __all__ = ["Confusion", "confused", "confusion"]
 
 
-@dataclass(frozen=True, eq=False)
-class Confusion:
+@dataclass(frozen=True, eq=False, repr=False)
+class Confusion(Shown):
     """Counts of positions by true and by predicted class. Two add up to that of all positions.
 
     Args:
         matrix: `(C, C)`, a row for each true class and a column for each predicted one, int64.
     """
+
+    headline = ("accuracy", "mean_iou")
 
     matrix: Int[Tensor, "C C"]
 

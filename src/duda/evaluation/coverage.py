@@ -13,6 +13,7 @@ from torch import Tensor
 from duda.checks import ArrayLike, as_tensor, check_share
 from duda.evaluation.numbers import blocks, compared
 from duda.predictions.given import NumbersGiven
+from duda.shown import Shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,8 +23,8 @@ __all__ = ["Coverage", "binomial_band", "coverage", "promised_levels"]
 _LEVELS: tuple[float, ...] = tuple(percent / 100 for percent in range(5, 100, 5))
 
 
-@dataclass(frozen=True, eq=False)
-class Coverage:
+@dataclass(frozen=True, eq=False, repr=False)
+class Coverage(Shown):
     """The promised and the observed share of targets inside intervals.
 
     Source: Kuleshov et al. 2018, section 3.5.
@@ -35,6 +36,8 @@ class Coverage:
         central: whether as much is promised to lie below an interval as above it; else intervals
             reach from below all numbers up to a quantile.
     """
+
+    headline = ("mean_error",)
 
     levels: Float[Tensor, "L"]
     inside: Int[Tensor, "L"]

@@ -11,14 +11,15 @@ from torch import Tensor
 
 from duda.checks import check_count, check_share
 from duda.evaluation.bins import Reduction, reduced
+from duda.shown import Shown
 
 __all__ = ["NullBand", "null_band"]
 
 _ROUNDING = 1e-12  # between equal errors, of which there are many in a small sample
 
 
-@dataclass(frozen=True, eq=False)
-class NullBand:
+@dataclass(frozen=True, eq=False, repr=False)
+class NullBand(Shown):
     """Calibration errors that perfectly calibrated models of the same size showed.
 
     Args:
@@ -28,6 +29,8 @@ class NullBand:
         lower: `(*C, B)`, accuracies of a bin lie from here, in the central share of repeats...
         upper: `(*C, B)`, ...up to here; NaN where the bin is empty.
     """
+
+    headline = ("limit",)
 
     level: float
     observed: float

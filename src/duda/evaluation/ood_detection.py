@@ -16,6 +16,7 @@ from duda.evaluation.ranking import Ranking, rank
 from duda.inputs import scores
 from duda.predictions.given import ScoresGiven
 from duda.progress import progress
+from duda.shown import Shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,8 +35,8 @@ _MEANINGS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Separation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Separation(Shown):
     """How well a score tells what is out of distribution from what is in it.
 
     Papers call either kind positive: names that end in `out` or `in` say which. The AUPRs are
@@ -45,6 +46,8 @@ class Separation:
     Args:
         ranking: of all examples, those out of distribution bad.
     """
+
+    headline = ("auroc",)
 
     ranking: Ranking
 

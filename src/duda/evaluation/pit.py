@@ -18,6 +18,7 @@ from duda.evaluation.coverage import Coverage, binomial_band
 from duda.evaluation.numbers import blocks, check_members, compared
 from duda.inputs import numbers
 from duda.predictions.given import NumbersGiven
+from duda.shown import Shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Pit", "pit", "pit_of_draws", "pit_of_values", "tally"]
 
 
-@dataclass(frozen=True, eq=False)
-class Pit:
+@dataclass(frozen=True, eq=False, repr=False)
+class Pit(Shown):
     """How many PIT values lie on each edge k / B and between two: all figures are exact there.
 
     Two over the same edges add up to that of all their targets.
@@ -34,6 +35,8 @@ class Pit:
     Args:
         counts: `(2 B + 1)`, int64: those on the edge 0, between 0 and 1 / B, on the edge 1 / B, ...
     """
+
+    headline = ("total",)
 
     counts: Int[Tensor, "2*B+1"]
 

@@ -15,6 +15,7 @@ from duda.evaluation import curves
 from duda.evaluation.ties import tied_runs
 from duda.inputs import flags, scores
 from duda.predictions.given import ScoresGiven, score_of
+from duda.shown import Shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Ranking", "rank"]
 
 
-@dataclass(frozen=True, eq=False)
-class Ranking:
+@dataclass(frozen=True, eq=False, repr=False)
+class Ranking(Shown):
     """What each threshold on the score catches; bad examples are the positive class.
 
     Thresholds are the K distinct scores, so that tied examples are never told apart and their order
@@ -34,6 +35,8 @@ class Ranking:
         caught: `(K)`, bad examples with a score of at least the threshold, int64.
         false_alarms: `(K)`, good examples with such a score, int64.
     """
+
+    headline = ("auroc",)
 
     thresholds: Shaped[Tensor, "K"]
     caught: Int[Tensor, "K"]

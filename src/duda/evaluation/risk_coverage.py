@@ -17,6 +17,7 @@ from duda.inputs import flags, scores
 from duda.predictions import ClassPrediction
 from duda.predictions.given import ScoresGiven
 from duda.renamed import OldAttribute
+from duda.shown import Shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +27,8 @@ __all__ = ["AccuracyAbove", "Selection", "accuracy_above", "selective"]
 _LEVELS = 100  # steps of confidence from 0 to 1
 
 
-@dataclass(frozen=True, eq=False)
-class Selection:
+@dataclass(frozen=True, eq=False, repr=False)
+class Selection(Shown):
     """The risk-coverage curve, with a point for each of K distinct scores.
 
     Tied examples are accepted together, so their order means nothing. The curve starts at coverage
@@ -40,6 +41,8 @@ class Selection:
         losses: `(K)`, the sum of their losses, float64.
         best_aurc: the area under the curve of a score that orders examples by their loss.
     """
+
+    headline = ("aurc",)
 
     thresholds: Shaped[Tensor, "K"]
     accepted: Int[Tensor, "K"]
@@ -144,8 +147,8 @@ def selective(score: ScoresGiven, loss: ArrayLike) -> Selection:
     return Selection(runs.distinct, runs.ends + 1, runs.cumulated(losses), _best_aurc(losses))
 
 
-@dataclass(frozen=True, eq=False)
-class AccuracyAbove:
+@dataclass(frozen=True, eq=False, repr=False)
+class AccuracyAbove(Shown):
     """How often a model is right among the examples that it is at least so sure of.
 
     Args:

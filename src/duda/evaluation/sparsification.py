@@ -14,6 +14,7 @@ from duda.evaluation.given import score_and_error
 from duda.evaluation.ties import tied_runs
 from duda.inputs import numbers, scores
 from duda.predictions.given import ScoresGiven
+from duda.shown import Shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Sparsification", "sparsification"]
 
 
-@dataclass(frozen=True, eq=False)
-class Sparsification:
+@dataclass(frozen=True, eq=False, repr=False)
+class Sparsification(Shown):
     """Mean errors of what is left when the first 0, 1, ..., N - 1 of N examples are removed.
 
     Source: Ilg et al. 2018.
@@ -31,6 +32,8 @@ class Sparsification:
         by_score: `(N)`, the most uncertain removed first, tied ones in a random order: its mean.
         by_error: `(N)`, the largest error removed first: the oracle, which no score can beat.
     """
+
+    headline = ("ause",)
 
     by_score: Float[Tensor, "N"]
     by_error: Float[Tensor, "N"]

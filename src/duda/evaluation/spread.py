@@ -15,6 +15,7 @@ from duda.evaluation.bins import Binning, is_uniform
 from duda.evaluation.given import std_and_error, std_of
 from duda.inputs import numbers, spreads
 from duda.predictions.given import NumbersGiven
+from duda.shown import Shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Spread", "sharpness", "spread"]
 
 
-@dataclass(frozen=True, eq=False)
-class Spread:
+@dataclass(frozen=True, eq=False, repr=False)
+class Spread(Shown):
     """Promised and observed size of errors, in B bins of their standard deviation.
 
     Bin b holds those in [edges[b], edges[b + 1]), the last bin also its upper edge.
@@ -35,6 +36,8 @@ class Spread:
         variance_sums: `(B)`, of the squared standard deviations, float64.
         squared_error_sums: `(B)`, float64.
     """
+
+    headline = ("ence",)
 
     edges: Float[Tensor, "B+1"]
     counts: Int[Tensor, "B"]

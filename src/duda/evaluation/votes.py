@@ -11,12 +11,13 @@ from torch import Tensor
 from duda.checks import ArrayLike, as_tensor, check_finite, check_same_shape
 from duda.inputs import class_log_probs
 from duda.predictions.given import ClassesGiven, class_arrays
+from duda.shown import Shown
 
 __all__ = ["VoteDistance", "vote_distance"]
 
 
-@dataclass(frozen=True, eq=False)
-class VoteDistance:
+@dataclass(frozen=True, eq=False, repr=False)
+class VoteDistance(Shown):
     """For each example, how far the predicted probabilities are from its votes.
 
     Few votes differ from what people at large would say, so that the first two are not 0 for a

@@ -8,11 +8,13 @@ from typing import Literal
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from duda.shown import Shown
+
 __all__ = ["Bands", "Parts", "Terms"]
 
 
-@dataclass(frozen=True, eq=False)
-class Parts:
+@dataclass(frozen=True, eq=False, repr=False)
+class Parts(Shown):
     """Both parts of the uncertainty of each example, in one unit.
 
     Args:
@@ -26,8 +28,8 @@ class Parts:
     unit: str
 
 
-@dataclass(frozen=True, eq=False)
-class Terms:
+@dataclass(frozen=True, eq=False, repr=False)
+class Terms(Shown):
     """What each example adds to a metric, so that any draw of examples sums it up.
 
     Args:
@@ -45,8 +47,8 @@ class Terms:
     less: float = 0.0
 
 
-@dataclass(frozen=True, eq=False)
-class Bands:
+@dataclass(frozen=True, eq=False, repr=False)
+class Bands(Shown):
     """Intervals to draw about a curve.
 
     Args:

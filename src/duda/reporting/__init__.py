@@ -6,7 +6,7 @@ from duda.reporting.metrics import METRICS, Metric
 from duda.reporting.one_input import OneInput
 from duda.reporting.page import Report
 from duda.reporting.resampling import Intervals, intervals
-from duda.reporting.table import Cell, Row, rows, spread
+from duda.reporting.table import Cell, Row, as_text, rows, spread
 
 __all__ = [
     "METRICS",
@@ -16,6 +16,7 @@ __all__ = [
     "OneInput",
     "Report",
     "Row",
+    "as_text",
     "intervals",
     "measure",
     "report",

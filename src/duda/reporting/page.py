@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from duda.files import write_atomically
 from duda.reporting.explorer import Explorer
-from duda.reporting.table import Row
+from duda.reporting.table import Row, as_text
 from duda.reporting.theme import Style
 from duda.reporting.verdict import Verdict
 
@@ -100,7 +100,7 @@ class Section:
     tables: Sequence[Table] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Report:
     """What `duda.report` found: the table, and the sections below it.
 
@@ -125,6 +125,10 @@ class Report:
     uncertainty: str
     sections: Sequence[Section] = field(default_factory=list)
     explorer: Explorer | None = None
+
+    def __repr__(self) -> str:
+        """Return the title and the table."""
+        return f"Report: {self.title}\n{as_text(self.styles, self.table)}"
 
     @property
     def has_intervals(self) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from duda.reporting.metrics import METRICS, Metric
 from duda.reporting.resampling import Intervals
 
-__all__ = ["Cell", "Measured", "Row", "rows", "spread"]
+__all__ = ["Cell", "Measured", "Row", "as_text", "rows", "spread"]
 
 Measured = Mapping[str, Mapping[str, Sequence[float]]]
 
@@ -87,6 +87,26 @@ def rows(
         )
         for name, metric in named.items()
     ]
+
+
+def as_text(methods: Iterable[str], table: Iterable[Row]) -> str:
+    """Return the table as plain text, a line for each method, with a star at what is best.
+
+    >>> print(as_text(["a", "b"], rows({"a": {"nll": [0.51]}, "b": {"nll": [0.25]}})))
+        NLL ↓
+    a  0.510
+    b  0.250*
+    """
+    columns = [["", *methods]]
+    for row in table:
+        cells = (f"{cell}{'*' if cell.best else ' '}" for cell in row.cells)
+        columns.append([f"{row.metric.label} {row.metric.arrow} ", *cells])
+    widths = [max(map(len, column)) for column in columns]
+    lines = (
+        "  ".join([name.ljust(widths[0]), *map(str.rjust, cells, widths[1:])]).rstrip()
+        for name, *cells in zip(*columns, strict=True)
+    )
+    return "\n".join(lines)
 
 
 def _anyone_has(name: str, measured: Measured) -> bool:

@@ -19,6 +19,7 @@ from duda.decisions.conformal.coverage import (
 from duda.decisions.numbers import targets
 from duda.fitted import Kept
 from duda.renamed import OldAttribute
+from duda.shown import Shown
 from duda.storage import Format
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ __all__ = ["IntervalSummary", "PredictionIntervals"]
 _QUARTERS = ("least", "low", "high", "most")
 
 
-@dataclass(frozen=True, eq=False)
-class PredictionIntervals(Kept):
+@dataclass(frozen=True, eq=False, repr=False)
+class PredictionIntervals(Shown, Kept):
     """An interval for each number, both ends inside; none is inside where `lower` > `upper`.
 
     Args:

@@ -18,6 +18,7 @@ from duda.decisions.conformal.coverage import (
 from duda.fitted import Kept
 from duda.inputs import hard_labels
 from duda.renamed import OldAttribute
+from duda.shown import Shown
 from duda.storage import Format
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ __all__ = ["PredictionSets", "SetSummary"]
 _ROWS = 10  # of classes in a printed summary
 
 
-@dataclass(frozen=True, eq=False)
-class PredictionSets(Kept):
+@dataclass(frozen=True, eq=False, repr=False)
+class PredictionSets(Shown, Kept):
     """A set of classes for each of N examples; an empty one says that no class fits.
 
     Args:
