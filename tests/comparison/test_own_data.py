@@ -271,6 +271,16 @@ BAD = {
     "unknown method": ({"methods": ["mc-dropot"]}, "unknown method 'mc-dropot': did you mean"),
     "one name": ({"methods": "mc-dropout"}, "`methods` is 'mc-dropout', expected a list of names"),
     "no function": ({"methods": {"a": 3}}, r"`methods\['a'\]` is a int, expected a method's name"),
+    "no arguments": (
+        {"methods": {"a": lambda: 1}},
+        r"`methods\['a'\]` is a function, .*network fac",
+    ),
+    "a model": (
+        {"methods": {"a": MCDropout(network(3), Categorical())}},
+        r"`methods\['a'\]` is a MCDropout, .* that returns a new model",
+    ),
+    "a list of classes": ({"methods": [MCDropout]}, r"`methods` holds <class .*'label': method"),
+    "no brackets": ({"likelihood": Gaussian}, r"`likelihood` is a ABCMeta, .*with its brackets"),
     "same files": ({"methods": {"a b": "swag", "a/b": "swag"}}, "labels that differ in letters"),
     "no model": ({"methods": {"a": lambda make, _: make()}}, r"`methods\['a'\]` made a Sequential"),
     "other likelihood": (

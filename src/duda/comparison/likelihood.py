@@ -32,8 +32,14 @@ def find_likelihood(
         classes: how many there are, if that is known.
 
     Raises:
+        TypeError: if it is neither a name nor a likelihood.
         ValueError: if there is no likelihood of this name, or it does not fit the targets.
     """
+    if not isinstance(given, Likelihood | str | None):
+        raise TypeError(
+            f"`likelihood` is a {type(given).__name__}, expected a name such as 'gaussian' or one "
+            "of duda's, such as `duda.Gaussian()` (with its brackets)."
+        )
     if isinstance(given, Likelihood):
         name, found = repr(given), given
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 
@@ -76,16 +77,22 @@ def check_methods(methods: Methods | None) -> None:
         raise ValueError(f"`methods` is empty, expected some of {', '.join(METHODS)}.")
     if not isinstance(methods, Mapping):
         for each in methods:
+            if not isinstance(each, str):
+                raise TypeError(
+                    f"`methods` holds {each!r}, expected names such as 'mc-dropout': give others "
+                    "by a label, `{'label': method}`."
+                )
             if methods.count(each) > 1:
                 raise ValueError(f"`methods` names {each!r} more than once: name it once.")
     for label, method in _by_label(methods).items():
         if isinstance(method, str):
             if method not in _named():
                 raise ValueError(nearest(method, _named(), "method"))
-        elif not callable(method):
+        elif not _takes_two(method):
             raise TypeError(
                 f"`methods[{label!r}]` is a {type(method).__name__}, expected a method's name or "
-                "a function of a network factory and a likelihood that returns the model."
+                "a function of a network factory and a likelihood that returns a new model, such "
+                "as `lambda network, likelihood: duda.MCDropConnect(network(), likelihood, p=0.5)`."
             )
     names = {file_name(label) for label in methods}
     if len(names) < len(methods):
@@ -126,6 +133,19 @@ def file_name(label: str) -> str:
     'p-=-0.5-head'
     """
     return re.sub(r"[^\w.=+-]+", "-", label)
+
+
+def _takes_two(method: object) -> bool:
+    """Return whether it can be called with a factory and a likelihood."""
+    if not callable(method) or isinstance(method, nn.Module):
+        return False
+    try:
+        isinstance(method, type) or inspect.signature(method).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # what is written in C may not tell
+        return True
+    return True
 
 
 def _named() -> dict[str, type[UncertainModel] | type[Detector]]:
