@@ -63,6 +63,28 @@ def test_a_label_tells_most_of_its_own_copy(digits) -> None:
         assert gain[place] > gain.quantile(0.95)
 
 
+def test_draws_of_other_functions_are_told(digits) -> None:
+    model, pool = digits[0], digits[1][:8]
+    first, again, other, another = (
+        model.predict(pool, keep_draws=True, joint=True, seed=seed) for seed in (0, 0, 1, None)
+    )
+    assert torch.equal(epig(first, again[:3].to("cpu")), epig(first, first[:3]))
+    assert type(first).concatenate([first, again]).joint
+    for target in (other[2:], another.to("cpu")):
+        with pytest.raises(ValueError, match=r"draws of different functions.*same `seed`"):
+            epig(first, target)
+        with pytest.raises(ValueError, match=r"`prediction` and `target` have draws of different"):
+            acquire(first, 2, "epig", target=target)
+        assert not type(first).concatenate([first, target]).joint
+
+
+def test_members_are_the_same_functions_always() -> None:
+    model = duda.DeepEnsemble(lambda: nn.Linear(2, 3), duda.Categorical(), members=4)
+    one, other = (model.predict(torch.randn(5, 2), keep_draws=True) for _ in range(2))
+    assert (epig(one, other) >= 0).all()
+    assert type(one).concatenate([one, other]).joint
+
+
 def test_a_plan_decides_copies_alike() -> None:
     model = duda.MCDropout(
         nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 4)),

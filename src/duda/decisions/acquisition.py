@@ -76,8 +76,7 @@ def acquire(
             "`target` is missing, expected for 'epig' the prediction for inputs like those that "
             "the model is to be used on."
         )
-    draws = _joint_draws(pool, "prediction", by), _joint_draws(target, "target", by)
-    return _highest(_information(*draws), k)
+    return _highest(_information_of(pool, target, ("prediction", "target")), k)
 
 
 def epig(draws: ClassesGiven, target_draws: ClassesGiven) -> Float[Tensor, "N"]:
@@ -98,8 +97,22 @@ def epig(draws: ClassesGiven, target_draws: ClassesGiven) -> Float[Tensor, "N"]:
     >>> epig(sure, sure)
     tensor([0.6931], dtype=torch.float64)
     """
-    probs = _joint_draws(draws, "draws", "epig")
-    return _information(probs, _joint_draws(target_draws, "target_draws", "epig"))
+    return _information_of(draws, target_draws, ("draws", "target_draws"))
+
+
+def _information_of(
+    pool: ScoresGiven | None, target: ClassesGiven, names: tuple[str, str]
+) -> Tensor:
+    draws = [
+        _joint_draws(each, name, "epig") for each, name in zip((pool, target), names, strict=True)
+    ]
+    drawn = {getattr(each, "drawn", None) for each in (pool, target)} - {None}
+    if len(drawn) > 1:
+        raise ValueError(
+            f"`{names[0]}` and `{names[1]}` have draws of different functions, expected the same: "
+            "predict both with one model and the same `seed`."
+        )
+    return _information(*draws)
 
 
 def _information(probs: Float[Tensor, "M N C"], targets: Float[Tensor, "M T C"]) -> Tensor:

@@ -18,7 +18,7 @@ from duda.methods.annealing import Annealing
 from duda.methods.sampler import Sampler
 from duda.predictions import Prediction
 from duda.progress import progress
-from duda.sampling import devices_of, new_seed, preserved, seeded
+from duda.sampling import devices_of, new_seed, preserved, random_state, seeded
 from duda.sources import Inputs, read_inputs
 
 __all__ = ["UncertainModel", "check_count", "check_network", "one_draw"]
@@ -212,7 +212,10 @@ class UncertainModel(Annealing, nn.Module, ABC):
         chunk = None if chunk is None else check_count(chunk, "chunk")
         parts = []
         with preserved(self, seed):
-            sampler, again = self.sampler(samples, joint), new_seed()
+            before = random_state(None)
+            sampler = self.sampler(samples, joint)
+            fixed = all(map(torch.equal, before, random_state(None)))  # members, which are given
+            again = new_seed()
             found = sampler.joint
             for number, batch in enumerate(progress(batches, "predict", source.batches())):
                 here = suited(batch, self)
@@ -221,7 +224,7 @@ class UncertainModel(Annealing, nn.Module, ABC):
                     if number == 0 and (joint or keep_draws):  # for whom it matters
                         found = self._joint(sampler, here, joint)
                     parts.append(self.predict_batch(here, sampler, chunk, keep_draws))
-        return type(parts[0]).concatenate(parts).with_joint(found)
+        return type(parts[0]).concatenate(parts).with_joint(found, None if fixed else again)
 
     def _joint(self, sampler: Sampler, x: Batch, asked: bool) -> bool:
         """Return whether draws are joint, also where a network draws random numbers by itself.

@@ -32,6 +32,8 @@ class Prediction(ABC):
     Attributes:
         draws: the kept draws, examples on dimension 1; None where there are none.
         joint: whether a draw is one function, the same for all examples.
+        drawn: a number that tells these functions from those of other predictions, in which the
+            same ones have the same; None where nobody knows.
         derived: the names of what follows from the fields.
         shared: the names of tensors that are not over examples, but the same for all.
         score_name: what the score is called, such as "entropy".
@@ -42,6 +44,7 @@ class Prediction(ABC):
 
     draws: Tensor | None = None
     joint: bool = False
+    drawn: int | None = None
     derived: ClassVar[tuple[str, ...]] = ("score",)
     shared: ClassVar[tuple[str, ...]] = ()
     score_name: ClassVar[str] = "score"
@@ -124,7 +127,7 @@ class Prediction(ABC):
     def _changed(self, change: Callable[[str, Any], Any]) -> Self:
         """Return the prediction with what it holds for each example changed, by name and value."""
         changed = {name: change(name, value) for name, value in self._over_examples().items()}
-        return type(self)(**(self._fields() | changed))
+        return type(self)(**(self._fields() | changed))._with_drawn(self.drawn)
 
     def __len__(self) -> int:
         name, value = next(iter(self._over_examples().items()))
@@ -179,13 +182,18 @@ class Prediction(ABC):
                 return value.to(device)
             return value.to(device, dtype) if isinstance(value, (Tensor, Prediction)) else value
 
-        return type(self)(**{name: moved(value) for name, value in self._fields().items()})
+        fields = {name: moved(value) for name, value in self._fields().items()}
+        return type(self)(**fields)._with_drawn(self.drawn)
 
-    def with_joint(self, joint: bool) -> Self:
-        """Return the prediction, told whether its draws are one function for all examples."""
+    def with_joint(self, joint: bool, drawn: int | None = None) -> Self:
+        """Return the prediction, told whether its draws are functions, and if so which."""
         told = copy.copy(self)
         object.__setattr__(told, "joint", joint)
-        return told
+        return told._with_drawn(drawn)
+
+    def _with_drawn(self, drawn: int | None) -> Self:
+        object.__setattr__(self, "drawn", drawn)  # no field: it means nothing in a file
+        return self
 
     def numpy(self) -> dict[str, np.ndarray]:
         """Return all that the prediction holds and all that follows from it, as arrays by name."""

@@ -18,6 +18,8 @@ P = TypeVar("P", bound=Prediction)
 def concatenated(family: type[P], predictions: Sequence[P]) -> P:
     """Return one prediction of the family for the examples of all, in order.
 
+    Draws of other functions are joint no more.
+
     Raises:
         TypeError: if they are predictions of another kind.
         ValueError: if there are none, or they differ in more than the number of examples.
@@ -44,7 +46,10 @@ def concatenated(family: type[P], predictions: Sequence[P]) -> P:
             "with one model and the same `keep_draws` and `samples`."
         )
     joined = {name: _joined(name, [part[name] for part in parts]) for name in parts[0]}
-    return family(**rest[0], **joined)
+    found = family(**rest[0], **joined)
+    drawn = {prediction.drawn for prediction in predictions}
+    several = len(drawn - {None}) > 1  # so that no draw is one function for all
+    return found.with_joint(found.joint and not several, None if len(drawn) > 1 else drawn.pop())
 
 
 def _same(one: Any, other: Any) -> bool:
