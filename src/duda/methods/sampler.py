@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
@@ -32,16 +33,18 @@ class Sampler:
 
     def __call__(
         self, x: Batch, chunk: int | None = None
-    ) -> Iterator[Float[Tensor, "m N *outputs"]]:
+    ) -> Generator[Float[Tensor, "m N *outputs"]]:
         """Yield the draws of raw outputs for the batch `x`, `chunk` at a time if that is given."""
         yield from self.draws(x, chunk)
 
     def copies_agree(self, x: Batch) -> bool:
         """Return whether an input and its copy have the same first draws, as joint ones have."""
         copies = each_input(x, lambda values: values[[0, 0]])
-        for draws in islice(self(copies, 1), 2):
-            tolerance = torch.finfo(draws.dtype).eps ** 0.5 * float(draws.abs().max())
-            one, other = draws.unbind(1)
-            if not torch.allclose(one, other, rtol=0, atol=tolerance, equal_nan=True):
-                return False
+        with closing(self(copies, 1)) as all_draws:
+            for draws in islice(all_draws, 2):
+                largest = float(draws.nan_to_num(0, 0, 0).abs().max())
+                tolerance = torch.finfo(draws.dtype).eps ** 0.5 * largest
+                one, other = draws.unbind(1)
+                if not torch.allclose(one, other, rtol=0, atol=tolerance, equal_nan=True):
+                    return False
         return True
