@@ -1,8 +1,9 @@
-"""Batches of inputs: a tensor, or tensors by the names that a network takes them by."""
+"""Batches of inputs: a tensor, or tensors by the places and names that a network takes them by."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -12,21 +13,25 @@ from duda.checks import check_finite, check_not_empty
 
 __all__ = [
     "Batch",
+    "arguments_of",
     "check_batch",
     "check_rows",
+    "dtype_for",
     "each_input",
     "joined",
     "named_parts",
     "of_batch",
     "rows_of",
     "suited",
+    "weight_like",
 ]
 
-Batch = Tensor | dict[str, Tensor]
+# Of several inputs those that a network takes by place have numbers for names, from 0.
+Batch = Tensor | dict[Any, Tensor]
 
 
 def each_input(x: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
-    """Return the batch with its tensor, or each of its named tensors, changed.
+    """Return the batch with its tensor, or each of its tensors, changed.
 
     >>> import torch
     >>> each_input({"a": torch.ones(1), "b": torch.zeros(1)}, lambda tensor: tensor + 1)
@@ -54,18 +59,62 @@ def rows_of(x: Batch) -> int:
     return len(next(iter(x.values())) if isinstance(x, Mapping) else x)
 
 
+def arguments_of(x: Batch) -> tuple[list[Any], dict[str, Any]]:
+    """Return what a network is called with: inputs by place, and inputs by name.
+
+    >>> arguments_of({0: torch.ones(1), "scale": torch.zeros(1)})
+    ([tensor([1.])], {'scale': tensor([0.])})
+    """
+    if not isinstance(x, Mapping):
+        return [x], {}
+    places = sorted(name for name in x if isinstance(name, int))
+    named = {name: value for name, value in x.items() if not isinstance(name, int)}
+    return [x[place] for place in places], named
+
+
+def weight_like(network: nn.Module) -> Tensor:
+    """Return the weight or buffer whose device and dtype inputs get.
+
+    It is the first floating-point or complex weight, or else such a buffer. Those of 8 bits do not
+    count, nor integers: no network computes in these, and inputs would lose their digits. A network
+    without any takes inputs as they are.
+
+    >>> weight_like(nn.Linear(1, 1, dtype=torch.float64)).dtype
+    torch.float64
+    """
+    first: Tensor | None = None
+    for each in chain(network.parameters(), network.buffers()):
+        if _computed_in(each.dtype):
+            return each
+        first = each if first is None else first
+    return torch.empty(0, dtype=torch.uint8) if first is None else first
+
+
+def _computed_in(dtype: torch.dtype) -> bool:
+    return dtype.is_complex or (dtype.is_floating_point and dtype.itemsize > 1)
+
+
+def dtype_for(values: torch.dtype, weight: torch.dtype) -> torch.dtype | None:
+    """Return the dtype that inputs of some dtype get beside a weight; None leaves them as they are.
+
+    >>> dtype_for(torch.float64, torch.complex64), dtype_for(torch.int64, torch.float32)
+    (torch.float32, None)
+    """
+    if not _computed_in(weight) or not (values.is_floating_point or values.is_complex):
+        return None
+    if values.is_complex:  # those of 16 bits are hardly known to torch
+        return torch.promote_types(weight, torch.complex64)
+    return weight.to_real()
+
+
 def suited(x: Batch, network: nn.Module) -> Batch:
     """Return inputs on the device of the network's weights, and numbers in their dtype.
 
     >>> suited(torch.ones(1, dtype=torch.float64), nn.Linear(1, 1)).dtype
     torch.float32
     """
-    like = next(network.parameters(), torch.empty(0))
-
-    def moved(values: Tensor) -> Tensor:
-        return values.to(like.device, like.dtype if values.is_floating_point() else None)
-
-    return each_input(x, moved)
+    like = weight_like(network)
+    return each_input(x, lambda part: part.to(like.device, dtype_for(part.dtype, like.dtype)))
 
 
 def named_parts(x: Any, y: Any, name: str, number: int | None = None) -> list[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""Data as users have them: tensors, arrays, a Dataset or a DataLoader, read batch by batch.
+"""Data as users have them: tensors, arrays, tables, a Dataset or a DataLoader, read by batches.
 
 One reader for `fit`, `predict` and `fit_posterior`, so that each wrong thing is told in one way.
 """
@@ -6,8 +6,8 @@ One reader for `fit`, `predict` and `fit_posterior`, so that each wrong thing is
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -22,11 +22,13 @@ from torch.utils.data import (
     default_collate,
 )
 
-from duda.batches import Batch, check_batch, check_rows, named_parts, of_batch, rows_of
+from duda.batches import Batch, check_batch, check_rows, of_batch, rows_of
 from duda.checks import ArrayLike, as_tensor
+from duda.items import SAY, ItemRule, no_item, split, tensors_of, told
 
 __all__ = [
     "Inputs",
+    "ItemRule",
     "Labelled",
     "LoaderSource",
     "Source",
@@ -36,8 +38,9 @@ __all__ = [
 ]
 
 Arrays = Tensor | np.ndarray
-Inputs = Arrays | Mapping[str, Arrays] | Dataset[Any] | DataLoader[Any]
-Labelled = tuple[ArrayLike | Mapping[str, ArrayLike], ArrayLike] | Dataset[Any] | DataLoader[Any]
+Several = Mapping[str, Arrays] | tuple[Arrays, ...]
+Inputs = Arrays | Several | Dataset[Any] | DataLoader[Any] | Any  # tables and data sets of others
+Labelled = tuple[ArrayLike | Several, ArrayLike] | Dataset[Any] | DataLoader[Any] | Any
 
 
 class Source(ABC):
@@ -138,11 +141,13 @@ class TensorSource(Source):
 
 @dataclass(frozen=True, eq=False)
 class LoaderSource(Source):
-    """A DataLoader with batches of its own; of pairs the first is the input."""
+    """A DataLoader with batches of its own."""
 
     loader: DataLoader[Any]
     name: str
     labelled: bool
+    rule: ItemRule | None = None
+    taken: Mapping[str, bool] = field(default_factory=dict)
 
     def examples(self) -> int | None:
         """Return how many examples a reading gives, or None where only counting tells."""
@@ -167,16 +172,33 @@ class LoaderSource(Source):
     def items(self) -> Iterator[tuple[Batch, Tensor | None]]:
         """Return the batches as the DataLoader gives them."""
         started = iter(self.loader)  # which takes a random number for its workers, now
-        if self.labelled:
-            return (_pair(item, self.name) for item in started)
-        return ((_first(item, self.name), None) for item in started)
+        return (self._read(item) for item in started)
+
+    def _read(self, item: Any) -> tuple[Batch, Tensor | None]:
+        x, y = told(item, self.rule) if self.rule else split(item, self.taken)
+        batch = tensors_of(x)
+        if batch is not None and (isinstance(y, Tensor) or not self.labelled):
+            return batch, y if self.labelled else None
+        raise TypeError(no_item(item, self.name, self.labelled))
 
 
-def read_inputs(data: Inputs, batch_size: int, name: str = "x") -> TensorSource | LoaderSource:
-    """Return inputs that can be read; of a Dataset or DataLoader of pairs the first of each.
+def read_inputs(
+    data: Inputs,
+    batch_size: int,
+    name: str = "x",
+    rule: ItemRule | None = None,
+    taken: Mapping[str, bool] | None = None,
+) -> TensorSource | LoaderSource:
+    """Return inputs that can be read, without the targets that are beside or in them.
 
-    Named inputs, such as `{"input_ids": ..., "attention_mask": ...}`, are what the network takes as
-    keyword arguments. A DataLoader keeps its own batches.
+    A DataLoader keeps its own batches.
+
+    Args:
+        data: inputs, which may be named or several; a Dataset, a table or a DataLoader.
+        batch_size: examples at a time.
+        name: of the argument.
+        rule: says what an item is.
+        taken: names of targets that are inputs of the network, and whether it needs them.
 
     Raises:
         ValueError: if there are no examples, or not as many of each name.
@@ -186,98 +208,102 @@ def read_inputs(data: Inputs, batch_size: int, name: str = "x") -> TensorSource 
     >>> source.examples(), [x["a"].shape[0] for x in source.inputs()]
     (5, [2, 2, 1])
     """
-    if type(data) is TensorDataset and data.tensors:
+    if type(data) is TensorDataset and 0 < len(data.tensors) < 3 and rule is None:
         data = data.tensors[0]  # the same examples without a call for each
-    if isinstance(data, Tensor | np.ndarray | Mapping):
-        arrays = dict(data) if isinstance(data, Mapping) else data
-        for kind, values in named_parts(arrays, None, name):
-            if not isinstance(values, Tensor | np.ndarray):
-                raise TypeError(
-                    f"`{kind}` is a {type(values).__name__}, expected a tensor or an array."
-                )
+    expected = "a tensor, an array, a Dataset or a DataLoader, or tensors by name"
+    if not _is_loadable(data):
+        x = data
+        if rule or isinstance(data, Mapping):
+            x, _ = told(data, rule) if rule else split(data, taken or {})
+        arrays = _arrays(x, name, expected)
         check_rows(arrays, None, name)
         return TensorSource(arrays, None, batch_size, name)
-    expected = "a tensor, an array, a Dataset or a DataLoader, or tensors by name"
-    return _loader(data, batch_size, name, expected, labelled=False)
+    loader = _loader(data, batch_size, name, expected, rule, False)
+    return replace(loader, taken=taken or {})
 
 
 def read_pairs(
-    data: Labelled, batch_size: int, name: str = "data", *, shuffle: bool = False
+    data: Labelled,
+    batch_size: int,
+    name: str = "data",
+    rule: ItemRule | None = None,
+    *,
+    shuffle: bool = False,
+    drop_last: bool = False,
 ) -> TensorSource | LoaderSource:
     """Return inputs and targets that can be read.
 
     Args:
-        data: `(x, y)`, of which the inputs may be named, a Dataset of pairs, or a DataLoader with
-            batches of its own.
+        data: `(x, y)`, of which the inputs may be named or several, a dict with its targets in it,
+            a Dataset of such items, or a DataLoader with batches of its own.
         batch_size: examples at a time.
         name: of the argument.
+        rule: says what an item is.
         shuffle: read a Dataset in random order.
+        drop_last: leave out the last batch of a Dataset where it is smaller.
 
     Raises:
         ValueError: if there are no examples, or not as many targets as inputs.
         TypeError: if `data` is none of these.
     """
-    if type(data) is TensorDataset and len(data.tensors) == 2:
+    if type(data) is TensorDataset and len(data.tensors) == 2 and rule is None:
         data = data.tensors
-    if isinstance(data, tuple | list) and len(data) == 2:
-        x, y = data
-        arrays = (
-            {key: _array(values, f"x[{key!r}] of {name}") for key, values in x.items()}
-            if isinstance(x, Mapping)
-            else _array(x, f"x of {name}")
-        )
-        targets = as_tensor(y, f"y of {name}")
-        check_rows(arrays, targets, name)
-        return TensorSource(arrays, targets, batch_size, name)
     expected = "a pair (x, y) of tensors or arrays, a Dataset or a DataLoader"
-    return _loader(data, batch_size, name, expected, labelled=True, shuffle=shuffle)
+    if _is_loadable(data):
+        return _loader(data, batch_size, name, expected, rule, True, shuffle, drop_last)
+    x, y = told(data, rule) if rule else split(data)
+    if y is None:
+        raise TypeError(f"`{name}` is a {type(data).__name__}, expected {expected}: {SAY}.")
+    inputs = x if isinstance(x, tuple | Mapping) else _array(x, f"x of {name}")
+    arrays, targets = _arrays(inputs, name, expected, f" of {name}"), _array(y, f"y of {name}")
+    targets = as_tensor(targets, f"y of {name}")
+    check_rows(arrays, targets, name)
+    return TensorSource(arrays, targets, batch_size, name)
 
 
-def _array(values: Any, name: str) -> Arrays:
-    return values if isinstance(values, Tensor | np.ndarray) else as_tensor(values, name)
+def _is_loadable(data: Any) -> bool:
+    """Return whether items come one by one, as from a Dataset, if not of torch then like one."""
+    if isinstance(data, Dataset | DataLoader):
+        return True
+    whole = isinstance(data, Tensor | Mapping | Sequence) or hasattr(data, "__array__")
+    return not whole and hasattr(data, "__len__") and hasattr(data, "__getitem__")
+
+
+def _arrays(x: Any, name: str, expected: str, of: str = "") -> Arrays | dict[Any, Arrays]:
+    """Return one array, or several by their places or names."""
+    several = dict(enumerate(x)) if isinstance(x, tuple) else x
+    if not isinstance(several, Mapping):
+        if not isinstance(x, Tensor) and not hasattr(x, "__array__"):
+            raise TypeError(f"`{name}` is a {type(x).__name__}, expected {expected}.")
+        return _array(x, f"x{of_batch(name)}")
+    return {key: _array(values, f"x[{key!r}]{of}", of != "") for key, values in several.items()}
+
+
+def _array(values: Any, name: str, lists: bool = True) -> Arrays:
+    """Return a tensor or an array; of tables, such as those of pandas, their numbers."""
+    if isinstance(values, Tensor | np.ndarray):
+        return values
+    if not lists and not hasattr(values, "__array__"):
+        raise TypeError(f"`{name}` is a {type(values).__name__}, expected a tensor or an array.")
+    return as_tensor(values, name)
 
 
 def _loader(
-    data: Any, batch_size: int, name: str, expected: str, labelled: bool, shuffle: bool = False
+    data: Any,
+    batch_size: int,
+    name: str,
+    expected: str,
+    rule: ItemRule | None,
+    labelled: bool,
+    shuffle: bool = False,
+    drop_last: bool = False,
 ) -> LoaderSource:
-    if isinstance(data, Dataset):
-        ordered = isinstance(data, IterableDataset)
-        if not ordered and len(data) == 0:  # type: ignore[arg-type]
-            raise ValueError(f"`{name}` has no examples, expected at least one.")
-        data = DataLoader(data, batch_size, shuffle=shuffle and not ordered)
     if not isinstance(data, DataLoader):
-        raise TypeError(f"`{name}` is a {type(data).__name__}, expected {expected}.")
-    source = LoaderSource(data, name, labelled)
+        ordered = isinstance(data, IterableDataset)
+        if not ordered and len(data) == 0:
+            raise ValueError(f"`{name}` has no examples, expected at least one.")
+        data = DataLoader(data, batch_size, shuffle and not ordered, drop_last=drop_last)
+    source = LoaderSource(data, name, labelled, rule)
     if source.batches() == 0:
         raise ValueError(f"`{name}` has no batches, expected at least one.")
     return source
-
-
-def _pair(item: Any, name: str) -> tuple[Batch, Tensor]:
-    """Return inputs and targets of a DataLoader's batch."""
-    x, y = item if isinstance(item, tuple | list) and len(item) == 2 else (item, None)
-    batch = _tensors(x)
-    if batch is None or not isinstance(y, Tensor):
-        raise TypeError(
-            f"a batch of `{name}` is a {type(item).__name__}, expected a pair of tensors (inputs, "
-            "targets), of which the inputs may be named."
-        )
-    return batch, y
-
-
-def _first(item: Any, name: str) -> Batch:
-    """Return the inputs of a DataLoader's batch, which may be alone or come before others."""
-    batch = _tensors(item[0] if isinstance(item, tuple | list) and item else item)
-    if batch is None:
-        raise TypeError(
-            f"a batch of `{name}` is a {type(item).__name__} with no tensor first, expected inputs "
-            "or pairs (inputs, targets)."
-        )
-    return batch
-
-
-def _tensors(x: Any) -> Batch | None:
-    """Return a tensor or a dict of some, or None for anything else."""
-    if isinstance(x, Mapping):
-        return dict(x) if x and all(isinstance(part, Tensor) for part in x.values()) else None
-    return x if isinstance(x, Tensor) else None

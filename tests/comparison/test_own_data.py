@@ -129,6 +129,16 @@ def test_regression_with_two_outputs(tmp_path):
     assert results["training"] == {"epochs": 3}
 
 
+def test_one_number_for_each_example_may_be_a_row():
+    one, other = (
+        compare(
+            (X, y), ["deterministic"], network=lambda: network(2), likelihood="gaussian", epochs=2
+        )
+        for y in (NUMBERS[:, 0], NUMBERS[:, :1])
+    )
+    assert numbers_of(one) == numbers_of(other)
+
+
 def test_each_set_of_ood_inputs_has_its_numbers(tmp_path):
     ood = {"far": FAR, "with targets": (X[:9], LABELS[:9]), "loader": DataLoader(FAR, 30)}
     found = compare((X, LABELS), TWO, network=network, ood=ood, seeds=2, epochs=2)
@@ -291,7 +301,7 @@ BAD = {
     "wrong likelihood": ({"likelihood": "gaussian"}, "own data, which is a classification, one of"),
     "wrong instance": (
         {"likelihood": Gaussian()},
-        r"`likelihood` is 'Gaussian\(floor=.*one of cat",
+        r"`likelihood` is 'Gaussian\(.*floor=.*one of cat",
     ),
     "unserved": ({"methods": ["duq"], "likelihood": "dirichlet"}, "'duq', which does not take"),
     "ood by name": ({"ood": "digits"}, "`ood` is 'digits', the name of a data set, expected for"),
@@ -314,7 +324,10 @@ BAD = {
         {"data": (X, NUMBERS), "network": lambda: network(3)},
         r"`network` puts out \(3,\) numbers .* expected \(4,\) for targets of 2 columns",
     ),
-    "flat targets": ({"data": (X, X[:, 0])}, r"`y` has shape \(18,\), expected \(18, 1\)"),
+    "flat targets": (
+        {"data": (X, X[:, 0])},
+        r"`network` puts out \(3,\) numbers .* expected \(2,\) for targets of 1 columns",
+    ),
     "a name with a test": ({"data": "two-moons", "test": (X, LABELS)}, "`test` is given, but the"),
     "a name with classes": ({"data": "two-moons", "classes": "ab"}, "`classes` is given, but the"),
 }

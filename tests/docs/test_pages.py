@@ -48,6 +48,13 @@ def test_getting_started_runs_and_does_what_it_says(monkeypatch, tmp_path):
     assert (tmp_path / "comparison" / "report.html").is_file()
 
 
+def test_the_page_on_networks_and_data_reads_them_in_each_way(monkeypatch, tmp_path):
+    found = run("data.md", monkeypatch, tmp_path)
+    assert bool((found["answer"].probs == found["same"].probs).all())
+    assert found["tagger"].predict(found["tokens"], seed=0).probs.shape == (8, 5, 12)
+    assert bool((found["ended"].epistemic > 0).all())
+
+
 def test_the_page_on_choosing_compares_on_data_of_ones_own(monkeypatch, tmp_path):
     comparison = run("choosing.md", monkeypatch, tmp_path)["comparison"]
     assert comparison.methods == ["plain", "20 draws", "5 members"]

@@ -100,5 +100,5 @@ def test_it_is_frozen() -> None:
     one, other = Dirichlet(), Dirichlet()
     assert one == other
     assert hash(one) == hash(other)
-    assert repr(one) == repr(other) == "Dirichlet()"
-    assert vars(one) == {}
+    assert repr(one) == repr(other) == "Dirichlet(class_dim=None)"
+    assert vars(one) == {"class_dim": None}

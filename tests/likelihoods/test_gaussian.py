@@ -100,7 +100,7 @@ def test_width_is_what_the_moments_need() -> None:
 @pytest.mark.parametrize(
     ("outputs", "y", "message"),
     [
-        (torch.zeros(4, 2), torch.zeros(4), r"shape \(4,\).*call `y.unsqueeze\(1\)`"),
+        (torch.zeros(4, 4), torch.zeros(4), r"shape \(4,\), expected \(4, 2\)"),
         (torch.zeros(4, 2), torch.zeros(4, 1, 1), r"shape \(4, 1, 1\).*call `y.squeeze\(2\)`"),
         (torch.zeros(4, 4), torch.zeros(4, 4), r"expected \(4, 2\)"),
         (torch.zeros(4, 3), torch.zeros(4, 1), "expected 2 D numbers on dimension 1"),

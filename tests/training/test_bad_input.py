@@ -63,7 +63,7 @@ def spoiled(value: Tensor, wrong: float) -> Tensor:
         ({"data": (X[:0], Y[:0])}, "`x of data` has shape .* is empty"),
         ({"data": TensorDataset(X[:0], Y[:0])}, "`x of data` has shape .* is empty"),
         ({"data": (X, Y[:-1])}, "`data` has 50 inputs but 49 targets"),
-        ({"data": (X, Y[:, 0])}, r"`y` has shape \(50,\), expected \(50, 1\)"),
+        ({"data": (X, Y[:, :, None])}, r"`y` has shape \(50, 1, 1\), expected \(50, 1\)"),
         ({"data": (spoiled(X, math.nan), Y)}, r"`x of data` has 1 NaN .* index \[3, 0\]"),
         ({"data": (X, spoiled(Y, math.inf))}, r"`y of data` has 0 NaN and 1 infinite"),
         ({"data": (X, 3.0)}, "`y of data` is one number"),

@@ -128,6 +128,9 @@ def _own(
         data, held_out = _split(data, seed)
         test = read_pairs(held_out, _BATCH).whole()
         chosen = ("a fifth of the data, drawn by the seed, is kept for the test",)
+    x, y = test
+    if y.is_floating_point() and y.ndim == 1:
+        test = x, y.unsqueeze(1)  # one number for each example, as predictions have it
     return Task("own data", data, test, validation, ood, classes, chosen=chosen)
 
 

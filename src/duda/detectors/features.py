@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from duda.batches import Batch, rows_of, suited
 from duda.checks import check_count, nearest
 from duda.preservation import in_eval_mode
-from duda.sampling import last_linear, raw_outputs
+from duda.sampling import called, last_linear, raw_outputs, with_rows
 from duda.sources import Inputs, read_inputs
 
 __all__ = [
@@ -84,7 +84,8 @@ def logits_of(
 def read_logits(network: nn.Module, batches: Iterable[Batch]) -> Float[Tensor, "N C *positions"]:
     """Return what the network puts out for all inputs of some batches."""
     with in_eval_mode(network), torch.no_grad():
-        return torch.cat([raw_outputs(network, suited(x, network)).cpu() for x in batches])
+        outputs = (with_rows(raw_outputs(network, suited(x, network)), x) for x in batches)
+        return torch.cat([each.cpu() for each in outputs])
 
 
 def read_features(
@@ -106,8 +107,7 @@ def read_features(
     with in_eval_mode(network), torch.no_grad(), _hooked(watched.module, note):
         for batch in batches:
             found.clear()
-            inputs = suited(batch, network)
-            network(**inputs) if isinstance(inputs, Mapping) else network(inputs)
+            called(network, suited(batch, network))
             parts.append(_only(found, watched, rows_of(batch)))
     return torch.cat(parts)
 

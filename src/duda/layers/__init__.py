@@ -1,13 +1,14 @@
-"""Layers to build networks with: RBF kernels, and blocks that are differential equations."""
+"""Layers to build networks with: RBF kernels, differential equations, one of several outputs."""
 
 from typing import TYPE_CHECKING
 
 from duda.layers.ode import ODEBlock
+from duda.layers.outputs import Outputs
 from duda.layers.rbf import RBF
 from duda.layers.sde import SDEBlock
 from duda.renamed import renamed
 
-__all__ = ["RBF", "ODEBlock", "SDEBlock"]
+__all__ = ["RBF", "ODEBlock", "Outputs", "SDEBlock"]
 
 _MOVED = (
     "LayerChoice",

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from duda.checks import check_same_shape
+from duda.likelihoods.outputs import CHANCE, CHANCE_IN_A_STEP, one_column, outputs_first
 from duda.predictions import Prediction
 
 __all__ = ["Likelihood", "Reduction"]
@@ -46,9 +47,12 @@ class Likelihood(ABC):
 
     Attributes:
         annealing_epochs: epochs in which a term of the loss grows to its full weight, if one does.
+        output_dim: the dimension of outputs, and of targets that have one, that is not for
+            positions: 1 or -1; None where nobody has said so, and 1 is meant.
     """
 
     annealing_epochs: ClassVar[int] = 0
+    output_dim: int | None = None
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -70,6 +74,14 @@ class Likelihood(ABC):
     ) -> None:
         """Raise a `ValueError` that says what is wrong with `y`, or with the outputs' shape."""
 
+    def check_outputs(self, outputs: Float[Tensor, "N *outputs"], chance: float = CHANCE) -> None:
+        """Raise a `ValueError` if a network's outputs are something else than this takes.
+
+        Args:
+            outputs: raw outputs of the network.
+            chance: how likely an error for outputs that are right may be.
+        """
+
     @abstractmethod
     def negative_log_likelihood(
         self, outputs: Float[Tensor, "N *outputs"], y: Shaped[Tensor, "N *targets"]
@@ -81,6 +93,7 @@ class Likelihood(ABC):
 
         As it is here, targets are `(N, D, *positions)`, with all D of a position in one term.
         """
+        y = outputs_first(y, self.output_dim)
         return math.prod((len(y), *y.shape[2:]))
 
     def annealed_loss(
@@ -99,9 +112,11 @@ class Likelihood(ABC):
 
         A validation goes by it. Of families without a density it is the mean of their `loss`.
         """
+        as_predicted = outputs_first(y, self.output_dim)
+        as_predicted = one_column(as_predicted, (len(y), *prediction.said_shape))
         if not prediction.can("log_prob"):
-            return prediction.loss(y).mean()
-        log_density: Tensor = prediction.log_prob(y)  # type: ignore[attr-defined] # it can
+            return prediction.loss(as_predicted).mean()
+        log_density: Tensor = prediction.log_prob(as_predicted)  # type: ignore[attr-defined] # it can
         return -log_density.sum() / self.terms(y)
 
     @abstractmethod
@@ -125,10 +140,17 @@ class Likelihood(ABC):
             ValueError: if `y` does not fit the outputs, or holds what is no target.
         """
         self.check_targets(outputs, y)
+        self.check_outputs(outputs, CHANCE_IN_A_STEP)
         return self.annealed_loss(outputs, y, annealed)
 
     def reduce(self, draws: Float[Tensor, "M N *outputs"], keep_draws: bool = False) -> Prediction:
-        """Return the prediction that M draws of raw outputs make."""
+        """Return the prediction that M draws of raw outputs make.
+
+        Raises:
+            ValueError: if they are no draws, or something else than this takes.
+        """
+        if draws.ndim > 1 and len(draws):
+            self.check_outputs(draws[0])
         reduction = self.reduction(keep_draws)
         reduction.add(draws)
         return reduction.result()

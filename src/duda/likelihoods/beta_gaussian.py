@@ -42,5 +42,5 @@ class BetaGaussian(Gaussian):
     ) -> Float[Tensor, ""]:
         """Return the weighted terms, summed over the D outputs, then averaged."""
         mean, variance = self.moments(at_least_float32(outputs))
-        each = minus_log_density(y.to(mean.dtype), mean, variance)
+        each = minus_log_density(self.beside(y, mean), mean, variance)
         return (variance.detach() ** self.beta * each).sum(1).mean()

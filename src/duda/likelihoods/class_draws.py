@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -18,9 +20,14 @@ class ClassReduction(Reduction):
 
     Σ p is kept as log max p and the multiple of max p that it is: nothing underflows, and draws
     that agree have exactly their own mean.
+
+    Args:
+        keep_draws: whether to keep each draw's probabilities.
+        logits: makes logits of draws of raw outputs, classes on dimension 2, if they are not.
     """
 
-    def __init__(self, keep_draws: bool) -> None:
+    def __init__(self, keep_draws: bool, logits: Callable[[Tensor], Tensor] | None = None) -> None:
+        self.logits = logits
         self.kept: list[Tensor] | None = [] if keep_draws else None
         self.count = 0
 
@@ -32,6 +39,8 @@ class ClassReduction(Reduction):
     def add(self, draws: Float[Tensor, "M N C *positions"]) -> None:
         """Take in M more draws of raw outputs."""
         self.check_draws(draws)
+        if self.logits is not None and draws.ndim > 2:
+            draws = self.logits(draws)
         if draws.ndim < 3 or draws.shape[2] < 2:
             raise ValueError(
                 f"`draws` has shape {tuple(draws.shape)}, expected (M, N, C, *positions) with at "

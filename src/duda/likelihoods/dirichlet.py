@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -15,6 +15,7 @@ from duda.checks import at_least_float32
 from duda.likelihoods.base import Likelihood, Reduction
 from duda.likelihoods.categorical import Categorical
 from duda.likelihoods.class_draws import ClassReduction
+from duda.likelihoods.outputs import CHANCE, check_dim, check_raw, outputs_first
 from duda.predictions import Prediction
 
 __all__ = ["Dirichlet"]
@@ -29,11 +30,24 @@ class Dirichlet(Likelihood):
     The loss, which is no -log p, is the Bayes risk of the squared error and a KL divergence that
     grows to its full weight in 10 epochs. Source: Sensoy et al. 2018, eq. 5 and section 4.
 
+    Args:
+        class_dim: as in `Categorical`.
+
     >>> round(float(Dirichlet().reduce(torch.full((1, 1, 2), -50.0)).epistemic), 4)  # α = 1
     0.1931
     """
 
     annealing_epochs: ClassVar[int] = 10
+
+    class_dim: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_dim(self.class_dim, "class_dim")
+
+    @property
+    def output_dim(self) -> int | None:  # type: ignore[override]
+        """The dimension of the classes, if it was given."""
+        return self.class_dim
 
     def width(self, targets: int) -> int:
         """Return the number of classes: evidence for each."""
@@ -47,7 +61,13 @@ class Dirichlet(Likelihood):
         self, outputs: Float[Tensor, "N C *positions"], y: Shaped[Tensor, "N *targets"]
     ) -> None:
         """Raise a `ValueError` unless `y` holds labels below C, or distributions over C classes."""
-        Categorical().check_targets(outputs, y)
+        Categorical(class_dim=self.class_dim).check_targets(outputs, y)
+
+    def check_outputs(
+        self, outputs: Float[Tensor, "N C *positions"], chance: float = CHANCE
+    ) -> None:
+        """Raise a `ValueError` if the outputs are those of a softmax."""
+        check_raw(outputs_first(outputs, self.class_dim), "evidence", chance)
 
     def negative_log_likelihood(
         self, outputs: Float[Tensor, "N C *positions"], y: Shaped[Tensor, "N *targets"]
@@ -62,10 +82,13 @@ class Dirichlet(Likelihood):
         annealed: float,
     ) -> Float[Tensor, ""]:
         """Return E|y - p|² + λ KL(Dir(α̃) || Dir(1)), α̃ = y + (1 - y) α, the mean over examples."""
-        alpha = self.concentration(at_least_float32(outputs))
+        outputs = outputs_first(at_least_float32(outputs), self.class_dim)
+        alpha = self.concentration(outputs)
         shares = y.to(alpha.dtype)
         if not y.is_floating_point():
             shares = torch.zeros_like(alpha).scatter(1, y.long().unsqueeze(1), 1.0)
+        else:
+            shares = outputs_first(shares, self.class_dim)
         total = alpha.sum(1, keepdim=True)
         probs = alpha / total
         risk = (shares - probs).square() + probs * (1 - probs) / (total + 1)
@@ -74,13 +97,13 @@ class Dirichlet(Likelihood):
 
     def terms(self, y: Shaped[Tensor, "N *targets"]) -> int | Int[Tensor, ""]:
         """Return how many labels, or distributions over the classes, there are."""
-        return Categorical().terms(y)
+        return Categorical(class_dim=self.class_dim).terms(y)
 
     def prediction_loss(
         self, prediction: Prediction, y: Shaped[Tensor, "N *targets"]
     ) -> Float[Tensor, ""]:
         """Return the cross-entropy of the mean probabilities."""
-        return Categorical().prediction_loss(prediction, y)
+        return Categorical(class_dim=self.class_dim).prediction_loss(prediction, y)
 
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws of raw outputs."""
@@ -91,7 +114,7 @@ class _DirichletReduction(ClassReduction):
     """Streams the mean probabilities of each draw, and the entropy it expects of a label."""
 
     def __init__(self, likelihood: Dirichlet, keep_draws: bool) -> None:
-        super().__init__(keep_draws)
+        super().__init__(keep_draws, lambda draws: outputs_first(draws, likelihood.class_dim, 2))
         self.likelihood = likelihood
 
     def split(self, draws: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from duda.likelihoods.gaussian import AnyGaussian
+from duda.likelihoods.outputs import outputs_first
 
 __all__ = ["FixedGaussian"]
 
@@ -28,6 +29,7 @@ class FixedGaussian(AnyGaussian):
     noise_std: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.noise_std < math.inf:
             raise ValueError(f"`noise_std` is {self.noise_std}, expected a number above 0.")
 
@@ -37,6 +39,7 @@ class FixedGaussian(AnyGaussian):
 
     def moments(self, outputs: Tensor, dim: int = 1) -> tuple[Tensor, Tensor]:
         """Return mean and variance, each with D entries along `dim`."""
+        outputs = outputs_first(outputs, self.output_dim, dim)
         if outputs.ndim <= dim:
             raise ValueError(
                 f"the network's outputs have shape {tuple(outputs.shape)}, expected D means on "

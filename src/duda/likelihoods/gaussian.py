@@ -10,7 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from duda.checks import at_least_float32
-from duda.likelihoods.moments import MomentLikelihood, split_outputs
+from duda.likelihoods.moments import MomentLikelihood
 
 __all__ = ["AnyGaussian", "Gaussian", "minus_log_density"]
 
@@ -23,7 +23,7 @@ class AnyGaussian(MomentLikelihood):
     ) -> Float[Tensor, ""]:
         """Return ½ log σ² + (y - μ)² / 2σ² + ½ log 2π, summed over the D outputs, then averaged."""
         mean, variance = self.moments(at_least_float32(outputs))
-        return minus_log_density(y.to(mean.dtype), mean, variance).sum(1).mean()
+        return minus_log_density(self.beside(y, mean), mean, variance).sum(1).mean()
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Gaussian(AnyGaussian):
     floor: float = 1e-6
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.floor < math.inf:
             raise ValueError(f"`floor` is {self.floor}, expected a variance of at least 0.")
 
@@ -52,7 +53,7 @@ class Gaussian(AnyGaussian):
 
     def moments(self, outputs: Tensor, dim: int = 1) -> tuple[Tensor, Tensor]:
         """Return mean and variance, each with D entries along `dim`."""
-        mean, raw = split_outputs(outputs, dim, ("means", "raw scales"))
+        mean, raw = self.split(outputs, dim, ("means", "raw scales"))
         return mean, F.softplus(raw) + self.floor
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from duda.checks import at_least_float32
-from duda.likelihoods.moments import MomentLikelihood, split_outputs
+from duda.likelihoods.moments import MomentLikelihood
 from duda.predictions.laplacian import LaplacianPrediction
 from duda.predictions.location_scale import LocationScalePrediction
 
@@ -38,6 +38,7 @@ class Laplacian(MomentLikelihood):
     prediction: ClassVar[type[LocationScalePrediction]] = LaplacianPrediction
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.floor < math.inf:
             raise ValueError(f"`floor` is {self.floor}, expected a scale of at least 0.")
 
@@ -55,9 +56,9 @@ class Laplacian(MomentLikelihood):
     ) -> Float[Tensor, ""]:
         """Return log 2b + |y - μ| / b, summed over the D outputs, then averaged."""
         location, scale = self._parameters(at_least_float32(outputs), dim=1)
-        each = (2 * scale).log() + (y.to(location.dtype) - location).abs() / scale
+        each = (2 * scale).log() + (self.beside(y, location) - location).abs() / scale
         return each.sum(1).mean()
 
     def _parameters(self, outputs: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-        location, raw = split_outputs(outputs, dim, ("locations", "raw scales"))
+        location, raw = self.split(outputs, dim, ("locations", "raw scales"))
         return location, F.softplus(raw) + self.floor

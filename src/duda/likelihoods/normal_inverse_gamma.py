@@ -13,7 +13,7 @@ from torch import Tensor
 
 from duda.checks import as_tensor, at_least_float32
 from duda.likelihoods.base import Reduction
-from duda.likelihoods.moments import MomentLikelihood, MomentReduction, split_outputs
+from duda.likelihoods.moments import MomentLikelihood, MomentReduction
 from duda.predictions.location_scale import LocationScalePrediction
 from duda.predictions.student_t import StudentTPrediction
 
@@ -44,6 +44,7 @@ class NormalInverseGamma(MomentLikelihood):
     prediction: ClassVar[type[LocationScalePrediction]] = StudentTPrediction
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.penalty < math.inf:
             raise ValueError(f"`penalty` is {self.penalty}, expected a weight of at least 0.")
 
@@ -54,7 +55,7 @@ class NormalInverseGamma(MomentLikelihood):
     def evidence(self, outputs: Tensor, dim: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return γ, ν, α - 1 and β, each with D entries along `dim`."""
         names = ("means", "raw ν", "raw α", "raw β")
-        mean, *raw = split_outputs(outputs, dim, names)
+        mean, *raw = self.split(outputs, dim, names)
         nu, excess, beta = (F.softplus(each) + _FLOOR for each in raw)
         return mean, nu, excess, beta
 
@@ -69,7 +70,7 @@ class NormalInverseGamma(MomentLikelihood):
         """Return -log t(y) + penalty |y - γ| (2ν + α), summed over the outputs, then averaged."""
         mean, nu, excess, beta = self.evidence(at_least_float32(outputs))
         alpha = excess + 1
-        error = y.to(mean.dtype) - mean
+        error = self.beside(y, mean) - mean
         omega = 2 * beta * (1 + nu)
         each = (
             0.5 * (math.pi / nu).log()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Shaped
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from duda.checks import at_least_float32, check_finite, check_not_empty, check_same_shape
 from duda.likelihoods.base import Likelihood, Reduction
+from duda.likelihoods.outputs import check_dim, one_column, outputs_first
 from duda.likelihoods.running import RunningMoments
 from duda.predictions import Prediction
 from duda.predictions.quantiles import QuantilePrediction, check_levels, quantile_at
@@ -26,14 +27,17 @@ class Quantiles(Likelihood):
 
     Args:
         levels: ascending probabilities, some below 0.5 and some above.
+        output_dim: -1 where the network puts out `(N, *positions, Q D)`; targets lie as these do.
 
     >>> Quantiles((0.1, 0.9)).loss(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.5]]))
     tensor(0.1000)
     """
 
     levels: tuple[float, ...] = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
+    output_dim: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        check_dim(self.output_dim, "output_dim")
         object.__setattr__(self, "levels", tuple(float(level) for level in self.levels))
         check_levels(self.levels)
 
@@ -43,7 +47,7 @@ class Quantiles(Likelihood):
 
     def quantiles(self, outputs: Tensor, dim: int = 1) -> Tensor:
         """Return the outputs with `dim` split into levels and targets, Q and D."""
-        count = len(self.levels)
+        count, outputs = len(self.levels), outputs_first(outputs, self.output_dim, dim)
         if outputs.ndim <= dim or outputs.shape[dim] == 0 or outputs.shape[dim] % count:
             raise ValueError(
                 f"the network's outputs have shape {tuple(outputs.shape)}, expected {count} D "
@@ -57,6 +61,7 @@ class Quantiles(Likelihood):
     ) -> None:
         """Raise a `ValueError` unless `y` is finite and has the shape of one level's quantiles."""
         one = self.quantiles(outputs)[:, 0]
+        y = one_column(outputs_first(y, self.output_dim), one.shape)
         check_not_empty(one, "y")
         check_same_shape(y, "y", tuple(one.shape), "the predicted median")
         check_finite(y, "y")
@@ -68,6 +73,7 @@ class Quantiles(Likelihood):
         quantiles = self.quantiles(at_least_float32(outputs))
         levels = torch.tensor(self.levels, dtype=quantiles.dtype, device=quantiles.device)
         levels = levels.view(-1, *[1] * (quantiles.ndim - 2))
+        y = one_column(outputs_first(y, self.output_dim), quantiles[:, 0].shape)
         above = y.to(quantiles.dtype).unsqueeze(1) - quantiles
         each = torch.maximum(levels * above, (levels - 1) * above)
         return each.sum((1, 2)).mean()
@@ -77,7 +83,8 @@ class Quantiles(Likelihood):
     ) -> Float[Tensor, ""]:
         """Return the pinball loss of the quantiles."""
         quantiles: Tensor = prediction.quantiles  # type: ignore[attr-defined] # of this family
-        return self.negative_log_likelihood(quantiles.flatten(1, 2), y)
+        y = outputs_first(y, self.output_dim)
+        return Quantiles(self.levels).negative_log_likelihood(quantiles.flatten(1, 2), y)
 
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws of quantiles."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import torch
@@ -17,6 +17,7 @@ from duda.likelihoods.base import Likelihood, Reduction
 from duda.likelihoods.categorical import Categorical
 from duda.likelihoods.class_draws import ClassReduction
 from duda.likelihoods.moments import split_outputs
+from duda.likelihoods.outputs import CHANCE, check_dim, check_raw, outputs_first
 from duda.predictions import ClassPrediction, Prediction
 
 __all__ = ["SampledSoftmax"]
@@ -36,6 +37,7 @@ class SampledSoftmax(Likelihood):
     Args:
         samples: of the noise, for the loss and for each draw of a prediction.
         ignore_index: as in `Categorical`.
+        class_dim: as in `Categorical`.
 
     >>> SampledSoftmax().loss(torch.tensor([[0.0, 0.0, -50.0, -50.0]]), torch.tensor([1]))
     tensor(0.6931)
@@ -43,9 +45,20 @@ class SampledSoftmax(Likelihood):
 
     samples: int = 100
     ignore_index: int | None = None
+    class_dim: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        check_dim(self.class_dim, "class_dim")
         object.__setattr__(self, "samples", check_count(self.samples, "samples"))
+
+    @property
+    def output_dim(self) -> int | None:  # type: ignore[override]
+        """The dimension of the classes, if it was given."""
+        return self.class_dim
+
+    @property
+    def _categorical(self) -> Categorical:
+        return Categorical(self.ignore_index, class_dim=self.class_dim)
 
     def width(self, targets: int) -> int:
         """Return 2 C: a mean and a raw scale for each class."""
@@ -53,6 +66,7 @@ class SampledSoftmax(Likelihood):
 
     def logits(self, outputs: Tensor, dim: int = 1) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of the logits, each with C entries along `dim`."""
+        outputs = outputs_first(outputs, self.class_dim, dim)
         mean, raw = split_outputs(outputs, dim, ("means of logits", "raw scales"))
         return mean, F.softplus(raw)
 
@@ -61,7 +75,19 @@ class SampledSoftmax(Likelihood):
     ) -> None:
         """Raise a `ValueError` unless `y` holds labels below C, or distributions over C classes."""
         mean, _ = self.logits(outputs)
-        Categorical(self.ignore_index).check_targets(mean, y)
+        Categorical(self.ignore_index).check_targets(mean, self._first(y))
+
+    def check_outputs(
+        self, outputs: Float[Tensor, "N 2*C *positions"], chance: float = CHANCE
+    ) -> None:
+        """Raise a `ValueError` if the outputs, or the means in them, are those of a softmax."""
+        outputs = outputs_first(outputs, self.class_dim)
+        for each in (outputs, outputs.chunk(2, dim=1)[0]):
+            check_raw(each, "means of logits and raw scales", chance)
+
+    def _first(self, y: Tensor) -> Tensor:
+        """Return targets with classes, if they have some, on dimension 1."""
+        return outputs_first(y, self.class_dim) if y.is_floating_point() else y
 
     def negative_log_likelihood(
         self, outputs: Float[Tensor, "N 2*C *positions"], y: Shaped[Tensor, "N *targets"]
@@ -71,17 +97,17 @@ class SampledSoftmax(Likelihood):
         noise = torch.randn((self.samples, *mean.shape), dtype=mean.dtype, device=mean.device)
         each = (mean + std * noise).log_softmax(2)
         log_probs = each.logsumexp(0) - math.log(self.samples)
-        return Categorical(self.ignore_index).negative_log_likelihood(log_probs, y)
+        return Categorical(self.ignore_index).negative_log_likelihood(log_probs, self._first(y))
 
     def terms(self, y: Shaped[Tensor, "N *targets"]) -> int | Int[Tensor, ""]:
         """Return how many labels, or distributions over the classes, count."""
-        return Categorical(self.ignore_index).terms(y)
+        return self._categorical.terms(y)
 
     def prediction_loss(
         self, prediction: Prediction, y: Shaped[Tensor, "N *targets"]
     ) -> Float[Tensor, ""]:
         """Return the cross-entropy of the probabilities."""
-        return Categorical(self.ignore_index).prediction_loss(prediction, y)
+        return self._categorical.prediction_loss(prediction, y)
 
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws of raw outputs."""

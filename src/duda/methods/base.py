@@ -13,8 +13,11 @@ from torch import Tensor, nn
 
 from duda.batches import Batch, suited
 from duda.checks import check_count
+from duda.items import ItemRule
 from duda.likelihoods import Likelihood
 from duda.methods.annealing import Annealing
+from duda.methods.called_networks import taken_by
+from duda.methods.output_checks import PartsCheck, check_dim_once, checked, note_outputs
 from duda.methods.sampler import Sampler
 from duda.predictions import Prediction
 from duda.progress import progress
@@ -129,7 +132,7 @@ class UncertainModel(Annealing, nn.Module, ABC):
         """
         with preserved(self, seed=0):
             reduction = self.likelihood.reduction()
-            for draws in self.validation_sampler()(suited(x, self)):
+            for draws in checked(self, self.validation_sampler())(suited(x, self)):
                 self.likelihood.check_targets(draws[0], y)
                 reduction.add(draws)
             return self.likelihood.prediction_loss(reduction.result(), y)
@@ -155,11 +158,17 @@ class UncertainModel(Annealing, nn.Module, ABC):
         self, outputs: Iterable[Float[Tensor, "N *outputs"]], y: Shaped[Tensor, "N *targets"]
     ) -> Float[Tensor, "M"]:
         """Return the loss of each of several members on one batch, which counts once."""
+        check_dim_once(self)
         annealed = self.annealed
         self.count(len(y))
         # Most likelihoods know of no growth.
         grows = () if annealed == 1.0 else (annealed,)
-        return torch.stack([self.likelihood.loss(each, y, *grows) for each in outputs])
+        losses = []
+        for each in outputs:
+            if self.training:
+                note_outputs(self, each)
+            losses.append(self.likelihood.loss(each, y, *grows))
+        return torch.stack(losses)
 
     def independent(self) -> list[UncertainModel]:
         """Return the models that `fit` trains one after the other: itself, or its members.
@@ -187,12 +196,14 @@ class UncertainModel(Annealing, nn.Module, ABC):
         joint: bool = False,
         batch_size: int = 256,
         chunk: int | None = None,
+        inputs: ItemRule | None = None,
     ) -> Prediction:
         """Return what the model knows of the targets of `x`, and leave the model as it was.
 
         Args:
-            x: inputs `(N, ...)`, as a tensor, array, Dataset or DataLoader; named ones for a
-                network that takes keyword arguments.
+            x: inputs `(N, ...)`, as a tensor, array, table, Dataset or DataLoader; a dict for a
+                network that takes keyword arguments, a tuple for one that takes several. Targets
+                beside or in them, second of a pair or named `labels`, `label` or `y`, are left out.
             samples: number of draws.
             seed: of the draws; the global random state then stays as it was. Without one the draws
                 come from torch's global generator.
@@ -202,18 +213,21 @@ class UncertainModel(Annealing, nn.Module, ABC):
                 is random is then drawn once a draw, not anew for each example.
             batch_size: examples at a time (a DataLoader keeps its own batches).
             chunk: draws at a time; chosen by memory if not given.
+            inputs: from an item of `x`, such as a DataLoader's batch, to `(args, kwargs, y)`, for
+                items that are something else.
 
         Raises:
             ValueError: if `x` is empty or not finite, or nothing in the network is random.
         """
         samples = self.samples if samples is None else check_count(samples, "samples")
-        source = read_inputs(x, check_count(batch_size, "batch_size"))
+        size = check_count(batch_size, "batch_size")
+        source = read_inputs(x, size, rule=inputs, taken=taken_by(self))
         batches = source.inputs()  # a DataLoader starts by the user's random state, not by `seed`
         chunk = None if chunk is None else check_count(chunk, "chunk")
         parts = []
         with preserved(self, seed):
-            before = random_state(None)
-            sampler = self.sampler(samples, joint)
+            check, before = PartsCheck(self), random_state(None)
+            sampler = checked(self, self.sampler(samples, joint))
             fixed = all(map(torch.equal, before, random_state(None)))  # members, which are given
             again = new_seed()
             found = sampler.joint
@@ -223,7 +237,8 @@ class UncertainModel(Annealing, nn.Module, ABC):
                 with seeded(again, devices_of(self)):
                     if number == 0 and (joint or keep_draws):  # for whom it matters
                         found = self._joint(sampler, here, joint)
-                    parts.append(self.predict_batch(here, sampler, chunk, keep_draws))
+                    part = self.predict_batch(here, sampler, chunk, keep_draws)
+                parts.append(check.add(here, part))
         return type(parts[0]).concatenate(parts).with_joint(found, None if fixed else again)
 
     def _joint(self, sampler: Sampler, x: Batch, asked: bool) -> bool:

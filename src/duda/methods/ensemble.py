@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
+from duda.items import ItemRule
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
 from duda.methods.sampler import Sampler
@@ -47,6 +48,7 @@ class Ensemble(UncertainModel):
         joint: bool = False,
         batch_size: int = 256,
         chunk: int | None = None,
+        inputs: ItemRule | None = None,
     ) -> Prediction:
         """Return the prediction of the first `members` members, by default of all.
 
@@ -66,6 +68,7 @@ class Ensemble(UncertainModel):
             joint=joint,
             batch_size=batch_size,
             chunk=chunk,
+            inputs=inputs,
         )
 
 

@@ -19,7 +19,7 @@ from duda.likelihoods import Categorical, Likelihood
 from duda.methods.base import UncertainModel, check_network, one_draw
 from duda.methods.sampler import Sampler
 from duda.predictions import ClassPrediction, Prediction, ScoredClassPrediction
-from duda.sampling import matches, raw_outputs, swapped_weights, without_slow_rules
+from duda.sampling import matches, raw_outputs, swapped_weights, with_rows, without_slow_rules
 
 __all__ = ["GradientConfidence"]
 
@@ -139,5 +139,6 @@ class GradientConfidence(UncertainModel):
 
     def _loss_of(self, weights: dict[str, Tensor], x: Batch, label: Tensor) -> Tensor:
         with swapped_weights(self.network, weights):
-            outputs = raw_outputs(self.network, each_input(x, lambda values: values.unsqueeze(0)))
+            one = each_input(x, lambda values: values.unsqueeze(0))
+            outputs = with_rows(raw_outputs(self.network, one), one)
         return self.likelihood.negative_log_likelihood(outputs, label.unsqueeze(0))

@@ -129,6 +129,12 @@ class Prediction(ABC):
         changed = {name: change(name, value) for name, value in self._over_examples().items()}
         return type(self)(**(self._fields() | changed))._with_drawn(self.drawn)
 
+    @property
+    def said_shape(self) -> tuple[int, ...]:
+        """The shape of what is said of each example, such as (C, *positions)."""
+        value = next(iter(self._over_examples().values()))
+        return value.said_shape if isinstance(value, Prediction) else tuple(value.shape[1:])
+
     def __len__(self) -> int:
         name, value = next(iter(self._over_examples().items()))
         return value.shape[1] if name == "draws" and isinstance(value, Tensor) else len(value)

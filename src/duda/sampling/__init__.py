@@ -7,13 +7,13 @@ from duda.sampling.networks import (
     last_linear,
     layer_call,
     matches,
-    raw_outputs,
     swapped_weights,
     watched_inputs,
     weight_layers,
     weights_of,
     with_last_linear,
 )
+from duda.sampling.outputs import Origins, called, moves_classes, raw_outputs, with_rows
 from duda.sampling.randomness import (
     DrawnWeights,
     EachMember,
@@ -29,13 +29,16 @@ __all__ = [
     "EachMember",
     "HiddenDropout",
     "LayerChoice",
+    "Origins",
     "Randomness",
+    "called",
     "devices_of",
     "draw_generator",
     "fast_in_vmap",
     "last_linear",
     "layer_call",
     "matches",
+    "moves_classes",
     "new_seed",
     "preserved",
     "random_draws",
@@ -48,5 +51,6 @@ __all__ = [
     "weight_layers",
     "weights_of",
     "with_last_linear",
+    "with_rows",
     "without_slow_rules",
 ]

@@ -14,14 +14,11 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrize import is_parametrized
 
-from duda.batches import Batch
-
 __all__ = [
     "LayerChoice",
     "last_linear",
     "layer_call",
     "matches",
-    "raw_outputs",
     "routed_modules",
     "swapped_weights",
     "watched_inputs",
@@ -44,32 +41,6 @@ _KINDS = (
     nn.RNNCellBase,
     nn.MultiheadAttention,
 )
-
-
-def raw_outputs(network: nn.Module, x: Batch) -> Tensor:
-    """Return what the network puts out for `x`, as one tensor.
-
-    Named inputs become keyword arguments. Of an output that has `logits`, as those of Hugging Face
-    do, these are taken.
-
-    Raises:
-        TypeError: if the network returns something else.
-
-    >>> import torch
-    >>> raw_outputs(nn.Flatten(), {"input": torch.ones(2, 1, 1)})
-    tensor([[1.],
-            [1.]])
-    """
-    outputs = network(**x) if isinstance(x, Mapping) else network(x)
-    logits = outputs.get("logits") if isinstance(outputs, Mapping) else None
-    logits = getattr(outputs, "logits", logits)
-    for found in (outputs, logits):
-        if isinstance(found, Tensor):
-            return found
-    raise TypeError(
-        f"the network returned a {type(outputs).__name__}, expected one tensor of raw outputs, or "
-        "something with `.logits`: wrap it in a module that returns only these."
-    )
 
 
 def weight_layers(network: nn.Module, layers: LayerChoice = None) -> dict[str, nn.Module]:

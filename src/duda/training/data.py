@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset
 
-from duda.batches import Batch, each_input
+from duda.batches import Batch, dtype_for, each_input
+from duda.items import ItemRule
 from duda.sources import Labelled, LoaderSource, read_pairs
 from duda.training.last_batch import last_joined, split_rows
 from duda.training.seeds import epoch_seed
@@ -154,7 +155,7 @@ class LoaderData:
             worker_init_fn=loader.worker_init_fn,
             multiprocessing_context=loader.multiprocessing_context,
         )
-        source = LoaderSource(ordered, name, labelled=True)
+        source = replace(self.source, loader=ordered)
         return LoaderData(source, self.device, self.dtype)
 
     def identity(self) -> list[Any]:
@@ -169,6 +170,7 @@ def prepare(
     dtype: torch.dtype,
     name: str,
     shuffle: bool,
+    rule: ItemRule | None = None,
     *,
     drop_last: bool = False,
     join_last: bool = False,
@@ -185,10 +187,7 @@ def prepare(
             f"`drop_last` is True, but `{name}` is a DataLoader with batches of its own: make it "
             "with `drop_last=True`."
         )
-    if drop_last and isinstance(data, Dataset) and type(data) is not TensorDataset:
-        shuffle = shuffle and not isinstance(data, IterableDataset)
-        data = DataLoader(data, batch_size, shuffle=shuffle, drop_last=True)
-    source = read_pairs(data, batch_size, name, shuffle=shuffle)
+    source = read_pairs(data, batch_size, name, rule, shuffle=shuffle, drop_last=drop_last)
     if isinstance(source, LoaderSource):
         return LoaderData(source, device, dtype, join_last)
     x, y = source.whole()
@@ -202,9 +201,9 @@ def prepare(
 
 def _moved(x: Batch, y: Tensor, device: torch.device, dtype: torch.dtype) -> tuple[Batch, Tensor]:
     """Return inputs and targets on the device, and in floats that suit the model."""
-    x = each_input(x, lambda part: part.to(device, dtype if part.is_floating_point() else None))
+    x = each_input(x, lambda part: part.to(device, dtype_for(part.dtype, dtype)))
     # A likelihood computes in float32 at least, so its targets keep that precision.
-    precise = torch.promote_types(dtype, torch.float32)
+    precise = torch.promote_types(dtype.to_real(), torch.float32)
     return x, y.to(device, precise if y.is_floating_point() else None)
 
 

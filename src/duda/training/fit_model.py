@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
+from duda.batches import weight_like
+from duda.items import ItemRule
 from duda.methods import UncertainModel
-from duda.preservation import modes_kept, preserved
+from duda.methods.output_checks import first_outputs, note_outputs
+from duda.preservation import modes_kept
 from duda.sources import Labelled
 from duda.training.callbacks import Audience
 from duda.training.checkpoint import Checkpoint
@@ -43,12 +44,15 @@ def fit(
     vectorize: bool | None = None,
     callbacks: Sequence[object] = (),
     drop_last: bool = False,
+    inputs: ItemRule | None = None,
 ) -> History:
     """Train `model`; members of an ensemble one without the other, each in its own order.
 
     Args:
         model: what to train, left in the modes that it has.
-        data: `(x, y)`, a Dataset, or a DataLoader with batches (and maybe a generator) of its own.
+        data: `(x, y)`, a dict with its targets named `labels`, `label` or `y`, a Dataset of such
+            items, or a DataLoader with batches (and maybe a generator) of its own. Inputs may be
+            named or a tuple of several, as in `predict`.
         epochs: how often each member sees the data, at most.
         optimizer: a function from parameters to an optimizer; Adam with `lr` 0.001 by default.
         lr: the learning rate, passed to `optimizer` if given.
@@ -63,12 +67,13 @@ def fit(
         callbacks: who is told of each step and epoch, as `duda.training.Callback` says, such as a
             `duda.TrainingDynamics`; the training stays the same.
         drop_last: leave out an epoch's last batch where it is smaller; a DataLoader says it itself.
+        inputs: from an item of `data` to `(args, kwargs, y)`, as in `predict`.
 
     Raises:
         ValueError: if an argument, the data or the checkpoint do not fit.
         FloatingPointError: if a loss or weight becomes NaN or infinite.
 
-    >>> import duda
+    >>> import duda, torch
     >>> model = duda.Deterministic(torch.nn.Linear(2, 3), duda.Categorical())
     >>> duda.fit(model, (torch.zeros(9, 2), torch.arange(9) % 3), epochs=2, seed=0).losses.shape
     torch.Size([1, 2])
@@ -76,7 +81,9 @@ def fit(
     _check(model, patience, validation)
     options = Options(epochs, optimizer, lr, batch_size, patience, seed, drop_last)
     with modes_kept(model.modules()):
-        run = _run(model, data, validation, options, checkpoint, vectorize, callbacks)
+        parts = model.independent()
+        read = _prepared(parts, data, validation, options, inputs)
+        run = _run(model, parts, read, options, checkpoint, vectorize, callbacks)
         records = run.train()
     return history_of(records, run.seed, vectorized=isinstance(run.trainers[0], StackedTrainer))
 
@@ -93,16 +100,15 @@ def _check(model: UncertainModel, patience: int | None, validation: Labelled | N
 
 def _run(
     model: UncertainModel,
-    data: Labelled,
-    validation: Labelled | None,
+    parts: list[UncertainModel],
+    read: tuple[TensorData | LoaderData, TensorData | LoaderData | None],
     options: Options,
     checkpoint: str | os.PathLike[str] | None,
     vectorize: bool | None,
     callbacks: Sequence[object],
 ) -> Run:
     """Return all that a training needs, checked before it starts."""
-    parts = model.independent()
-    train, valid = _prepared(parts, data, validation, options)
+    train, valid = read
     optimizer, lr = options.optimizer, options.lr
     stacked = choose(vectorize, parts, train, optimizer, lr)
     trainers: list[Trainer] = (
@@ -140,27 +146,31 @@ def _identity(
 
 
 def _prepared(
-    parts: list[UncertainModel], data: Labelled, validation: Labelled | None, options: Options
+    parts: list[UncertainModel],
+    data: Labelled,
+    validation: Labelled | None,
+    options: Options,
+    rule: ItemRule | None,
 ) -> tuple[TensorData | LoaderData, TensorData | LoaderData | None]:
     """Return the data in batches, checked against the outputs of the network."""
-    weights = [weight for weight in parts[0].parameters() if weight.is_floating_point()]
-    if not weights:
+    like, weights = weight_like(parts[0]), parts[0].parameters()
+    if not any(weight.is_floating_point() or weight.is_complex() for weight in weights):
         raise ValueError("`model` has no parameter, expected a network that can be trained.")
-    device, dtype = weights[0].device, weights[0].dtype
-    batch_size = options.batch_size
+    device, dtype, batch_size = like.device, like.dtype, options.batch_size
     train = prepare(
         data,
         batch_size,
         device,
         dtype,
         "data",
-        shuffle=True,
+        True,
+        rule,
         drop_last=options.drop_last,
         join_last=any(map(has_batch_norm, parts)),
     )
     valid = None
     if validation is not None:
-        valid = prepare(validation, batch_size, device, dtype, "validation", shuffle=False)
+        valid = prepare(validation, batch_size, device, dtype, "validation", False, rule)
     for found in (train, valid):
         if isinstance(found, TensorData):
             _check_targets(parts[0], found)
@@ -168,11 +178,10 @@ def _prepared(
 
 
 def _check_targets(part: UncertainModel, data: TensorData) -> None:
-    """Check all targets at once, against the outputs for two examples."""
-    with preserved(part, seed=0), torch.no_grad():
-        outputs = part(data.x_rows(slice(2)))
-    if outputs.ndim and len(outputs) == len(data.y[:2]):
-        outputs = outputs[:1].expand(len(data.y), *outputs.shape[1:])
+    """Check all targets at once, against the outputs for a few examples."""
+    outputs = first_outputs(part, data.x_rows(slice(3)))
+    note_outputs(part, outputs)
+    outputs = outputs[:1].expand(len(data.y), *outputs.shape[1:])
     part.likelihood.check_targets(outputs, data.y)
 
 

@@ -70,4 +70,4 @@ def _alike(one: tuple[Batch, Tensor], other: tuple[Batch, Tensor]) -> bool:
 def _shapes(batch: tuple[Batch, Tensor]) -> list[object]:
     x, y = batch
     named = x if isinstance(x, dict) else {"": x}
-    return [sorted((name, part.shape[1:]) for name, part in named.items()), y.shape[1:]]
+    return [{name: part.shape[1:] for name, part in named.items()}, y.shape[1:]]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from duda.hooks import FitState
 from duda.methods import UncertainModel
+from duda.methods.output_checks import first_outputs, in_doubt
 from duda.preservation import devices_of, seeded
 from duda.training.callbacks import Audience
 from duda.training.data import LoaderData, TensorData
@@ -55,6 +56,8 @@ class LoopTrainer(Trainer):
         steps_heard = audience.hears("on_step_end", self.part)
         epoch, total, count = state.epoch + 1, 0.0, 0
         for batch, (x, y) in enumerate(data.shuffled(seed, self.first, epoch), 1):
+            if self.step == 0 and isinstance(data, LoaderData) and in_doubt(x, y):
+                first_outputs(self.part, x)  # as tensors are looked at before
             self.optimizer.zero_grad()
             loss = self.part.loss(x, y)
             value = loss.item()

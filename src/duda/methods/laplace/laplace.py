@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from duda.batches import Batch, suited
 from duda.checks import check_count
 from duda.hooks import FitState
+from duda.items import ItemRule
 from duda.likelihoods import Categorical, FixedGaussian, Gaussian, Likelihood
 from duda.likelihoods.class_draws import ClassReduction
 from duda.methods.base import UncertainModel, check_network, one_draw
@@ -32,9 +33,10 @@ from duda.methods.laplace.gaussian_outputs import (
     independent_draws,
     probit_prediction,
 )
+from duda.methods.output_checks import first_outputs
 from duda.methods.sampler import Sampler
 from duda.predictions import Prediction
-from duda.sampling import last_linear, new_seed, preserved, raw_outputs
+from duda.sampling import last_linear, new_seed, preserved, raw_outputs, with_rows
 from duda.sources import Labelled, read_pairs
 
 __all__ = ["Laplace"]
@@ -119,17 +121,21 @@ class Laplace(KeepsDtype, UncertainModel):
         """Return the raw outputs of the trained weights, which are the mean of the draws."""
         return raw_outputs(self.network, x) if self.training else self._with_features(x)[0]
 
-    def fit_posterior(self, data: Labelled, batch_size: int = 256) -> None:
+    def fit_posterior(
+        self, data: Labelled, batch_size: int = 256, *, inputs: ItemRule | None = None
+    ) -> None:
         """Fit the posterior to the data that the network was trained with.
 
         Args:
             data: `(x, y)`, a Dataset of pairs, or a DataLoader with batches of its own.
             batch_size: examples at a time.
+            inputs: as in `predict`.
 
         Raises:
             ValueError: if the data do not fit, or the network does not end in its last layer.
         """
-        self._fit_to(read_pairs(data, check_count(batch_size, "batch_size")).pairs())
+        size = check_count(batch_size, "batch_size")
+        self._fit_to(read_pairs(data, size, rule=inputs).pairs())
 
     def on_fit_end(self, state: FitState) -> None:
         """Fit the posterior to the training data."""
@@ -142,7 +148,10 @@ class Laplace(KeepsDtype, UncertainModel):
         log_likelihood, examples = torch.zeros(()), 0
         with preserved(self):
             for x, y in batches:
-                outputs, features, y = self._counted(suited(x, self), y)
+                here = suited(x, self)
+                outputs, features, y = self._counted(here, y)
+                if not examples:
+                    first_outputs(self, here)
                 if len(outputs) == 0:
                     continue
                 information = output_information(self.likelihood, outputs)
@@ -224,6 +233,7 @@ class Laplace(KeepsDtype, UncertainModel):
                 "`approximation='draws'`."
             )
         outputs, features = self._with_features(x)
+        with_rows(outputs, x)
         covariance = self._output_covariance(features)
         if not classes:
             return exact_moments(self.likelihood, outputs, covariance)
@@ -271,8 +281,10 @@ class Laplace(KeepsDtype, UncertainModel):
     def _counted(self, x: Batch, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return outputs in float64, features and targets, without examples that are no targets."""
         outputs, features = self._with_features(x)
+        with_rows(outputs, x)
         y = y.to(outputs.device)
         self.likelihood.check_targets(outputs, y)
+        self.likelihood.check_outputs(outputs)
         outputs = outputs.double()
         ignored = getattr(self.likelihood, "ignore_index", None)
         if ignored is None or y.is_floating_point():

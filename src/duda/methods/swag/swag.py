@@ -209,6 +209,10 @@ class SWAG(KeepsDtype, UncertainModel):
         # No buffers, because a new model cannot know how many there are, and of which shape.
         start = f"{prefix}{_INPUTS}."
         found = {name: state_dict.pop(name) for name in list(state_dict) if name.startswith(start)}
-        named = {name.removeprefix(start): x.detach().clone() for name, x in found.items()}
+        names = {name: name.removeprefix(start) for name in found}
+        named: dict[Any, Tensor] = {
+            int(names[name]) if names[name].isdigit() else names[name]: x.detach().clone()
+            for name, x in found.items()
+        }
         self._inputs = named.get("", named or None)
         super()._load_from_state_dict(state_dict, prefix, *arguments)

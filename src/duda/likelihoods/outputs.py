@@ -1,0 +1,108 @@
+"""Raw outputs as networks give them: classes on another dimension, softmax where logits belong."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from duda.checks import check_probs
+
+__all__ = [
+    "CHANCE",
+    "CHANCE_IN_A_STEP",
+    "check_dim",
+    "check_no_probs",
+    "check_raw",
+    "log_of_probs",
+    "one_column",
+    "outputs_first",
+]
+
+# How likely logits may look like probabilities by chance: in a prediction, and in one of many steps
+# of a training.
+CHANCE = 1e-6
+CHANCE_IN_A_STEP = 1e-12
+
+_ROUNDING = 0.02  # the furthest that probabilities of bfloat16 add up from 1
+
+
+def check_dim(dim: int | None, name: str) -> None:
+    """Raise a `ValueError` unless a dimension is None, 1 or -1."""
+    if dim not in (None, 1, -1):
+        raise ValueError(f"`{name}` is {dim!r}, expected 1, or -1 for the last dimension.")
+
+
+def outputs_first(values: Tensor, given: int | None, dim: int = 1) -> Tensor:
+    """Return outputs or targets with what was `given` as the last dimension moved to `dim`.
+
+    >>> outputs_first(torch.zeros(2, 7, 3), -1).shape, outputs_first(torch.zeros(2, 3), -1).shape
+    (torch.Size([2, 3, 7]), torch.Size([2, 3]))
+    """
+    return values.movedim(-1, dim) if given == -1 and values.ndim > dim + 1 else values
+
+
+def one_column(y: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return targets `(N,)` as `(N, 1)` where this is the shape of the predicted numbers."""
+    return y.unsqueeze(1) if y.ndim == 1 and shape == (len(y), 1) else y
+
+
+def log_of_probs(outputs: Tensor, dim: int = 1) -> Tensor:
+    """Return the logarithms of a network's probabilities, which serve as its logits.
+
+    Raises:
+        ValueError: if they are no probabilities.
+    """
+    check_probs(outputs.movedim(dim, 1), "outputs", "leave `probs` out for logits")
+    return outputs.log()
+
+
+def check_no_probs(outputs: Tensor, remedy: str, chance: float = CHANCE) -> None:
+    """Raise a `ValueError` if outputs `(N, C, *positions)` are those of a softmax.
+
+    They are if all lie in [0, 1] and add up to 1 but for rounding, in so many rows that logits do
+    so with a probability below `chance`. Rows of zeros and a one do not count, because people write
+    such logits; where all classes have the same a softmax makes no difference.
+
+    >>> check_no_probs(torch.tensor([[1.0, 2.0]]), "logits")
+    """
+    if _are_probs(outputs[:1], 1.0) and _are_probs(outputs, chance):
+        raise ValueError(
+            "the network's outputs lie in [0, 1] and add up to 1 for each example, as after a "
+            f"softmax, expected {remedy}."
+        )
+
+
+def check_raw(outputs: Tensor, expected: str, chance: float = CHANCE) -> None:
+    """Raise a `ValueError` if outputs that may be any numbers are those of a (log-)softmax."""
+    remedy = f"{expected}, which may be any numbers: remove that last layer"
+    check_no_probs(outputs, remedy, chance)
+    if _are_probs(outputs[:1].exp(), 1.0):
+        check_no_probs(outputs.exp(), remedy, chance)
+
+
+def _are_probs(outputs: Tensor, chance: float) -> bool:
+    """Return whether all rows are distributions, as logits are with less than this chance."""
+    if outputs.ndim < 2 or outputs.shape[1] < 2 or 0 in outputs.shape:
+        return False
+    if not outputs.is_floating_point():
+        return False
+    outputs = outputs.detach()
+    low, high = outputs.aminmax()
+    if not (low >= 0 and high <= 1 + _ROUNDING):
+        return False
+    classes = outputs.shape[1]
+    exact = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+    worst = float((exact.sum(1) - 1).abs().max())
+    rounding = torch.finfo(outputs.dtype).eps * (2 + math.sqrt(classes))
+    if worst > max(_ROUNDING, rounding):
+        return False
+    if chance == 1.0:
+        return True
+    if bool((outputs == outputs[:, :1]).all()):
+        return False
+    # Each of C logits lies in [0, 1] in half of all rows, and their sum that near to 1 in so many.
+    each = math.log(2 * max(worst, rounding)) - (classes - 1) * math.log(2)
+    rows = int(((outputs > 0) & (outputs < 1)).any(1).sum())
+    return each * rows < math.log(chance)

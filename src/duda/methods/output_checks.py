@@ -1,0 +1,249 @@
+"""Outputs of a network, looked at once: rows, the dimension of classes, a softmax at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from duda.batches import Batch, each_input, rows_of
+from duda.likelihoods import Likelihood
+from duda.methods.called_networks import network_in
+from duda.methods.sampler import Sampler
+from duda.predictions import Prediction
+from duda.sampling import Origins, moves_classes, preserved, tensors, with_rows
+
+if TYPE_CHECKING:
+    from duda.methods.base import UncertainModel
+
+__all__ = ["PartsCheck", "check_dim_once", "checked", "first_outputs", "in_doubt", "note_outputs"]
+
+_trained: WeakKeyDictionary[nn.Module, tuple[int, int]] = WeakKeyDictionary()
+_seen: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
+
+
+class PartsCheck:
+    """Checks the predictions for one batch after the other.
+
+    The first raises a question where outputs may be what they should not be; a pass on a few rows
+    answers it, once for each model.
+
+    Args:
+        model: that predicts.
+    """
+
+    def __init__(self, model: UncertainModel) -> None:
+        self.model = model
+        self.before: Prediction | None = None
+        self.batches = 0
+
+    def add(self, x: Batch, part: Prediction) -> Prediction:
+        """Return the prediction for a batch.
+
+        Raises:
+            ValueError: if it does not fit the inputs or the batches before, or the outputs are none
+                that the likelihood takes.
+        """
+        self.batches += 1
+        if len(part) != rows_of(x):
+            with_rows(torch.empty(len(part), *part.said_shape, device="meta"), x)
+        if self.before is None:
+            self.before = part
+            seen = _seen.setdefault(self.model, set())
+            asked = set(_questions(self.model.likelihood, x, part)) - seen
+            if asked:
+                first_outputs(self.model, x)
+                seen |= asked
+        elif part.said_shape != self.before.said_shape:
+            raise ValueError(
+                f"`batch {self.batches} of x` has predictions of shape {part.said_shape} for an "
+                f"example, those before have {self.before.said_shape}, expected one shape: pad all "
+                "inputs to one length, or predict the batches one by one."
+            )
+        return part
+
+
+def first_outputs(model: UncertainModel, x: Batch) -> Tensor:
+    """Return the raw outputs for a few rows of `x`, checked; the model stays as it was.
+
+    Raises:
+        ValueError: if they have other rows, their classes last, or a softmax or sigmoid before.
+    """
+    few = _few(x)
+    with preserved(model, seed=0):
+        with Origins() as origins:
+            outputs: Tensor = model(few)
+        with_rows(outputs, few)
+        check_dim_once(model)
+        _check_end(model.likelihood, outputs, origins)
+        name = _dim_name(model.likelihood)
+        if name and outputs.ndim > 2 and _are_last(model, few, outputs, origins):
+            kind = type(model.likelihood).__name__
+            raise ValueError(
+                f"the network's outputs have shape {tuple(outputs.shape)} for {rows_of(few)} "
+                "inputs, and what they say of a position is on the last dimension, expected on "
+                f"dimension 1: give `{kind}({name}=-1)`, or `{name}=1` if it is meant."
+            )
+    return outputs
+
+
+def check_dim_once(model: UncertainModel) -> None:
+    """Raise a `ValueError` if the likelihood would move a dimension that is moved already."""
+    if model.likelihood.output_dim == -1 and moves_classes(model):
+        name = _dim_name(model.likelihood, said=True)
+        raise ValueError(
+            f"`{name}` is -1, but the network gives its outputs as `logits` of three dimensions, "
+            f"whose last is taken for the classes anyway: leave `{name}` out."
+        )
+
+
+def in_doubt(x: Batch, y: Tensor) -> bool:
+    """Return whether a batch for training leaves open which dimension of outputs is which."""
+    return _rows_twice(x) or y.ndim > 1 + y.is_floating_point()
+
+
+def _rows_twice(x: Batch) -> bool:
+    """Return whether dimension 1 of sequences, of tokens or of features, has as many entries."""
+    sequences = (each for each in tensors(x) if each.ndim == 2 + each.is_floating_point())
+    return rows_of(x) > 1 and any(each.shape[1] == rows_of(x) for each in sequences)
+
+
+def _questions(likelihood: Likelihood, x: Batch, part: Prediction) -> list[str]:
+    """Return what a prediction leaves open."""
+    found = ["rows"] if _rows_twice(x) else []
+    if len(part.said_shape) > 1 and _dim_name(likelihood):
+        found.append("dimension")
+    return found
+
+
+def checked(model: UncertainModel, sampler: Sampler) -> Sampler:
+    """Return the sampler with a look at the rows of its draws, and once for each model at the rest.
+
+    It raises a `ValueError` if draws have not one row for each input, or come from a softmax or
+    sigmoid.
+    """
+
+    def draws(x: Batch, chunk: int | None) -> Iterator[Tensor]:
+        for number, each in enumerate(sampler(x, chunk)):
+            if number == 0:
+                _look(model, x, with_rows(each[0], x))
+            yield each
+
+    return replace(sampler, draws=draws)
+
+
+def note_outputs(model: UncertainModel, outputs: Tensor) -> None:
+    """Remember how many outputs a network has while it trains."""
+    network = network_in(model)
+    if network is None or outputs.ndim < 2:
+        return
+    width = _width(model.likelihood, outputs)
+    known = _trained.get(network)
+    if known is None or known[0] != width:
+        _trained[network] = width, _weights(network)
+
+
+def _check_trained(model: UncertainModel, outputs: Tensor) -> None:
+    network = network_in(model)
+    if network is None or outputs.ndim < 2:
+        return
+    width = _width(model.likelihood, outputs)
+    known, weights = _trained.get(network, (width, 0))
+    if known != width and weights == _weights(network):  # with a new head it is another network
+        raise ValueError(
+            f"the network's outputs have shape {tuple(outputs.shape)}, expected {known} of them "
+            "for an example or position, as in training: what is theirs is on another dimension."
+        )
+
+
+def _width(likelihood: Likelihood, outputs: Tensor) -> int:
+    return outputs.shape[likelihood.output_dim or 1]
+
+
+def _weights(network: nn.Module) -> int:
+    return sum(weight.numel() for weight in network.parameters())
+
+
+def _look(model: UncertainModel, x: Batch, outputs: Tensor) -> None:
+    check_dim_once(model)
+    _check_trained(model, outputs)
+    seen = _seen.setdefault(model, set())
+    if "end" not in seen:
+        model.likelihood.check_outputs(outputs)
+        low, high = outputs.aminmax()
+        if low >= 0 and high <= 1:
+            first_outputs(model, x)
+        seen.add("end")
+
+
+def _few(x: Batch) -> Batch:
+    """Return two rows, or a number of them that no other dimension has."""
+    sizes = {size for each in tensors(x) for size in each.shape[1:]}
+    counts = [count for count in (2, 3, 1) if count <= rows_of(x)]
+    count = next((count for count in counts if count not in sizes), counts[0])
+    return each_input(x, lambda values: values[:count])
+
+
+def _check_end(likelihood: Likelihood, outputs: Tensor, origins: Origins) -> None:
+    likelihood.check_outputs(outputs)
+    if getattr(likelihood, "probs", False):
+        return
+    found = origins.distribution(outputs)
+    if found and hasattr(likelihood, "class_dim"):
+        probs = hasattr(likelihood, "probs") and found == "softmax"
+        meant = ", or give `Categorical(probs=True)` if it is meant" if probs else ""
+        raise ValueError(
+            f"the network ends in a {found}, so that its outputs lie in [0, 1], expected raw "
+            f"outputs, which may be any numbers: remove it{meant}."
+        )
+
+
+def _dim_name(likelihood: Likelihood, said: bool = False) -> str | None:
+    """Return the argument that says which dimension is not for positions, if it is left open."""
+    names = {each.name for each in fields(likelihood)} if is_dataclass(likelihood) else set[str]()
+    name = next((each for each in ("class_dim", "output_dim") if each in names), None)
+    # A number for each target means the same on any dimension.
+    alike = name == "output_dim" and likelihood.width(1) == 1
+    return None if not said and (alike or likelihood.output_dim is not None) else name
+
+
+def _are_last(model: UncertainModel, x: Batch, outputs: Tensor, origins: Origins) -> bool:
+    """Return whether classes are last: dimension 1 follows the length of the inputs, or by origin.
+
+    A network may refuse other lengths, or take no notice of them.
+    """
+    first = _shorter(model, x, outputs, outputs.shape[1])
+    if first is None:
+        return origins.features_last(outputs)
+    if first.shape[1] != outputs.shape[1] - 1 or first.shape[-1] != outputs.shape[-1]:
+        return False
+    other = _shorter(model, x, outputs, outputs.shape[-1], start=2)
+    return other is None or other.shape[-1] == outputs.shape[-1]
+
+
+def _shorter(
+    model: UncertainModel, x: Batch, outputs: Tensor, size: int, start: int = 1
+) -> Tensor | None:
+    """Return the outputs for inputs that are shorter by one where they have some size, if any."""
+    found = False
+
+    def cut(values: Tensor) -> Tensor:
+        nonlocal found
+        for dim in range(start, values.ndim):
+            if values.shape[dim] == size > 1:
+                found = True
+                return values.narrow(dim, 0, size - 1)
+        return values
+
+    short = each_input(x, cut)
+    if not found:
+        return None
+    try:
+        made = model(short)
+    except Exception:  # whatever a network has against it
+        return None
+    return made if made.ndim == outputs.ndim else None
