@@ -53,6 +53,12 @@ def attention_and_turns(m: nn.Module, h: Tensor) -> Tensor:
     return positions_in_turns(m, heads(m, h))
 
 
+def sorted_first(m: nn.Module, h: Tensor) -> Tensor:
+    """Drop in examples that are sorted by one of their numbers."""
+    order = h[:, 0, 0].argsort()
+    return F.dropout(h[order].flatten(0, 1), 0.3).view(h.shape)[order.argsort()]
+
+
 def between_positions_and_heads(m: nn.Module, h: Tensor) -> Tensor:
     """Drop in rows that have the examples between positions and halves of the features."""
     halves = h.view(len(h), LENGTH, 2, WIDTH // 2).transpose(0, 1)
@@ -99,6 +105,7 @@ JOINT: dict[str, Callable[[], nn.Module]] = {
     "flattened, in turns": lambda: Body(positions_in_turns),
     "flattened, one or the other way": lambda: Body(attention_and_turns),
     "flattened, in between": lambda: Body(between_positions_and_heads),
+    "flattened, sorted": lambda: Body(sorted_first),
     "repeated": lambda: Body(repeated),
     "sequence-first RNN": lambda: sequence_first(
         Middle(lambda m, h: m.rnn(h)[0], rnn=nn.RNN(WIDTH, 8, 2, dropout=0.3, bidirectional=True))
