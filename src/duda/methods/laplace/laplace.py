@@ -25,7 +25,6 @@ from duda.methods.laplace.curvature import (
     FullCurvature,
     KroneckerCurvature,
     best_precision,
-    output_information,
 )
 from duda.methods.laplace.gaussian_outputs import (
     exact_moments,
@@ -33,10 +32,12 @@ from duda.methods.laplace.gaussian_outputs import (
     independent_draws,
     probit_prediction,
 )
+from duda.methods.laplace.last_layer import outputs_and_features
+from duda.methods.laplace.training_sums import counted, training_sums
 from duda.methods.output_checks import first_outputs
 from duda.methods.sampler import Sampler
 from duda.predictions import Prediction
-from duda.sampling import last_linear, new_seed, preserved, raw_outputs, with_rows
+from duda.sampling import last_linear, new_seed, preserved, raw_outputs
 from duda.sources import Labelled, read_pairs
 
 __all__ = ["Laplace"]
@@ -97,14 +98,7 @@ class Laplace(KeepsDtype, UncertainModel):
         super().__init__(likelihood, samples)
         self.network = check_network(network)
         self._layer, linear = last_linear(network)
-        if structure not in _STRUCTURES:
-            raise ValueError(f"`structure` is {structure!r}, expected 'kron' or 'full'.")
-        if approximation not in ("draws", "closed-form"):
-            raise ValueError(
-                f"`approximation` is {approximation!r}, expected 'draws' or 'closed-form'."
-            )
-        if prior_precision is not None:
-            _check_precision(prior_precision)
+        _check_options(structure, approximation, prior_precision)
         features = linear.in_features + (linear.bias is not None)
         self.curvature = _STRUCTURES[structure](features, linear.out_features)
         self.structure, self.approximation = structure, approximation
@@ -144,32 +138,29 @@ class Laplace(KeepsDtype, UncertainModel):
 
     def _fit_to(self, batches: Iterator[tuple[Batch, Tensor]]) -> None:
         """Fit the posterior; accumulates in float64."""
-        sums: list[Tensor] = []
-        log_likelihood, examples = torch.zeros(()), 0
         with preserved(self):
-            for x, y in batches:
-                here = suited(x, self)
-                outputs, features, y = self._counted(here, y)
-                if not examples:
-                    first_outputs(self, here)
-                if len(outputs) == 0:
-                    continue
-                information = output_information(self.likelihood, outputs)
-                terms = self.curvature.terms(features, information)
-                sums = [a + b for a, b in zip(sums, terms, strict=True)] if sums else terms
-                log_likelihood = log_likelihood + self._log_likelihood(outputs, y)
-                examples += len(outputs)
-            squares = [weight.double().square().sum() for weight in self._linear().parameters()]
-            squared_norm = torch.stack(squares).sum()
-        if not examples:
-            raise ValueError("the training data have no example with a target, expected some.")
+            sums = training_sums(self.likelihood, self.curvature, self._passes(batches))
+            weights = self.network.get_submodule(self._layer).parameters()
+            squared_norm = torch.stack([each.double().square().sum() for each in weights]).sum()
         # Not before here, because `preserved` puts buffers back.
         self.examples.zero_()  # until all is known: choosing the precision may fail
-        self.curvature.take(sums, examples)
-        self.log_likelihood = log_likelihood
+        self.curvature.take(sums.curvature, sums.examples)
+        self.log_likelihood = sums.log_likelihood
         self.squared_norm = squared_norm
         self.prior_precision = self._precision()
-        self.examples = torch.tensor(examples, device=log_likelihood.device)
+        self.examples = torch.tensor(sums.examples, device=squared_norm.device)
+
+    def _passes(
+        self, batches: Iterator[tuple[Batch, Tensor]]
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield outputs, features and targets of the examples that count, checked."""
+        for number, (x, y) in enumerate(batches):
+            here = suited(x, self)
+            outputs, features = self._with_features(here)
+            found = counted(self.likelihood, outputs, features, y)
+            if number == 0:
+                first_outputs(self, here)
+            yield found
 
     def log_marginal_likelihood(self, prior_precision: float | None = None) -> float:
         """Return log p(training targets), nats, by Laplace's approximation.
@@ -233,7 +224,6 @@ class Laplace(KeepsDtype, UncertainModel):
                 "`approximation='draws'`."
             )
         outputs, features = self._with_features(x)
-        with_rows(outputs, x)
         covariance = self._output_covariance(features)
         if not classes:
             return exact_moments(self.likelihood, outputs, covariance)
@@ -242,62 +232,8 @@ class Laplace(KeepsDtype, UncertainModel):
             reduction.add(draws)
         return probit_prediction(outputs, covariance, reduction.result())
 
-    def _linear(self) -> nn.Module:
-        return self.network.get_submodule(self._layer)
-
     def _with_features(self, x: Batch) -> tuple[Tensor, Float[Tensor, "N F"]]:
-        """Return the raw outputs, and in float64 what the last layer makes them from."""
-        calls: list[tuple[Tensor, Tensor]] = []
-
-        def note(_: nn.Module, args: Any, kwargs: Any, output: Tensor) -> None:
-            calls.append(((*args, *kwargs.values())[0], output))
-
-        handle = self._linear().register_forward_hook(note, with_kwargs=True)
-        try:
-            outputs = raw_outputs(self.network, x)
-        finally:
-            handle.remove()
-        features = self._checked(outputs, calls).double()
-        if self._linear().bias is not None:
-            features = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
-        return outputs, features
-
-    def _checked(self, outputs: Tensor, calls: list[tuple[Tensor, Tensor]]) -> Tensor:
-        """Return the inputs of the last layer, if what it puts out is what the network does."""
-        wrong = None
-        if len(calls) != 1:
-            wrong = f"is called {len(calls)} times in a pass, expected once"
-        elif calls[0][1] is not outputs and not torch.equal(calls[0][1], outputs):
-            wrong = "does not put out what the network does, expected nothing after it"
-        elif outputs.ndim != 2:
-            wrong = f"puts out the shape {tuple(outputs.shape)}, expected (N, outputs)"
-        if wrong is not None:
-            raise ValueError(
-                f"`network` has {self._layer or 'itself'!r} as the `nn.Linear` that was registered "
-                f"last, which {wrong}: Laplace takes networks that end in that layer."
-            )
-        return calls[0][0]
-
-    def _counted(self, x: Batch, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return outputs in float64, features and targets, without examples that are no targets."""
-        outputs, features = self._with_features(x)
-        with_rows(outputs, x)
-        y = y.to(outputs.device)
-        self.likelihood.check_targets(outputs, y)
-        self.likelihood.check_outputs(outputs)
-        outputs = outputs.double()
-        ignored = getattr(self.likelihood, "ignore_index", None)
-        if ignored is None or y.is_floating_point():
-            return outputs, features, y
-        counts = y != ignored
-        return outputs[counts], features[counts], y[counts]
-
-    def _log_likelihood(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Return Σ log p(y | outputs)."""
-        likelihood = self.likelihood
-        if isinstance(likelihood, Gaussian):
-            likelihood = Gaussian(likelihood.floor)  # a BetaGaussian's loss is no -log p
-        return -len(outputs) * likelihood.negative_log_likelihood(outputs, y)
+        return outputs_and_features(self.network, self._layer, x)
 
     def _precision(self) -> Tensor:
         """Return δ as it was given, or with the greatest marginal likelihood."""
@@ -315,6 +251,17 @@ class Laplace(KeepsDtype, UncertainModel):
                 "`duda.fit(model, data, epochs=...)`, or `model.fit_posterior(data)` around a "
                 "network that is trained."
             )
+
+
+def _check_options(structure: str, approximation: str, prior_precision: float | None) -> None:
+    if structure not in _STRUCTURES:
+        raise ValueError(f"`structure` is {structure!r}, expected 'kron' or 'full'.")
+    if approximation not in ("draws", "closed-form"):
+        raise ValueError(
+            f"`approximation` is {approximation!r}, expected 'draws' or 'closed-form'."
+        )
+    if prior_precision is not None:
+        _check_precision(prior_precision)
 
 
 def _check_precision(value: float) -> float:

@@ -1,0 +1,79 @@
+"""Sums over the training data: the last layer's Fisher information, and the log-likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from duda.likelihoods import Gaussian, Likelihood
+from duda.methods.laplace.curvature import Curvature, output_information
+
+__all__ = ["TrainingSums", "counted", "training_sums"]
+
+
+class TrainingSums(NamedTuple):
+    """What the training data say of a last layer.
+
+    Args:
+        curvature: the sums that a `Curvature` takes.
+        log_likelihood: Σ log p(y | x), nats.
+        examples: how many have a target.
+    """
+
+    curvature: list[Tensor]
+    log_likelihood: Float[Tensor, ""]
+    examples: int
+
+
+def training_sums(
+    likelihood: Likelihood,
+    curvature: Curvature,
+    passes: Iterable[tuple[Float[Tensor, "N C"], Float[Tensor, "N F"], Shaped[Tensor, "N *rest"]]],
+) -> TrainingSums:
+    """Return the sums over batches of outputs, features and targets, in float64.
+
+    Raises:
+        ValueError: if no example has a target.
+    """
+    sums: list[Tensor] = []
+    log_likelihood, examples = torch.zeros(()), 0
+    for outputs, features, y in passes:
+        if len(outputs) == 0:
+            continue
+        terms = curvature.terms(features, output_information(likelihood, outputs))
+        sums = [a + b for a, b in zip(sums, terms, strict=True)] if sums else terms
+        log_likelihood = log_likelihood + _log_likelihood(likelihood, outputs, y)
+        examples += len(outputs)
+    if not examples:
+        raise ValueError("the training data have no example with a target, expected some.")
+    return TrainingSums(sums, log_likelihood, examples)
+
+
+def counted(
+    likelihood: Likelihood, outputs: Tensor, features: Tensor, y: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return outputs in float64, features and targets, without examples that have no target.
+
+    Raises:
+        ValueError: if the likelihood takes no such outputs or targets.
+    """
+    y = y.to(outputs.device)
+    likelihood.check_targets(outputs, y)
+    likelihood.check_outputs(outputs)
+    outputs = outputs.double()
+    ignored = getattr(likelihood, "ignore_index", None)
+    if ignored is None or y.is_floating_point():
+        return outputs, features, y
+    counts = y != ignored
+    return outputs[counts], features[counts], y[counts]
+
+
+def _log_likelihood(likelihood: Likelihood, outputs: Tensor, y: Tensor) -> Tensor:
+    """Return Σ log p(y | outputs)."""
+    if isinstance(likelihood, Gaussian):
+        likelihood = Gaussian(likelihood.floor)  # a BetaGaussian's loss is no -log p
+    return -len(outputs) * likelihood.negative_log_likelihood(outputs, y)
