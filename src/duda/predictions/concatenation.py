@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from duda.predictions.base import Prediction
+from duda.predictions.over_examples import OverExamples
 
 __all__ = ["concatenated"]
 
-P = TypeVar("P", bound=Prediction)
+P = TypeVar("P", bound=OverExamples)
 
 
 def concatenated(family: type[P], predictions: Sequence[P]) -> P:
@@ -59,16 +59,16 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _joined(name: str, values: list[Any]) -> Any:
-    if isinstance(values[0], Prediction):
+    if isinstance(values[0], OverExamples):
         return type(values[0]).concatenate(values)
     return torch.cat(values, dim=1 if name == "draws" else 0)
 
 
-def _shapes_of_one(fields: dict[str, Tensor | Prediction]) -> dict[str, Any]:
+def _shapes_of_one(fields: dict[str, Tensor | OverExamples]) -> dict[str, Any]:
     """Return the shapes of what there is for each example, with their number left out."""
     return {
         name: type(value)
-        if isinstance(value, Prediction)
+        if isinstance(value, OverExamples)
         else (len(value), *value.shape[2:])
         if name == "draws"
         else tuple(value.shape[1:])
