@@ -377,6 +377,10 @@ def test_means_and_standard_deviations_are_gaussians(metric: str) -> None:
         (lambda p: evaluation.accuracy(logits=p, y=[0] * N), "`logits` is a Class.* no array"),
         (lambda p: evaluation.accuracy(p), "`y` is missing"),
         (lambda p: evaluation.reliability(p.probs, p), "`y` is a ClassPrediction, .* no array"),
+        (
+            lambda p: evaluation.rank(p, torch.arange(len(p)) % 2),
+            "numbers beside a ClassPrediction, .*`prediction.is_bad",
+        ),
         (lambda p: evaluation.rank([0.0], p), "`is_bad` is a ClassPrediction, .* no array"),
     ],
 )

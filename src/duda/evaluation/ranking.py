@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from duda.checks import ArrayLike
+from duda.checks import ArrayLike, as_tensor
 from duda.evaluation import curves
 from duda.evaluation.ties import tied_runs
 from duda.inputs import flags, scores
-from duda.predictions.given import ScoresGiven, score_of
+from duda.predictions import Prediction
+from duda.predictions.given import ScoresGiven, prediction_given, score_of
 from duda.shown import Shown
 
 if TYPE_CHECKING:
@@ -150,16 +151,25 @@ def rank(score: ScoresGiven, is_bad: ArrayLike) -> Ranking:
 
     Args:
         score: a prediction; or any numbers, infinite ones too, such as entropies or energies.
-        is_bad: of the same shape: booleans, or 0 and 1, such as `prediction.is_bad(y)`.
+        is_bad: of the same shape: booleans, such as `prediction.is_bad(y)`, or beside plain scores
+            also 0 and 1.
 
     Raises:
+        TypeError: if numbers came beside a prediction, which may be its targets.
         ValueError: if shapes differ, a score is NaN, or all examples are of one kind.
 
     >>> rank([0.1, 0.4, 0.4, 0.8], [0, 0, 1, 1]).auroc
     0.875
     """
     values = scores(score_of(score))
-    bad = flags(is_bad, "is_bad", values, "`score`").flatten()
+    flagged = as_tensor(is_bad, "is_bad")
+    prediction = prediction_given(score, Prediction, "score")
+    if prediction is not None and flagged.dtype is not torch.bool:
+        raise TypeError(
+            f"`is_bad` holds numbers beside a {type(prediction).__name__}, expected booleans, "
+            "which are no targets: give `prediction.is_bad(y)`."
+        )
+    bad = flags(flagged, "is_bad", values, "`score`").flatten()
     if bool(bad.all()) or not bool(bad.any()):
         kind = "bad" if bool(bad[0]) else "good"
         raise ValueError(
