@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from duda.batches import Batch, each_input, rows_of
 from duda.likelihoods import Likelihood
 from duda.methods.called_networks import network_in
+from duda.methods.origins import Origins
 from duda.methods.sampler import Sampler
 from duda.predictions import Prediction
-from duda.sampling import Origins, moves_classes, preserved, tensors, with_rows
+from duda.sampling import moves_classes, preserved, tensors, with_rows
 
 if TYPE_CHECKING:
     from duda.methods.base import UncertainModel

@@ -24,8 +24,8 @@ class OverExamples:
     this kind for the same examples, or settings.
 
     Attributes:
-        drawn: a number that tells these functions from those of other predictions, in which the
-            same ones have the same; None where nobody knows.
+        drawn: a number that tells the functions that joint draws are from others, the same for the
+            same functions; None where nobody knows.
         derived: the names of what follows from the fields.
         shared: the names of tensors that are not over examples, but the same for all.
     """

@@ -1,5 +1,6 @@
 """Sampling, the engine: M draws of a network's outputs for the price of what differs in them."""
 
+from duda.outputs import called, moves_classes, raw_outputs, with_rows
 from duda.preservation import devices_of, preserved, random_state, seeded
 from duda.sampling.executors import random_draws, without_slow_rules
 from duda.sampling.networks import (
@@ -13,7 +14,6 @@ from duda.sampling.networks import (
     weights_of,
     with_last_linear,
 )
-from duda.sampling.outputs import Origins, called, moves_classes, raw_outputs, with_rows
 from duda.sampling.randomness import (
     DrawnWeights,
     EachMember,
@@ -29,7 +29,6 @@ __all__ = [
     "EachMember",
     "HiddenDropout",
     "LayerChoice",
-    "Origins",
     "Randomness",
     "called",
     "devices_of",

@@ -14,9 +14,9 @@ from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
 from duda.batches import Batch, rows_of
+from duda.outputs import raw_outputs
 from duda.sampling.dropout import DROPOUT, NeedsLoop
 from duda.sampling.networks import swapped_weights
-from duda.sampling.outputs import raw_outputs
 from duda.sampling.random_calls import RANDOM_CALLS
 from duda.sampling.streams import Stream, new_seed
 
