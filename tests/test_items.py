@@ -334,3 +334,33 @@ def test_several_inputs_are_kept_by_swag_and_its_file(bn: bool, tmp_path: Any) -
     answer = model.predict((X, MASK), seed=0)
     other = duda.load(duda.save(model, tmp_path / "swag"), Net)
     assert torch.equal(other.predict((X, MASK), seed=0).probs, answer.probs)
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_detectors_take_the_same(kind: str) -> None:
+    data, rule = DATA[kind]
+    network = Masked()
+    expected = network(X, MASK)
+    fitted = duda.detectors.OnNetwork(network, duda.detectors.Mahalanobis(), inputs=rule).fit(data)
+    assert network.masks == 2 * N
+    plain = duda.detectors.OnNetwork(network, duda.detectors.Mahalanobis()).fit(((X, MASK), Y))
+    torch.testing.assert_close(fitted.detector.score(X), plain.detector.score(X))
+    if isinstance(data, tuple) and rule is None:
+        return
+    torch.testing.assert_close(duda.detectors.logits_of(network, data, inputs=rule), expected)
+    torch.testing.assert_close(duda.detectors.features_of(network, data, inputs=rule), X * MASK)
+    torch.testing.assert_close(fitted.score(data), fitted.detector.score(X * MASK))
+
+
+def test_detectors_keep_names_of_targets_that_the_network_needs() -> None:
+    torch.testing.assert_close(
+        duda.detectors.logits_of(Needs(), {"x": X, "y": MASK}), Needs()(X, MASK)
+    )
+
+
+def test_a_part_of_an_item_that_is_no_tensor_is_named() -> None:
+    texts = DataLoader(Rows([{"x": X[i], "text": "a", "label": Y[i]} for i in range(N)]), 4)  # type: ignore[arg-type]
+    model = duda.Deterministic(Masked(), duda.Categorical())
+    for call in (lambda: model.predict(texts), lambda: duda.fit(model, texts, epochs=1)):
+        with pytest.raises(TypeError, match="is a dict with 'text' as a list, expected"):
+            call()

@@ -97,7 +97,7 @@ def test_other_inputs_are_a_type_error(data: Any) -> None:
 
 def test_items_without_a_tensor_are_told() -> None:
     source = read_inputs(DataLoader([{"x": "a"}, {"x": "b"}]), 2)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="a batch of `x` is a dict with no tensor first"):
+    with pytest.raises(TypeError, match="a batch of `x` is a dict with 'x' as a list"):
         list(source.inputs())
 
 

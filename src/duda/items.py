@@ -11,20 +11,37 @@ Of anything else a function `inputs=` from an item to `(args, kwargs, y)` says w
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from duda.batches import Batch
 
-__all__ = ["SAY", "ItemRule", "no_item", "split", "tensors_of", "told"]
+__all__ = ["SAY", "ItemRule", "no_item", "split", "taken_by", "tensors_of", "told"]
 
 # From an item to what the network is called with by place and by name, and the targets.
 ItemRule = Callable[[Any], tuple[Sequence[Any], Mapping[str, Any], Any]]
 
 _TARGETS = ("labels", "label", "y")
 SAY = "say by `inputs=lambda item: (args, kwargs, y)` what is what"
+
+
+def taken_by(network: nn.Module | None) -> dict[str, bool]:
+    """Return which of the names `label` and `y` a network takes as inputs, and if it needs them.
+
+    >>> class Place(nn.Module):
+    ...     def forward(self, x, y): ...
+    >>> taken_by(Place())
+    {'y': True}
+    """
+    try:
+        parameters = inspect.signature(network.forward).parameters if network else {}
+    except ValueError:  # as of some scripted modules
+        return {}
+    names = [name for name in _TARGETS[1:] if name in parameters]  # to all `labels` are targets
+    return {name: parameters[name].default is inspect.Parameter.empty for name in names}
 
 
 def split(item: Any, taken: Mapping[str, bool] | None = None) -> tuple[Any, Any]:
@@ -70,22 +87,32 @@ def tensors_of(x: Any) -> Batch | None:
         return tensors_of(x[0])
     several = dict(enumerate(x)) if isinstance(x, tuple | list) else x
     if isinstance(several, Mapping):
-        fine = several and all(isinstance(part, Tensor) for part in several.values())
-        return dict(several) if fine else None
+        return dict(several) if several and not _strange(several) else None
     return x if isinstance(x, Tensor) else None
 
 
 def no_item(item: Any, name: str, labelled: bool) -> str:
     """Return the sentence for a batch that is none by the rule."""
     several = isinstance(item, tuple | list) and len(item) > 2
-    found = f"a batch of `{name}` is a {type(item).__name__}"
+    strange = _strange(item)
+    found = f"a batch of `{name}` is a {type(item).__name__}{strange}"
     if labelled:
         expected = "a pair of tensors (inputs, targets), of which inputs may be named or several"
     else:
-        found += "" if several else " with no tensor first"
+        found += "" if several or strange else " with no tensor first"
         expected = "inputs or pairs (inputs, targets)"
     of = f"of its {len(item)} parts " if several else ""
     return f"{found}, expected {expected}: {of}{SAY}."
+
+
+def _strange(item: Any) -> str:
+    """Return which of the parts with a name are no tensors, in words."""
+    named = item.items() if isinstance(item, Mapping) else ()
+    return "".join(
+        f" with {key!r} as a {type(part).__name__}"
+        for key, part in named
+        if not isinstance(part, Tensor)
+    )
 
 
 def _parts(item: Any) -> str:

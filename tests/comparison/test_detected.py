@@ -87,3 +87,9 @@ def test_detectors_by_label(data):
 def test_a_detector_needs_classes():
     with pytest.raises(ValueError, match="'mahalanobis', which does not take the likelihood"):
         duda.compare("sinusoid", ["mahalanobis"], epochs=1)
+
+
+@pytest.mark.parametrize("arguments", [{"probs": True}, {"class_dim": -1}])
+def test_detectors_read_logits_with_classes_first(arguments):
+    with pytest.raises(ValueError, match=r"expected `Categorical\(\)`: detectors read logits"):
+        Detected(nn.Linear(2, 3), duda.Categorical(**arguments), Energy())

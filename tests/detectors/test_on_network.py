@@ -224,3 +224,21 @@ def test_float64_networks_and_arrays(network, x):
     detector = OnNetwork(network, Mahalanobis()).fit(x.numpy(), np.asarray(Y))
     assert detector.score(x.double()).dtype == torch.float64
     torch.testing.assert_close(detector.score(x), detector.score(x.double()))
+
+
+def test_what_an_item_is_goes_to_no_file(network, x, tmp_path):
+    def rule(item):
+        return (item[1],), {}, item[2]
+
+    data = TensorDataset(torch.arange(60), x, Y)
+    detector = OnNetwork(network, Mahalanobis(), inputs=rule).fit(data)
+    path = detector.save(tmp_path / "detector")
+    assert torch.equal(OnNetwork.load(path, network).score(x), detector.score(data))
+    assert torch.equal(OnNetwork.load(path, network, inputs=rule).score(data), detector.score(data))
+
+
+@pytest.mark.parametrize("detector", [Energy(), MaxLogit()], ids=["energy", "max-logit"])
+def test_probabilities_are_no_logits(network, x, detector):
+    ended = OnNetwork(nn.Sequential(network, nn.Softmax(1)), detector)
+    with pytest.raises(ValueError, match="add up to 1 for each example, as after a softmax"):
+        ended.score(x)

@@ -99,6 +99,24 @@ def test_networks_that_draw_by_themselves_are_told(name: str) -> None:
     assert not model.predict(x, keep_draws=True).joint
 
 
+class SixRows(nn.Module):
+    """Takes six examples at a time, as what was exported may."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.inner(x.view(6, 1))
+        return out
+
+
+@pytest.mark.parametrize(("inner", "joint"), [(nn.Linear(1, 2), True), (Noisy(), False)])
+def test_networks_for_batches_of_one_size(inner: nn.Module, joint: bool) -> None:
+    model, x = duda.Deterministic(SixRows(inner), duda.Gaussian()), torch.zeros(12, 1)
+    assert model.predict(x, keep_draws=True, batch_size=6).joint == joint
+
+
 @pytest.mark.parametrize(
     "make", [duda.MCDropConnect, duda.Variational, duda.BatchEnsemble, duda.MCDropout]
 )

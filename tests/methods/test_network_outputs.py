@@ -356,8 +356,14 @@ def test_a_saturated_softmax_is_found_by_what_made_it(dtype: torch.dtype) -> Non
     x = rows(3)
     probs = network.eval()(x.to(dtype))
     assert bool(((probs == 0) | (probs == 1)).all())
-    with pytest.raises(ValueError, match="the network ends in a softmax"):
+    with pytest.raises(ValueError, match=r"the network ends in a softmax|as after a softmax"):
         duda.MCDropout(network, duda.Categorical()).predict(x)
+
+
+def test_one_member_with_a_softmax_is_found() -> None:
+    networks = [Net(), Net(), Net(nn.Softmax(1))]
+    with pytest.raises(ValueError, match="add up to 1 for each example"):
+        duda.DeepEnsemble(networks, duda.Categorical()).predict(rows(N))
 
 
 @pytest.mark.parametrize("end", [nn.ReLU(), nn.Softplus(), lambda outputs: outputs.abs() / 100])

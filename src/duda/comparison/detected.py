@@ -42,6 +42,11 @@ class Detected(Deterministic):
         layer: str | None = None,
     ) -> None:
         super().__init__(network, likelihood)
+        if likelihood.output_dim == -1 or getattr(likelihood, "probs", False):
+            raise ValueError(
+                f"`likelihood` is {likelihood}, expected `Categorical()`: detectors read logits "
+                "with their classes on dimension 1."
+            )
         self.detector, self.layer = detector, layer
         self._on_network = OnNetwork(self.network, detector, layer)
 

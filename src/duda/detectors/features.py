@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from duda.batches import Batch, rows_of, suited
 from duda.checks import check_count, nearest
+from duda.items import ItemRule, taken_by
+from duda.likelihoods.outputs import check_no_probs
 from duda.preservation import in_eval_mode
 from duda.sampling import called, last_linear, raw_outputs, with_rows
 from duda.sources import Inputs, read_inputs
@@ -20,6 +22,7 @@ __all__ = [
     "Positions",
     "check_positions",
     "features_of",
+    "input_batches",
     "logits_of",
     "read_features",
     "read_logits",
@@ -35,6 +38,7 @@ def features_of(
     *,
     positions: Positions | None = None,
     batch_size: int = 256,
+    inputs: ItemRule | None = None,
 ) -> Float[Tensor, "N D"]:
     """Return what `layer` puts out for each input, in eval mode, on the CPU.
 
@@ -48,6 +52,7 @@ def features_of(
         positions: what becomes of outputs `(N, D, *positions)`: their `"mean"`, one long row by
             `"flatten"`, or a function of them, such as `lambda out: out[:, 0]` for a first token.
         batch_size: inputs at a time.
+        inputs: what an item of `x` is, as in `predict`.
 
     Raises:
         ValueError: if there is no such layer, it does not run just once for each batch, or it puts
@@ -58,12 +63,12 @@ def features_of(
     >>> features_of(network, x).shape, features_of(network, x, "0").shape
     (torch.Size([5, 3]), torch.Size([5, 3]))
     """
-    batch_size = check_count(batch_size, "batch_size")
-    return read_features(network, read_inputs(x, batch_size).inputs(), layer, positions)
+    batches = input_batches(network, x, check_count(batch_size, "batch_size"), inputs)
+    return read_features(network, batches, layer, positions)
 
 
 def logits_of(
-    network: nn.Module, x: Inputs, *, batch_size: int = 256
+    network: nn.Module, x: Inputs, *, batch_size: int = 256, inputs: ItemRule | None = None
 ) -> Float[Tensor, "N C *positions"]:
     """Return what the network puts out for each input, in eval mode, on the CPU.
 
@@ -73,19 +78,33 @@ def logits_of(
         network: any module that puts out logits.
         x: a tensor, array, Dataset or DataLoader of inputs, or tensors by name.
         batch_size: inputs at a time.
+        inputs: what an item of `x` is, as in `predict`.
+
+    Raises:
+        ValueError: if the network ends in a softmax.
 
     >>> logits_of(nn.Linear(4, 3), torch.randn(5, 4)).shape
     torch.Size([5, 3])
     """
-    batch_size = check_count(batch_size, "batch_size")
-    return read_logits(network, read_inputs(x, batch_size).inputs())
+    return read_logits(
+        network, input_batches(network, x, check_count(batch_size, "batch_size"), inputs)
+    )
+
+
+def input_batches(
+    network: nn.Module, x: Inputs, batch_size: int, rule: ItemRule | None
+) -> Iterator[Batch]:
+    """Start to read inputs of a network, without the targets that are beside or in them."""
+    return read_inputs(x, batch_size, rule=rule, taken=taken_by(network)).inputs()
 
 
 def read_logits(network: nn.Module, batches: Iterable[Batch]) -> Float[Tensor, "N C *positions"]:
     """Return what the network puts out for all inputs of some batches."""
     with in_eval_mode(network), torch.no_grad():
         outputs = (with_rows(raw_outputs(network, suited(x, network)), x) for x in batches)
-        return torch.cat([each.cpu() for each in outputs])
+        logits = torch.cat([each.cpu() for each in outputs])
+    check_no_probs(logits, "logits: remove that last layer")
+    return logits
 
 
 def read_features(

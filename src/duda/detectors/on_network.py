@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from duda.batches import Batch
 from duda.checks import ArrayLike, check_count
 from duda.detectors.base import Detector
-from duda.detectors.features import Positions, check_positions
+from duda.detectors.features import Positions, check_positions, input_batches
+from duda.items import ItemRule
 from duda.params import Params
 from duda.predictions import ClassPrediction, ScoredClassPrediction
-from duda.sources import Inputs, Labelled, read_inputs, read_pairs
+from duda.sources import Inputs, Labelled, read_pairs
 from duda.storage import Format, checksum_of
 
 __all__ = ["OnNetwork"]
@@ -35,6 +36,7 @@ class OnNetwork(Params):
             into the last linear layer.
         positions: what becomes of features `(N, D, *positions)`, see `features_of`.
         batch_size: inputs at a time.
+        inputs: what an item of data is, as in `predict`.
 
     >>> from duda.detectors import Mahalanobis
     >>> network = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 3))
@@ -53,6 +55,7 @@ class OnNetwork(Params):
         *,
         positions: Positions | None = None,
         batch_size: int = 256,
+        inputs: ItemRule | None = None,
     ) -> None:
         if not isinstance(network, nn.Module) or not isinstance(detector, Detector):
             raise TypeError(
@@ -68,7 +71,7 @@ class OnNetwork(Params):
         check_positions(positions)
         self.network, self.detector = network, detector
         self.layer, self.positions = layer, positions
-        self.batch_size = check_count(batch_size, "batch_size")
+        self.batch_size, self.inputs = check_count(batch_size, "batch_size"), inputs
 
     def fit(self, x: Inputs | Labelled, y: ArrayLike | None = None) -> Self:
         """Fit the detector to in-distribution inputs, and return itself.
@@ -83,20 +86,20 @@ class OnNetwork(Params):
         """
         pairs: Any = x if y is None else (x, y)
         if not self.detector.needs_labels and not isinstance(pairs, (tuple, list)):
-            self.detector.fit(self._read(read_inputs(pairs, self.batch_size).inputs()))
+            self.detector.fit(self._read(self._batches(pairs)))
             return self
-        return self.fit_batches(read_pairs(pairs, self.batch_size).pairs())
+        return self.fit_batches(read_pairs(pairs, self.batch_size, rule=self.inputs).pairs())
 
     def fit_batches(self, batches: Iterable[tuple[Batch, Tensor]]) -> Self:
         """Fit the detector to batches of inputs and labels, such as those of a `FitState`."""
         labels: list[Tensor] = []
 
-        def inputs() -> Iterator[Batch]:
+        def without_labels() -> Iterator[Batch]:
             for batch, target in batches:
                 labels.append(target)
                 yield batch
 
-        features = self._read(inputs())
+        features = self._read(without_labels())
         self.detector.fit(features, torch.cat(labels))
         return self
 
@@ -107,7 +110,7 @@ class OnNetwork(Params):
             ValueError: if the detector is not fitted, or the inputs are not finite.
         """
         self.detector.check_fitted()
-        return self.detector.score(self._read(read_inputs(x, self.batch_size).inputs()))
+        return self.detector.score(self._read(self._batches(x)))
 
     def __call__(self, x: Inputs) -> Float[Tensor, "N *positions"]:
         """Return what `score` returns."""
@@ -129,15 +132,23 @@ class OnNetwork(Params):
             TypeError: if `positions` is a function, which no file can hold.
         """
         self.detector.check_fitted()
-        state = self.get_params(deep=False) | {
+        how = self.get_params(deep=False)
+        del how["inputs"]  # of the data, not of what was fitted
+        state = how | {
             "detector": self.detector.state(),
             "network": _checksum(self.network),
         }
         return _FORMAT.write(path, type(self.detector).__name__, state)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], network: nn.Module) -> Self:
-        """Read what `save` wrote, for the same network.
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        network: nn.Module,
+        *,
+        inputs: ItemRule | None = None,
+    ) -> Self:
+        """Read what `save` wrote, for the same network; no file holds `inputs`.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -152,9 +163,12 @@ class OnNetwork(Params):
             )
         detector = Detector.restored(path, kind, state.pop("detector", None))
         try:
-            return cls(network, detector, **state)
+            return cls(network, detector, **state, inputs=inputs)
         except (TypeError, ValueError) as error:
             raise ValueError(f"`{path}` holds no valid detector on a network: {error}") from error
+
+    def _batches(self, x: Inputs) -> Iterator[Batch]:
+        return input_batches(self.network, x, self.batch_size, self.inputs)
 
     def _read(self, batches: Iterator[Batch]) -> Tensor:
         return self.detector.read(self.network, batches, self.layer, self.positions)

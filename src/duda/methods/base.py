@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from duda.batches import Batch, suited
 from duda.checks import check_count
-from duda.items import ItemRule
+from duda.items import ItemRule, taken_by
 from duda.likelihoods import Likelihood
 from duda.methods.annealing import Annealing
-from duda.methods.called_networks import taken_by
+from duda.methods.called_networks import network_in
 from duda.methods.output_checks import PartsCheck, check_dim_once, checked, note_outputs
 from duda.methods.sampler import Sampler
 from duda.predictions import Prediction
@@ -221,7 +221,7 @@ class UncertainModel(Annealing, nn.Module, ABC):
         """
         samples = self.samples if samples is None else check_count(samples, "samples")
         size = check_count(batch_size, "batch_size")
-        source = read_inputs(x, size, rule=inputs, taken=taken_by(self))
+        source = read_inputs(x, size, rule=inputs, taken=taken_by(network_in(self)))
         batches = source.inputs()  # a DataLoader starts by the user's random state, not by `seed`
         chunk = None if chunk is None else check_count(chunk, "chunk")
         parts = []

@@ -129,10 +129,18 @@ def checked(model: UncertainModel, sampler: Sampler) -> Sampler:
     """
 
     def draws(x: Batch, chunk: int | None) -> Iterator[Tensor]:
+        seen = _seen.setdefault(model, set())
         for number, each in enumerate(sampler(x, chunk)):
             if number == 0:
-                _look(model, x, with_rows(each[0], x))
+                check_dim_once(model)
+                _check_trained(model, with_rows(each[0], x))
+            if "end" not in seen:
+                for draw in each:  # members are networks of their own
+                    model.likelihood.check_outputs(draw)
+                if number == 0 and bool(((each[0] >= 0) & (each[0] <= 1)).all()):
+                    first_outputs(model, x)
             yield each
+        seen.add("end")
 
     return replace(sampler, draws=draws)
 
@@ -167,18 +175,6 @@ def _width(likelihood: Likelihood, outputs: Tensor) -> int:
 
 def _weights(network: nn.Module) -> int:
     return sum(weight.numel() for weight in network.parameters())
-
-
-def _look(model: UncertainModel, x: Batch, outputs: Tensor) -> None:
-    check_dim_once(model)
-    _check_trained(model, outputs)
-    seen = _seen.setdefault(model, set())
-    if "end" not in seen:
-        model.likelihood.check_outputs(outputs)
-        low, high = outputs.aminmax()
-        if low >= 0 and high <= 1:
-            first_outputs(model, x)
-        seen.add("end")
 
 
 def _few(x: Batch) -> Batch:
