@@ -19,7 +19,7 @@ from duda.predictions import Prediction
 from duda.sampling import moves_classes, preserved, tensors, with_rows
 
 if TYPE_CHECKING:
-    from duda.methods.base import UncertainModel
+    from duda.methods.losses import Losses
 
 __all__ = ["PartsCheck", "check_dim_once", "checked", "first_outputs", "in_doubt", "note_outputs"]
 
@@ -37,7 +37,7 @@ class PartsCheck:
         model: that predicts.
     """
 
-    def __init__(self, model: UncertainModel) -> None:
+    def __init__(self, model: Losses) -> None:
         self.model = model
         self.before: Prediction | None = None
         self.batches = 0
@@ -68,7 +68,7 @@ class PartsCheck:
         return part
 
 
-def first_outputs(model: UncertainModel, x: Batch) -> Tensor:
+def first_outputs(model: Losses, x: Batch) -> Tensor:
     """Return the raw outputs for a few rows of `x`, checked; the model stays as it was.
 
     Raises:
@@ -92,7 +92,7 @@ def first_outputs(model: UncertainModel, x: Batch) -> Tensor:
     return outputs
 
 
-def check_dim_once(model: UncertainModel) -> None:
+def check_dim_once(model: Losses) -> None:
     """Raise a `ValueError` if the likelihood would move a dimension that is moved already."""
     if model.likelihood.output_dim == -1 and moves_classes(model):
         name = _dim_name(model.likelihood, said=True)
@@ -121,7 +121,7 @@ def _questions(likelihood: Likelihood, x: Batch, part: Prediction) -> list[str]:
     return found
 
 
-def checked(model: UncertainModel, sampler: Sampler) -> Sampler:
+def checked(model: Losses, sampler: Sampler) -> Sampler:
     """Return the sampler with a look at the rows of its draws, and once for each model at the rest.
 
     It raises a `ValueError` if draws have not one row for each input, or come from a softmax or
@@ -145,7 +145,7 @@ def checked(model: UncertainModel, sampler: Sampler) -> Sampler:
     return replace(sampler, draws=draws)
 
 
-def note_outputs(model: UncertainModel, outputs: Tensor) -> None:
+def note_outputs(model: Losses, outputs: Tensor) -> None:
     """Remember how many outputs a network has while it trains."""
     network = network_in(model)
     if network is None or outputs.ndim < 2:
@@ -156,7 +156,7 @@ def note_outputs(model: UncertainModel, outputs: Tensor) -> None:
         _trained[network] = width, _weights(network)
 
 
-def _check_trained(model: UncertainModel, outputs: Tensor) -> None:
+def _check_trained(model: Losses, outputs: Tensor) -> None:
     network = network_in(model)
     if network is None or outputs.ndim < 2:
         return
@@ -208,7 +208,7 @@ def _dim_name(likelihood: Likelihood, said: bool = False) -> str | None:
     return None if not said and (alike or likelihood.output_dim is not None) else name
 
 
-def _are_last(model: UncertainModel, x: Batch, outputs: Tensor, origins: Origins) -> bool:
+def _are_last(model: Losses, x: Batch, outputs: Tensor, origins: Origins) -> bool:
     """Return whether classes are last: dimension 1 follows the length of the inputs, or by origin.
 
     A network may refuse other lengths, or take no notice of them.
@@ -222,9 +222,7 @@ def _are_last(model: UncertainModel, x: Batch, outputs: Tensor, origins: Origins
     return other is None or other.shape[-1] == outputs.shape[-1]
 
 
-def _shorter(
-    model: UncertainModel, x: Batch, outputs: Tensor, size: int, start: int = 1
-) -> Tensor | None:
+def _shorter(model: Losses, x: Batch, outputs: Tensor, size: int, start: int = 1) -> Tensor | None:
     """Return the outputs for inputs that are shorter by one where they have some size, if any."""
     found = False
 

@@ -1,0 +1,81 @@
+"""Losses: what is minimised in a training, and what judges it, of every method."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from duda.batches import Batch, suited
+from duda.likelihoods import Likelihood
+from duda.methods.annealing import Annealing
+from duda.methods.output_checks import check_dim_once, checked, note_outputs
+from duda.methods.sampler import Sampler
+from duda.sampling import preserved
+
+__all__ = ["Losses"]
+
+
+class Losses(Annealing, nn.Module):
+    """The losses of a model on batches, which go by its likelihood.
+
+    Attributes:
+        likelihood: what the raw outputs mean.
+    """
+
+    likelihood: Likelihood
+
+    @abstractmethod
+    def validation_sampler(self) -> Sampler:
+        """Return the draws by which a training is judged."""
+
+    def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
+        """Return what to minimise on a batch, penalties included, in nats.
+
+        In eval mode and without gradients it is `validation_loss`, which judges a training.
+        """
+        if self.training or torch.is_grad_enabled():
+            return self.training_loss(x, y)
+        return self.validation_loss(x, y)
+
+    def training_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
+        """Return what to minimise on a batch: -log p(y | x), nats, the mean over examples."""
+        return self.data_loss(self(x), y)
+
+    def validation_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
+        """Return the mean of -log p(y) by what would be predicted, nats, without any penalty.
+
+        The prediction has the draws of `validation_sampler`, by the same seed at each call. Of
+        quantiles it is the pinball loss. The model stays as it is.
+        """
+        with preserved(self, seed=0):
+            reduction = self.likelihood.reduction()
+            for draws in checked(self, self.validation_sampler())(suited(x, self)):
+                self.likelihood.check_targets(draws[0], y)
+                reduction.add(draws)
+            return self.likelihood.prediction_loss(reduction.result(), y)
+
+    def data_loss(
+        self, outputs: Float[Tensor, "N *outputs"], y: Shaped[Tensor, "N *targets"]
+    ) -> Float[Tensor, ""]:
+        """Return the likelihood's loss, in which terms that grow have the weight of this epoch."""
+        return self.data_losses([outputs], y)[0]
+
+    def data_losses(
+        self, outputs: Iterable[Float[Tensor, "N *outputs"]], y: Shaped[Tensor, "N *targets"]
+    ) -> Float[Tensor, "M"]:
+        """Return the loss of each of several members on one batch, which counts once."""
+        check_dim_once(self)
+        annealed = self.annealed
+        self.count(len(y))
+        # Most likelihoods know of no growth.
+        grows = () if annealed == 1.0 else (annealed,)
+        losses = []
+        for each in outputs:
+            if self.training:
+                note_outputs(self, each)
+            losses.append(self.likelihood.loss(each, y, *grows))
+        return torch.stack(losses)
