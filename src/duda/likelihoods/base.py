@@ -64,6 +64,25 @@ class Likelihood(ABC):
                 stacklevel=2,
             )
 
+    @property
+    def learns_noise(self) -> bool:
+        """Whether a training is to find the noise of the targets, which no output tells."""
+        return False
+
+    def noise(self) -> float:
+        """Return the standard deviation of the noise, as far as it is known."""
+        raise TypeError(f"a {type(self).__name__} has no noise of its own.")
+
+    def with_noise(self, std: float | None) -> Likelihood:
+        """Return the likelihood with noise that was learned, or with that of before."""
+        raise TypeError(f"a {type(self).__name__} has no noise of its own.")
+
+    def squared_error(
+        self, outputs: Float[Tensor, "N *outputs"], y: Shaped[Tensor, "N *targets"]
+    ) -> Float[Tensor, ""]:
+        """Return the mean squared error of the predicted mean, by which noise is learned."""
+        raise TypeError(f"a {type(self).__name__} has no noise of its own.")
+
     @abstractmethod
     def width(self, targets: int) -> int:
         """Return how many raw outputs the network needs for `targets` classes or target columns."""

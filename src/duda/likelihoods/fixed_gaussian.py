@@ -1,13 +1,15 @@
-"""Gaussian likelihood with a known standard deviation: raw outputs are means."""
+"""Gaussian likelihood with one standard deviation: raw outputs are means."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
+from duda.checks import at_least_float32
 from duda.likelihoods.gaussian import AnyGaussian
 from duda.likelihoods.outputs import outputs_first
 
@@ -16,22 +18,49 @@ __all__ = ["FixedGaussian"]
 
 @dataclass(frozen=True)
 class FixedGaussian(AnyGaussian):
-    """D raw outputs on dimension 1, the means; the noise has one known standard deviation.
+    """D raw outputs on dimension 1, the means; the noise has one standard deviation.
+
+    If that is not given, the model learns it in training: that with the greatest likelihood of the
+    training data, in `Laplace` that with the greatest marginal likelihood. Until then it is 1.
 
     Args:
         noise_std: standard deviation of the noise, in units of the target.
+        learned_std: what a model has learned, which fills it in by itself.
 
     >>> import torch
     >>> FixedGaussian(noise_std=1.0).loss(torch.zeros(1, 1), torch.zeros(1, 1))
     tensor(0.9189)
     """
 
-    noise_std: float = 1.0
+    noise_std: float | None = None
+    learned_std: float | None = field(default=None, repr=False, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.noise_std < math.inf:
-            raise ValueError(f"`noise_std` is {self.noise_std}, expected a number above 0.")
+        for name in ("noise_std", "learned_std"):
+            std = getattr(self, name)
+            if std is not None and not 0 < std < math.inf:
+                raise ValueError(f"`{name}` is {std}, expected a number above 0.")
+
+    @property
+    def learns_noise(self) -> bool:
+        """Whether the noise was not given."""
+        return self.noise_std is None
+
+    def noise(self) -> float:
+        """Return the standard deviation that is given or learned, 1 if there is none."""
+        return self.noise_std or self.learned_std or 1.0
+
+    def with_noise(self, std: float | None) -> FixedGaussian:
+        """Return the likelihood with a standard deviation that was learned, or with none."""
+        return replace(self, learned_std=std)
+
+    def squared_error(
+        self, outputs: Float[Tensor, "N D *positions"], y: Float[Tensor, "N D *positions"]
+    ) -> Float[Tensor, ""]:
+        """Return the mean of (y - μ)²."""
+        mean, _ = self.moments(at_least_float32(outputs))
+        return (self.beside(y, mean) - mean).square().mean()
 
     def width(self, targets: int) -> int:
         """Return D: a mean for each target."""
@@ -45,4 +74,4 @@ class FixedGaussian(AnyGaussian):
                 f"the network's outputs have shape {tuple(outputs.shape)}, expected D means on "
                 f"dimension {dim}: for one output end the network in `nn.Linear(..., 1)`."
             )
-        return outputs, torch.full_like(outputs, self.noise_std**2)
+        return outputs, torch.full_like(outputs, self.noise() ** 2)

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from duda.batches import Batch, suited
-from duda.likelihoods import Likelihood
-from duda.methods.annealing import Annealing
+from duda.methods.learned_noise import LearnedNoise
 from duda.methods.output_checks import check_dim_once, checked, note_outputs
 from duda.methods.sampler import Sampler
 from duda.sampling import preserved
@@ -19,14 +18,8 @@ from duda.sampling import preserved
 __all__ = ["Losses"]
 
 
-class Losses(Annealing, nn.Module):
-    """The losses of a model on batches, which go by its likelihood.
-
-    Attributes:
-        likelihood: what the raw outputs mean.
-    """
-
-    likelihood: Likelihood
+class Losses(LearnedNoise):
+    """The losses of a model on batches, which go by its likelihood."""
 
     @abstractmethod
     def validation_sampler(self) -> Sampler:
@@ -77,5 +70,6 @@ class Losses(Annealing, nn.Module):
         for each in outputs:
             if self.training:
                 note_outputs(self, each)
-            losses.append(self.likelihood.loss(each, y, *grows))
+            self.note_errors(each, y)
+            losses.append(self.training_likelihood.loss(each, y, *grows))
         return torch.stack(losses)

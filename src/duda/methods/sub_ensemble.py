@@ -136,7 +136,7 @@ class SubEnsemble(Ensemble):
                 setattr(place, own, part)
 
     def _apply(self, fn: Callable[[Tensor], Any], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)
         self._tie()  # a move makes new tensors of buffers, for each member its own
         return self
 

@@ -71,6 +71,15 @@ class TestTimeAugmentation(UncertainModel):
         self.transforms = transforms
         self._pairs = pairs
 
+    @property
+    def likelihood(self) -> Likelihood:
+        """That of the model, which learns what there is to learn of it."""
+        return self.model.likelihood
+
+    @likelihood.setter
+    def likelihood(self, likelihood: Likelihood) -> None:
+        self._given_likelihood = likelihood  # which is the model's
+
     def forward(self, x: Batch) -> Tensor:
         """Return one draw of raw outputs, by a transform drawn at random."""
         number = int(torch.randint(len(self._pairs), ()))

@@ -113,7 +113,8 @@ def obstacle(
         return "members share weights"
     if not all(weight.requires_grad for weight in weights):
         return "some weights require no gradient"
-    if any(True for part in parts for _ in part.buffers()):
+    # The model's own, such as the noise, are no part of its forward pass.
+    if any("." in name for part in parts for name, _ in part.named_buffers()):
         return "the network has buffers, such as those of BatchNorm"
     if any(_hooked(part) for part in parts):
         return "the network or a weight has hooks"
@@ -199,7 +200,7 @@ def _failure(
         with modes_kept(parts[0].modules()), warnings.catch_warnings():
             parts[0].train()
             warnings.simplefilter("error")  # vmap warns where it has to loop
-            losses = stacked_losses(parts[0], weights, data.x_rows(rows), data.y[rows])
+            losses, _ = stacked_losses(parts[0], weights, data.x_rows(rows), data.y[rows])
             torch.autograd.grad(losses.sum(), list(weights.values()), allow_unused=True)
     except (RuntimeError, ValueError, TypeError, Warning) as error:
         return f"the network does not run under torch.vmap ({str(error).splitlines()[0]:.120s})"

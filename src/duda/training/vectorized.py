@@ -32,14 +32,20 @@ def stack(parts: list[UncertainModel]) -> dict[str, Tensor]:
     }
 
 
-def stacked_losses(part: UncertainModel, weights: dict[str, Tensor], x: Batch, y: Tensor) -> Tensor:
-    """Return the loss of each member on its own batch."""
+def stacked_losses(
+    part: UncertainModel, weights: dict[str, Tensor], x: Batch, y: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the loss of each member on its own batch, and the squared error if it is needed."""
+    likelihood, annealed = part.training_likelihood, part.annealed
 
-    def loss(weights: dict[str, Tensor], x: Batch, y: Tensor) -> Tensor:
+    def loss(weights: dict[str, Tensor], x: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
         outputs = _outputs(part, weights, x)
-        return part.likelihood.annealed_loss(outputs, y, part.annealed)
+        value = likelihood.annealed_loss(outputs, y, annealed)
+        if not likelihood.learns_noise:
+            return value, value.detach()
+        return value, likelihood.squared_error(outputs.detach(), y)
 
-    losses: Tensor = vmap(loss, randomness="error")(weights, x, y)
+    losses: tuple[Tensor, Tensor] = vmap(loss, randomness="error")(weights, x, y)
     return losses
 
 
@@ -90,7 +96,10 @@ class StackedTrainer(Trainer):
                 part.index_select(0, flat).view(*rows.shape, *part.shape[1:])
                 for part in (data.x, data.y)
             )
-            losses = stacked_losses(self.parts[0], self.weights, x, y)
+            losses, errors = stacked_losses(self.parts[0], self.weights, x, y)
+            if self.parts[0].training_likelihood.learns_noise:
+                for part, error in zip(self.parts, errors, strict=True):
+                    part.add_errors(error, y[0].numel())
             values = losses.detach().double().cpu()
             wrong = going & ~values.isfinite()
             if bool(wrong.any()):
@@ -117,8 +126,9 @@ class StackedTrainer(Trainer):
             for x, y in data.in_order():
                 each = forward(self.weights, x)
                 part.likelihood.check_targets(each[0], y)
-                predictions = map(part.likelihood.reduce, each.unsqueeze(1))
-                mean.add([part.likelihood.prediction_loss(p, y) for p in predictions], y)
+                meanings = [member.likelihood for member in self.parts]
+                pairs = zip(meanings, each.unsqueeze(1), strict=True)
+                mean.add([m.prediction_loss(m.reduce(outputs), y) for m, outputs in pairs], y)
         return mean.result()
 
     def values(self) -> dict[str, Tensor]:

@@ -15,11 +15,13 @@ __all__ = [
     "Curvature",
     "FullCurvature",
     "KroneckerCurvature",
+    "best_noise",
     "best_precision",
     "output_information",
 ]
 
 _LARGEST = 10_000  # weights whose full covariance takes 0.8 GB
+_ITERATIONS, _NEAR = 1000, 1e-10  # for the noise
 _HALVINGS = 100  # of an interval of logarithms, down to the last digits
 
 
@@ -63,6 +65,10 @@ class Curvature(KeepsDtype, ABC):
     @abstractmethod
     def take(self, sums: list[Tensor], examples: int) -> None:
         """Take in the sums over all examples."""
+
+    @abstractmethod
+    def scale(self, factor: Float[Tensor, ""]) -> None:
+        """Multiply H, as another noise does."""
 
     @abstractmethod
     def eigenvalues(self) -> Float[Tensor, "C*F"]:
@@ -121,6 +127,10 @@ class KroneckerCurvature(Curvature):
         self.input_values, self.input_vectors = _eigen(sums[0] / examples)
         self.output_values, self.output_vectors = _eigen(sums[1])
 
+    def scale(self, factor: Float[Tensor, ""]) -> None:
+        """Multiply H, as another noise does."""
+        self.output_values = self.output_values * factor
+
     def eigenvalues(self) -> Float[Tensor, "C*F"]:
         """Return all products of an eigenvalue of each factor."""
         return torch.outer(self.output_values, self.input_values).flatten()
@@ -177,6 +187,10 @@ class FullCurvature(Curvature):
         """Take in the sum."""
         self.values, self.vectors = _eigen(sums[0])
 
+    def scale(self, factor: Float[Tensor, ""]) -> None:
+        """Multiply H, as another noise does."""
+        self.values = self.values * factor
+
     def eigenvalues(self) -> Float[Tensor, "C*F"]:
         """Return the eigenvalues of H."""
         return self.values
@@ -226,6 +240,41 @@ def best_precision(
         below = middle.exp() * squared_norm < determined(middle.exp())
         low, high = torch.where(below, middle, low), torch.where(below, high, middle)
     return high.exp()
+
+
+def best_noise(
+    eigenvalues: Float[Tensor, "P"],
+    squared_norm: Float[Tensor, ""],
+    squares: Float[Tensor, ""],
+    numbers: int,
+    precision: float | None = None,
+) -> Float[Tensor, ""]:
+    """Return the variance of the noise with the greatest marginal likelihood, together with δ.
+
+    It is the sum of the squared errors by the targets less the weights that these determine, found
+    by iteration. Source: MacKay 1992, "Bayesian interpolation": 2 β E_D = N - γ.
+
+    Args:
+        eigenvalues: of H with noise 1.
+        squared_norm: of the weights.
+        squares: the sum of the squared errors.
+        numbers: of the targets, N.
+        precision: δ, if it is given.
+    """
+    if not squares > 0:
+        raise ValueError(
+            "`noise_std` cannot be learned, because the network fits all targets exactly: give "
+            "`duda.FixedGaussian(noise_std=...)`."
+        )
+    variance = squares / numbers
+    for _ in range(_ITERATIONS):
+        values = eigenvalues / variance
+        delta = best_precision(values, squared_norm) if precision is None else precision
+        determined = (values / (values + delta)).sum()
+        before, variance = variance, squares / (numbers - determined)
+        if bool((variance / before - 1).abs() < _NEAR):
+            break
+    return variance
 
 
 def _eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:

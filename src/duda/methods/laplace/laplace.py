@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, cast
@@ -19,11 +19,11 @@ from duda.items import ItemRule
 from duda.likelihoods import Categorical, FixedGaussian, Gaussian, Likelihood
 from duda.likelihoods.class_draws import ClassReduction
 from duda.methods.base import UncertainModel, check_network, one_draw
-from duda.methods.buffers import KeepsDtype
 from duda.methods.laplace.curvature import (
     Curvature,
     FullCurvature,
     KroneckerCurvature,
+    best_noise,
     best_precision,
 )
 from duda.methods.laplace.gaussian_outputs import (
@@ -53,7 +53,7 @@ class _PosteriorSampler(Sampler):
     seed: int
 
 
-class Laplace(KeepsDtype, UncertainModel):
+class Laplace(UncertainModel):
     """A trained network whose last layer's weights and bias are Gaussian: N(θ*, (H + δ I)⁻¹).
 
     H is the Fisher information of the training data, δ the prior's precision, by default the one
@@ -139,7 +139,7 @@ class Laplace(KeepsDtype, UncertainModel):
     def _fit_to(self, batches: Iterator[tuple[Batch, Tensor]]) -> None:
         """Fit the posterior; accumulates in float64."""
         with preserved(self):
-            sums = training_sums(self.likelihood, self.curvature, self._passes(batches))
+            sums = training_sums(self._given_likelihood, self.curvature, self._passes(batches))
             weights = self.network.get_submodule(self._layer).parameters()
             squared_norm = torch.stack([each.double().square().sum() for each in weights]).sum()
         # Not before here, because `preserved` puts buffers back.
@@ -147,6 +147,8 @@ class Laplace(KeepsDtype, UncertainModel):
         self.curvature.take(sums.curvature, sums.examples)
         self.log_likelihood = sums.log_likelihood
         self.squared_norm = squared_norm
+        if self._given_likelihood.learns_noise:
+            self._learn_noise(sums.numbers)
         self.prior_precision = self._precision()
         self.examples = torch.tensor(sums.examples, device=squared_norm.device)
 
@@ -234,6 +236,24 @@ class Laplace(KeepsDtype, UncertainModel):
 
     def _with_features(self, x: Batch) -> tuple[Tensor, Float[Tensor, "N F"]]:
         return outputs_and_features(self.network, self._layer, x)
+
+    def fit_noise(self, batches: Iterable[tuple[Batch, Tensor]]) -> None:
+        """Leave the noise to the fit of the posterior, which finds it together with δ."""
+
+    def _learn_noise(self, numbers: int) -> None:
+        """Find the noise with the greatest marginal likelihood; until here all is with noise 1.
+
+        Args:
+            numbers: of the targets.
+        """
+        known = 0.5 * numbers * math.log(2 * math.pi)
+        squares = -2 * (self.log_likelihood + known)
+        variance = best_noise(
+            self.curvature.eigenvalues(), self.squared_norm, squares, numbers, self._given_precision
+        )
+        self.target_noise.copy_(variance.sqrt())
+        self.curvature.scale(1 / variance)
+        self.log_likelihood = -0.5 * (squares / variance + numbers * variance.log()) - known
 
     def _precision(self) -> Tensor:
         """Return δ as it was given, or with the greatest marginal likelihood."""

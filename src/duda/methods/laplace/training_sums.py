@@ -22,11 +22,13 @@ class TrainingSums(NamedTuple):
         curvature: the sums that a `Curvature` takes.
         log_likelihood: Σ log p(y | x), nats.
         examples: how many have a target.
+        numbers: how many numbers their targets are.
     """
 
     curvature: list[Tensor]
     log_likelihood: Float[Tensor, ""]
     examples: int
+    numbers: int
 
 
 def training_sums(
@@ -40,17 +42,17 @@ def training_sums(
         ValueError: if no example has a target.
     """
     sums: list[Tensor] = []
-    log_likelihood, examples = torch.zeros(()), 0
+    log_likelihood, examples, numbers = torch.zeros(()), 0, 0
     for outputs, features, y in passes:
         if len(outputs) == 0:
             continue
         terms = curvature.terms(features, output_information(likelihood, outputs))
         sums = [a + b for a, b in zip(sums, terms, strict=True)] if sums else terms
         log_likelihood = log_likelihood + _log_likelihood(likelihood, outputs, y)
-        examples += len(outputs)
+        examples, numbers = examples + len(outputs), numbers + y.numel()
     if not examples:
         raise ValueError("the training data have no example with a target, expected some.")
-    return TrainingSums(sums, log_likelihood, examples)
+    return TrainingSums(sums, log_likelihood, examples, numbers)
 
 
 def counted(

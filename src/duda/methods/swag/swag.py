@@ -14,7 +14,6 @@ from duda.checks import at_least_float32
 from duda.hooks import FitState
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network, one_draw
-from duda.methods.buffers import KeepsDtype
 from duda.methods.sampler import Sampler
 from duda.methods.swag.batch_norm import batch_norms, refreshed_statistics, sampled_rows
 from duda.sampling import draw_generator, new_seed, raw_outputs, swapped_weights
@@ -24,7 +23,7 @@ __all__ = ["SWAG"]
 _INPUTS = "inputs"
 
 
-class SWAG(KeepsDtype, UncertainModel):
+class SWAG(UncertainModel):
     """A network whose weights are Gaussian, with mean and covariance of the iterates of SGD.
 
     θ = θ̄ + √scale (diag(σ²)^½ z₁ + D z₂ / √(K - 1)), one draw for all examples. σ² is the variance

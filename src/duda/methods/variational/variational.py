@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -71,6 +71,8 @@ class Variational(UncertainModel):
     >>> bool((model.predict(torch.ones(4, 2), seed=0).epistemic > 0).all())
     True
     """
+
+    noise_in_loss: ClassVar[bool] = True
 
     _seen: Tensor
 

@@ -1,0 +1,98 @@
+"""Noise of the targets that a training learns, for likelihoods that are not told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from duda.batches import Batch, suited
+from duda.hooks import FitState
+from duda.likelihoods import Likelihood
+from duda.methods.annealing import Annealing
+from duda.methods.buffers import KeepsDtype
+from duda.methods.sampler import Sampler
+from duda.preservation import preserved
+
+__all__ = ["LearnedNoise"]
+
+_KEPT = 0.98  # of the errors so far, at each step: the noise follows the last fifty
+_LEAST = 1e-6  # of the standard deviation, which a network that fits all targets would put at 0
+
+
+class LearnedNoise(Annealing, KeepsDtype):
+    """Holds a likelihood, and in a buffer its noise, where it is to be learned.
+
+    In training the noise follows the errors of the batches; the end of it finds the one with the
+    greatest likelihood of the training data. `likelihood` has the noise of now.
+
+    Attributes:
+        noise_in_loss: whether the loss needs the noise, as where it is weighed against a penalty;
+            elsewhere it has no part in what the network learns, and is 1 in the loss.
+    """
+
+    noise_in_loss: ClassVar[bool] = False
+
+    target_noise: Tensor
+    _errors: Tensor
+    _given_likelihood: Likelihood
+    validation_sampler: Callable[[], Sampler]
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """What the network's raw outputs mean."""
+        given = self._given_likelihood
+        return given.with_noise(float(self.target_noise)) if given.learns_noise else given
+
+    @likelihood.setter
+    def likelihood(self, likelihood: Likelihood) -> None:
+        self._given_likelihood = likelihood
+        if likelihood.learns_noise:
+            start = torch.tensor(likelihood.noise(), dtype=torch.float64)
+            self._given_likelihood = likelihood.with_noise(None)
+            self.register_buffer("target_noise", start)
+            # Sum and number of the squared errors of late; a file of the model does without them.
+            self.register_buffer("_errors", torch.zeros(2).double(), persistent=False)
+
+    @property
+    def training_likelihood(self) -> Likelihood:
+        """What the loss goes by: the likelihood, with noise 1 if it may be any."""
+        return self.likelihood if self.noise_in_loss else self._given_likelihood
+
+    def note_errors(self, outputs: Tensor, y: Tensor) -> None:
+        """Let the noise follow the errors of a batch, in training."""
+        if self._given_likelihood.learns_noise and self.training and torch.is_grad_enabled():
+            self._given_likelihood.check_targets(outputs, y)
+            self.add_errors(self._given_likelihood.squared_error(outputs.detach(), y), y.numel())
+
+    def add_errors(self, mean: Tensor, count: int) -> None:
+        """Let the noise follow the mean squared error of so many numbers."""
+        self._errors.mul_(_KEPT).add_(torch.stack([mean.double(), torch.ones_like(mean)]) * count)
+        self.target_noise.copy_((self._errors[0] / self._errors[1]).sqrt().clamp(min=_LEAST))
+
+    def on_epoch_start(self, state: FitState) -> None:
+        """Forget the errors of earlier epochs, unless the loss needs a steady noise."""
+        super().on_epoch_start(state)
+        if self._given_likelihood.learns_noise and (state.epoch == 0 or not self.noise_in_loss):
+            self._errors.zero_()
+
+    def on_fit_end(self, state: FitState) -> None:
+        """Find the noise, if it is to be learned and the data are there."""
+        super().on_fit_end(state)
+        if self._given_likelihood.learns_noise and state.batches is not None:
+            self.fit_noise(state.training_batches())
+
+    def fit_noise(self, batches: Iterable[tuple[Batch, Tensor]]) -> None:
+        """Find the noise with the greatest likelihood: the mean squared error, over all draws."""
+        likelihood, total, count = self._given_likelihood, torch.zeros((), dtype=torch.float64), 0
+        with preserved(self, seed=0):
+            sampler = self.validation_sampler()
+            for x, y in batches:
+                for draws in sampler(suited(x, self)):
+                    likelihood.check_targets(draws[0], y)
+                    means = torch.stack([likelihood.squared_error(each, y) for each in draws])
+                    total = total + means.double().sum().cpu() * y.numel()
+                    count += len(draws) * y.numel()
+        self.target_noise.fill_(max(float(total / count) ** 0.5, _LEAST))
