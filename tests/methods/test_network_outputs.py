@@ -132,6 +132,38 @@ def test_draws_from_other_paths_have_the_rows_of_the_input(method: str) -> None:
         model.predict(x, seed=0)
 
 
+SEQUENCES: dict[str, Callable[[bool], nn.Module]] = {
+    "recurrent": lambda first: nn.GRU(FEATURES, CLASSES, batch_first=first),
+    "both ways": lambda first: nn.LSTM(FEATURES, CLASSES, bidirectional=True, batch_first=first),
+    "attention": lambda first: nn.TransformerEncoderLayer(FEATURES, 1, 8, batch_first=first),
+}
+
+
+@pytest.mark.parametrize("form", [None, 1, -1])
+@pytest.mark.parametrize("length", [LENGTH, N])
+@pytest.mark.parametrize("kind", SEQUENCES)
+def test_examples_taken_for_steps_are_told(kind: str, length: int, form: int | None) -> None:
+    class Steps(nn.Module):
+        def __init__(self, first: bool) -> None:
+            super().__init__()
+            self.inner, self.drop = SEQUENCES[kind](first), nn.Dropout(0.3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            found = self.inner(x)
+            found = self.drop(found[0] if isinstance(found, tuple) else found)
+            return found if form == -1 else found.movedim(-1, 1)
+
+    x = rows(N, length)
+    y = torch.zeros(N, length, dtype=torch.long)
+    meaning = duda.Categorical(class_dim=form)
+    model = duda.MCDropout(Steps(first=False), meaning)
+    with pytest.raises(ValueError, match="takes dimension 1 for the examples"):
+        model.predict(x)
+    with pytest.raises(ValueError, match="takes dimension 1 for the examples"):
+        duda.fit(model, (x, y), epochs=1)
+    assert len(duda.MCDropout(Steps(first=True), meaning).predict(x)) == N
+
+
 def tokens(rows: int, length: int) -> tuple[dict[str, Tensor], Tensor]:
     ids = torch.randint(9, (rows, length), generator=torch.Generator().manual_seed(length))
     return {"ids": ids}, ids % CLASSES
@@ -196,17 +228,31 @@ def test_classes_last_are_told_or_moved(method: str, likelihood: str, length: in
             )
 
 
+@pytest.mark.parametrize("dim", [-1, 1])
 @pytest.mark.parametrize("form", ["dict", "attribute"])
-def test_what_is_moved_is_not_moved_twice(form: str) -> None:
-    model = made("mc-dropout", lambda: Tagger(form), duda.Categorical(class_dim=-1))
+def test_what_is_moved_is_not_moved_twice(form: str, dim: int) -> None:
+    model = made("mc-dropout", lambda: Tagger(form), duda.Categorical(class_dim=dim))
     x, y = tokens(N, CLASSES)
-    message = "`class_dim` is -1, but the network gives its outputs as `logits`"
+    message = f"`class_dim` is {dim}, but the network gives its outputs as `logits`"
     with pytest.raises(ValueError, match=message):
         model.predict(x)
     with pytest.raises(ValueError, match=message):
         duda.fit(model, (x, y), epochs=1)
     with pytest.raises(ValueError, match=message):
         model.loss(x, y)
+
+
+def test_logits_with_classes_first_are_taken_as_they_are() -> None:
+    class Convolution(nn.Conv1d):
+        def forward(self, x: Tensor) -> Any:
+            return {"logits": super().forward(x)}
+
+    network, x = Convolution(FEATURES, CLASSES, 3, padding=1), rows(N, LENGTH).movedim(-1, 1)
+    with pytest.raises(ValueError, match=r"take them as they are by .*Outputs\(network, \"logits"):
+        duda.Deterministic(network, duda.Categorical()).predict(x)
+    as_they_are = duda.layers.Outputs(network, "logits")
+    answer = duda.Deterministic(as_they_are, duda.Categorical()).predict(x)
+    torch.testing.assert_close(answer.probs, network(x)["logits"].softmax(1))
 
 
 @pytest.mark.parametrize("length", [LENGTH, CLASSES])

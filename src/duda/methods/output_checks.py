@@ -15,6 +15,7 @@ from duda.likelihoods import Likelihood
 from duda.methods.called_networks import network_in
 from duda.methods.origins import Origins
 from duda.methods.sampler import Sampler
+from duda.methods.sequence_first import is_sequence, takes_rows_for_steps
 from duda.predictions import Prediction
 from duda.sampling import moves_classes, preserved, tensors, with_rows
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from duda.methods.losses import Losses
 
 __all__ = ["PartsCheck", "check_dim_once", "checked", "first_outputs", "in_doubt", "note_outputs"]
+
+_MOVED = "the network gives its outputs as `logits` of three dimensions, of which the last"
+_AS_THEY_ARE = 'take them as they are by `duda.layers.Outputs(network, "logits")`'
 
 _trained: WeakKeyDictionary[nn.Module, tuple[int, int]] = WeakKeyDictionary()
 _seen: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
@@ -72,7 +76,8 @@ def first_outputs(model: Losses, x: Batch) -> Tensor:
     """Return the raw outputs for a few rows of `x`, checked; the model stays as it was.
 
     Raises:
-        ValueError: if they have other rows, their classes last, or a softmax or sigmoid before.
+        ValueError: if they have other rows, examples for steps, their classes last, or a softmax
+            or sigmoid before.
     """
     few = _few(x)
     with preserved(model, seed=0):
@@ -81,24 +86,41 @@ def first_outputs(model: Losses, x: Batch) -> Tensor:
         with_rows(outputs, few)
         check_dim_once(model)
         _check_end(model.likelihood, outputs, origins)
-        name = _dim_name(model.likelihood)
-        if name and outputs.ndim > 2 and _are_last(model, few, outputs, origins):
-            kind = type(model.likelihood).__name__
-            raise ValueError(
-                f"the network's outputs have shape {tuple(outputs.shape)} for {rows_of(few)} "
-                "inputs, and what they say of a position is on the last dimension, expected on "
-                f"dimension 1: give `{kind}({name}=-1)`, or `{name}=1` if it is meant."
-            )
+        if outputs.ndim > 2:
+            _check_dims(model, few, outputs, origins)
     return outputs
 
 
+def _check_dims(model: Losses, x: Batch, outputs: Tensor, origins: Origins) -> None:
+    """Raise a `ValueError` if examples or classes are on another dimension than they should be."""
+    shape = tuple(outputs.shape)
+    if takes_rows_for_steps(network_in(model) or model, x):
+        raise ValueError(
+            f"the network's outputs of shape {shape} depend for each input on others of the batch, "
+            "and not on other steps of its own: it takes dimension 1 for the examples: give its "
+            "layers `batch_first=True`, or let it transpose inputs and outputs itself."
+        )
+    name = _dim_name(model.likelihood)
+    if name is None or not _are_last(model, x, outputs, origins):
+        return
+    kind = type(model.likelihood).__name__
+    remedy = f"give `{kind}({name}=-1)`, or `{name}=1` if it is meant"
+    if moves_classes(model):
+        remedy = f"{_MOVED} is taken for that: {_AS_THEY_ARE}"
+    raise ValueError(
+        f"the network's outputs have shape {shape} for {rows_of(x)} inputs, and what they say of a "
+        f"position is on the last dimension, expected on dimension 1: {remedy}."
+    )
+
+
 def check_dim_once(model: Losses) -> None:
-    """Raise a `ValueError` if the likelihood would move a dimension that is moved already."""
-    if model.likelihood.output_dim == -1 and moves_classes(model):
+    """Raise a `ValueError` if the likelihood says of a dimension that is moved where it is."""
+    dim = model.likelihood.output_dim
+    if dim is not None and moves_classes(model):
         name = _dim_name(model.likelihood, said=True)
         raise ValueError(
-            f"`{name}` is -1, but the network gives its outputs as `logits` of three dimensions, "
-            f"whose last is taken for the classes anyway: leave `{name}` out."
+            f"`{name}` is {dim}, but {_MOVED} is taken for the classes anyway: leave `{name}` out, "
+            f"or {_AS_THEY_ARE}."
         )
 
 
@@ -109,7 +131,7 @@ def in_doubt(x: Batch, y: Tensor) -> bool:
 
 def _rows_twice(x: Batch) -> bool:
     """Return whether dimension 1 of sequences, of tokens or of features, has as many entries."""
-    sequences = (each for each in tensors(x) if each.ndim == 2 + each.is_floating_point())
+    sequences = filter(is_sequence, tensors(x))
     return rows_of(x) > 1 and any(each.shape[1] == rows_of(x) for each in sequences)
 
 
@@ -118,6 +140,8 @@ def _questions(likelihood: Likelihood, x: Batch, part: Prediction) -> list[str]:
     found = ["rows"] if _rows_twice(x) else []
     if len(part.said_shape) > 1 and _dim_name(likelihood):
         found.append("dimension")
+    if len(part.said_shape) > 1 and any(map(is_sequence, tensors(x))):
+        found.append("steps")
     return found
 
 
