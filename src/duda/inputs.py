@@ -102,6 +102,8 @@ def scores(value: ArrayLike, name: str = "score") -> Shaped[Tensor, "*shape"]:
     """Return numbers that can be ordered: infinite ones may pass, NaN may not."""
     values = _widened(value, name)
     check_not_empty(values, name)
+    if values.is_complex():
+        raise ValueError(f"`{name}` has dtype {values.dtype}, expected numbers that have an order.")
     nans = int(values.isnan().sum())
     if nans:
         raise ValueError(
@@ -150,6 +152,12 @@ def ordered_ends(
         raise ValueError(
             f"`lower` is above `upper` in {crossed} of {low.numel()} intervals, expected it below: "
             "swap them there."
+        )
+    nowhere = int((low.isinf() & (low == high)).sum())
+    if nowhere:
+        raise ValueError(
+            f"`lower` and `upper` are the same infinity in {nowhere} of {low.numel()} intervals, "
+            "expected at least one end elsewhere: remove or replace them."
         )
     return low, high
 

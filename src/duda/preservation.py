@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from duda.activations import plain_activations
 from duda.checks import check_whole
 
 __all__ = [
@@ -35,7 +36,13 @@ def preserved(model: nn.Module, seed: int | None = None) -> Iterator[None]:
     with ExitStack() as stack:
         if seed is not None:
             stack.enter_context(seeded(seed, devices_of(model)))
-        for context in (guard, torch.inference_mode(False), torch.no_grad(), in_eval_mode(model)):
+        for context in (
+            plain_activations(model),
+            guard,
+            torch.inference_mode(False),
+            torch.no_grad(),
+            in_eval_mode(model),
+        ):
             stack.enter_context(context)
         try:
             yield

@@ -1,4 +1,4 @@
-"""Nested states as JSON and named tensors, and back, without pickle."""
+"""Nested states, also as JSON and named tensors and back, without pickle."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from duda.files import json_number
 
-__all__ = ["checksum", "flatten", "unflatten"]
+__all__ = ["checksum", "flatten", "rebuilt", "unflatten"]
 
 
 def flatten(tree: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
@@ -81,6 +81,11 @@ def checksum(tensor: Tensor, start: int = 0) -> int:
     """
     flat = tensor.cpu().contiguous().reshape(-1).view(torch.uint8)
     return zlib.crc32(flat.numpy().data, start)
+
+
+def rebuilt(like: Any, items: list[Any]) -> Any:
+    """Return `items` in the type of `like`: a list, a tuple or one with names."""
+    return type(like)(*items) if hasattr(like, "_fields") else type(like)(items)
 
 
 def _under(name: str, key: object) -> str:

@@ -397,5 +397,7 @@ def test_ends_of_intervals_and_predictions_are_not_mixed() -> None:
         evaluation.interval_score(answer, y)
     with pytest.raises(TypeError, match="`upper` came beside a LogisticPrediction"):
         evaluation.interval_coverage(answer, y, y, level=0.5)
+    with pytest.raises(TypeError, match="`upper` came beside a LogisticPrediction"):
+        evaluation.interval_width(answer, y, level=0.5)
     with pytest.raises(TypeError, match=r"`level` is 0\.5 beside the ends of intervals"):
         evaluation.interval_width([0.0], [1.0], level=0.5)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import duda
 from duda.datasets import load
@@ -59,7 +61,70 @@ class Solved(nn.Sequential):
         super().__init__(ODEBlock(nn.Linear(4, 4), "rk4", steps=2), nn.Linear(4, 3))
 
 
-NEED_A_LOOP = [Recurrent, Solved]
+class Square(torch.autograd.Function):
+    """Written in the way that no transform of torch can run."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return 2 * x * gradient
+
+
+class Numpy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.slope = 2 * x.detach().numpy()
+        return torch.from_numpy(x.detach().numpy() ** 2)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return gradient * torch.from_numpy(ctx.slope)
+
+
+class WithoutARule(torch.autograd.Function):
+    """Can be transformed, but not by vmap."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x * x
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    backward = Square.backward
+
+
+class OfFunction(nn.Sequential):
+    def __init__(self, function: type[torch.autograd.Function]) -> None:
+        super().__init__(nn.Linear(4, 6), nn.Linear(6, 3))
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self[1](self.function.apply(self[0](x)))
+
+
+class Checkpointed(nn.Sequential):
+    """Computes its activations again in the backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self[2](checkpoint(lambda h: self[1](self[0](h)), x, use_reentrant=False))
+
+
+NEED_A_LOOP = [
+    Recurrent,
+    Solved,
+    Checkpointed,
+    *(partial(OfFunction, function) for function in (Square, Numpy, WithoutARule)),
+]
 
 
 def by_backward(network: nn.Module, x: Tensor, *prefixes: str) -> Tensor:
@@ -106,6 +171,19 @@ def test_the_loop_says_so_once(make, caplog: pytest.LogCaptureFixture) -> None:
         model.predict(torch.randn(5, 4))
     assert len(caplog.records) == 1
     assert "gradients one by one" in caplog.text
+
+
+@pytest.mark.parametrize("function", [Square, Numpy, WithoutARule])
+def test_chosen_weights_alone_in_the_loop(function: type[torch.autograd.Function]) -> None:
+    network, x = OfFunction(function).double(), torch.randn(6, 4, dtype=torch.float64)
+    network[0].bias.requires_grad_(False)
+    network[1].weight.grad = torch.ones_like(network[1].weight)
+    score = duda.GradientConfidence(network, duda.Categorical(), layers="0").predict(x).score
+    assert (network[1].weight.grad == 1).all()
+    assert network[0].weight.grad is None
+    assert not network[0].bias.requires_grad
+    network.requires_grad_()
+    torch.testing.assert_close(score, by_backward(network, x, "0"))
 
 
 @pytest.mark.parametrize("prefixes", [("0",), ("4",), ("0", "1")])

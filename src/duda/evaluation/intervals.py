@@ -23,6 +23,8 @@ __all__ = [
     "pinball_of_quantiles",
 ]
 
+_OTHER_END = "`upper` came beside a {}, which has its own: leave it out."
+
 
 def interval_coverage(
     lower: NumbersGiven,
@@ -68,7 +70,9 @@ def interval_width(
     >>> interval_width([0.0, 0.0], [1.0, 3.0])
     2.0
     """
-    low, high, _ = _ends(lower, upper, None, level)
+    low, high, other = _ends(lower, upper, None, level)
+    if other is not None:
+        raise TypeError(_OTHER_END.format(type(lower).__name__))
     return float((high - low).mean())
 
 
@@ -188,9 +192,7 @@ def _ends(
             "central intervals."
         )
     if upper is not None and y is not None:
-        raise TypeError(
-            f"`upper` came beside a {type(lower).__name__}, which has its own: leave it out."
-        )
+        raise TypeError(_OTHER_END.format(type(lower).__name__))
     return *ordered_ends(*prediction.interval(level)), upper if y is None else y
 
 

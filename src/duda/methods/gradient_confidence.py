@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import cast
 from weakref import WeakSet
@@ -111,7 +111,8 @@ class GradientConfidence(UncertainModel):
             except Exception as error:
                 reason = error  # whatever vmap says: the loop shows whether it is the network's own
         norms = [
-            self._norm(weights, each_input(x, itemgetter(i)), labels[i]) for i in range(rows_of(x))
+            self._norm_by_backward(each_input(x, itemgetter(i)), labels[i])
+            for i in range(rows_of(x))
         ]
         if reason is not None:
             _needs_loop.add(self.network)
@@ -131,14 +132,29 @@ class GradientConfidence(UncertainModel):
 
     def _norm(self, weights: dict[str, Tensor], x: Batch, label: Tensor) -> Tensor:
         """Return the norm of the gradient for one example, given without its dimension."""
-        gradients = grad(self._loss_of)(weights, x, label)
-        # In float64, so that the squares of a sure network's gradients do not underflow.
-        norms = [torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients.values()]
-        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
-        return norm
+        return _norm_of(grad(self._loss_of)(weights, x, label).values())
+
+    def _norm_by_backward(self, x: Batch, label: Tensor) -> Tensor:
+        """Return the same by a backward pass, for networks that torch's transforms cannot run."""
+        weights = {name: weight.detach() for name, weight in self.network.named_parameters()}
+        chosen = [weights[name].requires_grad_() for name in self._weights()]
+        with torch.enable_grad(), swapped_weights(self.network, weights):
+            self._loss(x, label).backward()  # type: ignore[no-untyped-call]
+        return _norm_of([torch.zeros_like(w) if w.grad is None else w.grad for w in chosen])
 
     def _loss_of(self, weights: dict[str, Tensor], x: Batch, label: Tensor) -> Tensor:
         with swapped_weights(self.network, weights):
-            one = each_input(x, lambda values: values.unsqueeze(0))
-            outputs = with_rows(raw_outputs(self.network, one), one)
+            return self._loss(x, label)
+
+    def _loss(self, x: Batch, label: Tensor) -> Tensor:
+        one = each_input(x, lambda values: values.unsqueeze(0))
+        outputs = with_rows(raw_outputs(self.network, one), one)
         return self.likelihood.negative_log_likelihood(outputs, label.unsqueeze(0))
+
+
+def _norm_of(gradients: Iterable[Tensor]) -> Float[Tensor, ""]:
+    """Return the norm over all of them together."""
+    # In float64, so that the squares of a sure network's gradients do not underflow.
+    norms = [torch.linalg.vector_norm(each, dtype=torch.float64) for each in gradients]
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return norm

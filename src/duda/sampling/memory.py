@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch._C._functorch import is_batchedtensor
 from torch.overrides import TorchFunctionMode
 
+from duda.activations import stored_tensors
 from duda.batches import Batch, each_input
 from duda.preservation import random_state, written
 from duda.sampling.networks import routed_modules
@@ -102,8 +103,9 @@ class Memory:
         else:
             one_pass = _Pass(self, stream, self._known(x, aliases))
             with routed_modules(self.network, one_pass.call_module), one_pass:
+                first = not self.used
                 outputs = call(aliases)
-                one_pass.read(outputs)
+                one_pass.read(outputs, stored_tensors(self.network) if first else ())
         self.drawn_bytes = one_pass.drawn_bytes
         return outputs
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch._C._functorch import is_batchedtensor
 
+from duda.trees import rebuilt
+
 __all__ = ["Known", "NotShared", "Restart", "Storage", "Value", "leaves", "storage_of", "tensors"]
 
 _CONSTANTS = (bool, int, float, complex, str, bytes, type(None), type(...), type)
@@ -178,8 +180,3 @@ def leaves(tree: Any) -> Iterator[Any]:
 def tensors(tree: Any) -> Iterator[Tensor]:
     """Yield the tensors among them."""
     return (leaf for leaf in leaves(tree) if isinstance(leaf, Tensor))
-
-
-def rebuilt(like: Any, items: list[Any]) -> Any:
-    """Return `items` in the type of `like`: a list, a tuple or one with names."""
-    return type(like)(*items) if hasattr(like, "_fields") else type(like)(items)
