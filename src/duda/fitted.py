@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -71,7 +72,7 @@ class Kept:
             )
         try:
             return kinds[kind]._of_state(state)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # a file may hold anything where the class has numbers
             raise ValueError(f"`{path}` holds no valid {kind}: {error}") from error
 
     @classmethod
@@ -159,4 +160,4 @@ def _fits(value: Any, hint: Any) -> bool:
 def _described(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)} and {value.dtype}"
-    return repr(value)
+    return reprlib.repr(value)

@@ -89,7 +89,7 @@ class Format:
             raise ValueError(f"`{path}` is damaged, its checksum is wrong: save it again.")
         try:
             state = unflatten(json.loads(metadata.get("content", "")), tensors)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
             raise ValueError(f"`{path}` holds a {self.noun} with no readable state.") from error
         if not isinstance(state, dict):
             raise ValueError(f"`{path}` holds a {self.noun} whose state is no dict.")

@@ -74,6 +74,14 @@ def test_labels_of_any_integers(stored, dtype) -> None:
     assert torch.equal(y, torch.from_numpy(LABELS).long())
 
 
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint16, np.uint64])
+def test_numbers_may_be_whole(stored, dtype) -> None:
+    whole = np.arange(6).astype(dtype)
+    prediction, y = read_arrays(stored(mean=whole, std=whole, y=whole))
+    np.testing.assert_array_equal(prediction.std[:, 0], whole.astype(float))
+    np.testing.assert_array_equal(y[:, 0], whole.astype(float))
+
+
 def test_targets_may_be_missing(stored) -> None:
     assert read_arrays(stored(probs=PROBS))[1] is None
 

@@ -10,6 +10,8 @@ from safetensors.torch import save_file
 
 from duda import Categorical, ClassPrediction, Gaussian, GaussianPrediction, load_prediction
 from duda.predictions import Prediction
+from duda.predictions.storage import FORMAT
+from duda.storage import checksum_of, read_safetensors
 from tests.predictions.test_base import MAKERS, assert_equal
 
 
@@ -132,6 +134,47 @@ def test_invalid_values_are_told_with_the_path(
 ) -> None:
     path = rewrite(tmp_path / "answer", **changed)
     with pytest.raises(ValueError, match=f"answer` holds no valid GaussianPrediction: .*{message}"):
+        load_prediction(path)
+
+
+CLASSES = ClassPrediction.from_probs([[0.5, 0.5], [0.25, 0.75]])
+WITH_DRAWS = Categorical().reduce(torch.zeros(3, 2, 2), keep_draws=True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "changed", "message"),
+    [
+        (CLASSES, {"log_probs": torch.full((2, 2), 5.0)}, r"`log_probs` .* add up .* 295\.8 away"),
+        (CLASSES, {"log_probs": torch.full((2, 2), -torch.inf)}, "`log_probs` .* 1 away from 1"),
+        (CLASSES, {"log_probs": torch.full((2, 2), torch.nan)}, "`log_probs` has 4 NaN"),
+        (CLASSES, {"log_probs": torch.zeros(2, 2).long()}, "."),
+        (CLASSES, {"log_probs": 3}, "."),
+        (CLASSES, {"log_probs": {"kind": 3}}, "."),
+        (CLASSES, {"aleatoric": torch.tensor([0.0, 0.8])}, r"\[0, 0.8\], .* 0 to 0.6931 nats"),
+        (CLASSES, {"aleatoric": torch.tensor([-0.1, 0.5])}, r"\[-0.1, 0.5\], expected entropies"),
+        (CLASSES, {"votes": torch.tensor([[1, 0], [-1, 2]])}, "`votes` is below 0"),
+        (CLASSES, {"votes": torch.zeros(2, 2).long()}, "`votes` is below 0, or 0 for all"),
+        (CLASSES, {"votes": torch.ones(2, 2)}, "`votes` has dtype torch.float32"),
+        (CLASSES, {"joint": 3}, "`joint` is 3, expected True or False"),
+        (WITH_DRAWS, {"draws": torch.full((3, 2, 2), 0.8)}, "`draws` .* 0.6 away from 1"),
+        (WITH_DRAWS, {"draws": torch.tensor([1.5, -0.5]).expand(3, 2, 2)}, "`draws` holds -0.5"),
+        (numbers(), {"epistemic": torch.tensor([[0.0], [-1.0]])}, "`epistemic` has a variance"),
+    ],
+)
+def test_each_value_is_checked(
+    answer: Prediction, changed: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    kind, fields = FORMAT.read(answer.save(tmp_path / "answer"))
+    path = FORMAT.write(tmp_path / "answer", kind, fields | changed)
+    with pytest.raises(ValueError, match=f"answer` holds no valid {kind}: .*{message}"):
+        load_prediction(path)
+
+
+def test_nested_without_end(tmp_path: Path) -> None:
+    path = rewrite(tmp_path / "answer", {"version": "2", "content": "[" * 100_000})
+    metadata, tensors = read_safetensors(path)
+    save_file(tensors, path, metadata | {"checksum": checksum_of(metadata, tensors)})
+    with pytest.raises(ValueError, match=r"no readable state"):
         load_prediction(path)
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Int
@@ -22,6 +19,7 @@ from duda.checks import (
     check_same_shape,
     log_probs_from,
 )
+from duda.comparison.npz import read_npz
 from duda.inputs import hard_labels
 from duda.likelihoods import Categorical
 from duda.predictions import (
@@ -79,15 +77,8 @@ def _named(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def _stored(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Return the arrays of the one kind of prediction in a file, and of its targets, if any."""
-    try:
-        with _opened(path) as file, np.load(file, allow_pickle=False) as stored:
-            known = [name for kind in _KINDS for name in kind] + list(_TARGETS)
-            arrays = {name: stored[name] for name in known if name in stored}
-            names = list(stored)
-    except (zipfile.BadZipFile, EOFError, ValueError, TypeError) as error:
-        raise ValueError(
-            f"`{path}` is no .npz file of numbers ({error}): write one by `numpy.savez`."
-        ) from error
+    known = [name for kind in _KINDS for name in kind] + list(_TARGETS)
+    arrays, names = read_npz(path, known)
     found = [kind for kind in _KINDS if all(name in arrays for name in kind)]
     targets = [name for name in _TARGETS if name in arrays]
     if len(found) != 1 or len(targets) > 1:
@@ -96,12 +87,6 @@ def _stored(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             "targets as one of `labels` and `y`."
         )
     return {name: arrays[name] for name in (*found[0], *targets)}
-
-
-def _opened(path: str | os.PathLike[str]) -> BinaryIO:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no file at `{path}`, expected predictions in an .npz file.")
-    return Path(path).open("rb")
 
 
 def _prediction(
@@ -141,7 +126,8 @@ def _numbers(array: np.ndarray, name: str) -> Tensor:
             f"`{name}` has dtype {array.dtype}, expected real numbers: store "
             f"`{name}.astype(float)`."
         )
-    return as_tensor(array, name)
+    # Whole numbers as well: torch cannot compare those of some dtypes.
+    return as_tensor(array if array.dtype.kind == "f" else array.astype(float), name)
 
 
 def _with_outputs(value: Tensor, place: int) -> Tensor:

@@ -14,7 +14,13 @@ from duda.checks import ArrayLike, as_tensor, at_least_float32, check_probs, che
 from duda.inputs import hard_labels
 from duda.predictions.base import Prediction
 from duda.predictions.terms import Parts, Terms
-from duda.predictions.validity import check_draws, check_no_nan
+from duda.predictions.validity import (
+    check_distributions,
+    check_draws,
+    check_entropies,
+    check_log_probs,
+    check_votes,
+)
 
 __all__ = ["ClassPrediction", "entropy"]
 
@@ -84,8 +90,11 @@ class ClassPrediction(Prediction):
         check_same_shape(self.aleatoric, "aleatoric", each, "`log_probs` without its classes")
         check_same_shape(self.votes, "votes", tuple(self.log_probs.shape), "`log_probs`")
         check_draws(self.draws, tuple(self.log_probs.shape))
-        check_no_nan(self.log_probs, "log_probs")
-        check_no_nan(self.aleatoric, "aleatoric")
+        check_log_probs(self.log_probs, "log_probs")
+        check_entropies(self.aleatoric, "aleatoric", self.log_probs.shape[1])
+        check_votes(self.votes, "votes")
+        if self.draws is not None:
+            check_distributions(self.draws, "draws")
 
     @classmethod
     def from_probs(cls, probs: ArrayLike) -> Self:

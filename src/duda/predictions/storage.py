@@ -33,7 +33,7 @@ def read(path: str | os.PathLike[str], kinds: Mapping[str, type[P]]) -> P:
     kind, fields = _first_version(path) or FORMAT.read(path)
     try:
         found: P = _made(kind, fields, kinds)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # a file may hold anything where its family has tensors
         raise ValueError(f"`{path}` holds no valid {kind}: {error}") from error
     return found
 
@@ -72,6 +72,9 @@ def _made(kind: str, fields: Mapping[str, Any], kinds: Mapping[str, Any]) -> Any
             f"it holds {sorted(fields)}, expected {sorted(known)}, of which only `draws` may be "
             "missing; save it again."
         )
+    joint = fields.get("joint", False)
+    if not isinstance(joint, bool):
+        raise ValueError(f"its `joint` is {joint!r}, expected True or False.")
     inside = _with_registered(kinds)
     return family(
         **{

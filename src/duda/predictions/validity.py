@@ -10,14 +10,21 @@ from torch import Tensor
 from duda.checks import ArrayLike, as_tensor, at_least_float32, check_finite, check_same_shape
 
 __all__ = [
+    "check_distributions",
     "check_draws",
+    "check_entropies",
+    "check_log_probs",
     "check_no_nan",
     "check_scale",
     "check_variances",
+    "check_votes",
     "finite_numbers",
     "numbers_like",
     "valid_tolerance",
 ]
+
+_SUM = 1e-3  # how far sums of probabilities may be from 1
+_ROUNDING = 0.02  # of entropies, in parts of the largest: bfloat16 has two digits
 
 
 def check_draws(draws: Tensor | None, one: tuple[int, ...]) -> None:
@@ -31,6 +38,54 @@ def check_draws(draws: Tensor | None, one: tuple[int, ...]) -> None:
         )
     check_same_shape(draws, "draws", (len(draws), *one), "the examples, draws first")
     check_no_nan(draws, "draws")
+
+
+def check_log_probs(value: Tensor, name: str) -> None:
+    """Raise a `ValueError` unless `(N, C, *positions)` are logs of distributions over classes."""
+    sums = at_least_float32(value.detach()).logsumexp(1).exp()
+    _check_sums(sums, value, name, value.shape[1], f"pass `{name}.log_softmax(1)`")
+
+
+def check_distributions(draws: Tensor, name: str) -> None:
+    """Raise a `ValueError` unless `(M, N, C, *positions)` are distributions over classes."""
+    lowest = float(draws.detach().min()) if draws.numel() else 0.0
+    if lowest < 0:
+        raise ValueError(f"`{name}` holds {lowest:.4g}, expected probabilities of at least 0.")
+    sums = draws.detach().sum(2, dtype=torch.float64)
+    _check_sums(sums, draws, name, draws.shape[2], f"pass `{name}.softmax(2)` of logits")
+
+
+def _check_sums(sums: Tensor, value: Tensor, name: str, classes: int, remedy: str) -> None:
+    """Raise a `ValueError` unless `sums` are 1, as far as numbers like those of `value` can be."""
+    worst = float((sums - 1).abs().max()) if sums.numel() else 0.0
+    rounding = torch.finfo(value.dtype).eps * (1 + math.log(classes))
+    if worst <= _SUM + rounding:
+        return
+    check_no_nan(value, name)
+    raise ValueError(
+        f"`{name}` are no distributions: the probabilities of an example add up to a number "
+        f"{worst:.4g} away from 1; {remedy}."
+    )
+
+
+def check_entropies(value: Tensor, name: str, classes: int) -> None:
+    """Raise a `ValueError` unless entropies lie in 0 to log C, as short floats tell it."""
+    check_no_nan(value, name)
+    most = math.log(classes)
+    low, high = map(float, value.detach().aminmax()) if value.numel() else (0.0, 0.0)
+    if low < -_ROUNDING * most or high > (1 + _ROUNDING) * most:
+        raise ValueError(
+            f"`{name}` lies in [{low:.4g}, {high:.4g}], expected entropies of {classes} classes: "
+            f"0 to {most:.4g} nats."
+        )
+
+
+def check_votes(value: Tensor, name: str) -> None:
+    """Raise a `ValueError` unless `(N, C, *positions)` are counts, some of each example."""
+    if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
+        raise ValueError(f"`{name}` has dtype {value.dtype}, expected counts of draws as integers.")
+    if bool((value < 0).any()) or bool((value.sum(1) < 1).any()):
+        raise ValueError(f"`{name}` is below 0, or 0 for all classes: expected counts of draws.")
 
 
 def check_no_nan(value: Tensor, name: str) -> None:
