@@ -26,12 +26,14 @@ def test_the_old_file_stands_until_the_new_one_is_whole(
     seen = []
 
     def look(number: int) -> None:
-        (temporary,) = (file for file in tmp_path.iterdir() if file != target)
-        seen.append((target.read_bytes(), temporary.read_bytes(), temporary.suffix))
+        others = [file for file in tmp_path.iterdir() if file != target]
+        content = [(file.read_bytes(), file.suffix) for file in others]
+        seen.append((stat.S_ISDIR(os.fstat(number).st_mode), target.read_bytes(), content))
 
     monkeypatch.setattr(os, "fsync", look)
     write_atomically(target, b"new")
-    assert seen == [(b"old", b"new", ".json")]
+    # Its name is in the directory, which a power cut would else undo.
+    assert seen == [(False, b"old", [(b"new", ".json")]), (True, b"new", [])]
     assert target.read_bytes() == b"new"
 
 

@@ -52,6 +52,29 @@ def test_the_second_run_is_told_who_has_the_path_and_since_when(
         pass
 
 
+_PARENT = """
+import os, sys, time
+from duda.path_lock import path_lock
+with path_lock(sys.argv[1]):
+    if os.fork():
+        print("held", flush=True)
+        time.sleep(60)
+    time.sleep(1)
+    os._exit(0)
+"""
+
+
+def test_workers_that_outlive_a_killed_run_for_a_moment_hold_nobody_up(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout.readline() == "held\n"
+        parent.kill()
+        parent.wait()
+        with path_lock(tmp_path):
+            pass
+
+
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
 def test_the_lock_of_a_run_that_was_killed_holds_nobody_up(
     tmp_path: Path, other_run, sent: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["json_number", "make_ordinary", "write_atomically"]
@@ -42,8 +43,19 @@ def _write_and_move(target: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         make_ordinary(temporary)
         temporary.replace(target)
+        _keep_names(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _keep_names(directory: Path) -> None:
+    """Have the names in a directory written to the disk, too, as far as the system can."""
+    with suppress(OSError):  # Windows opens no directory, and some drives keep none
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def make_ordinary(path: Path) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 __all__ = ["path_lock"]
 
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # by some network drives
+_WORKERS_LIVE = 15  # seconds, at most, until those of torch see that their parent is gone
 _held: Counter[tuple[int, int, Path]] = Counter()  # how often, by process, thread and lock
 
 
@@ -57,13 +58,18 @@ def path_lock(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def _take(lock: Path, path: str | os.PathLike[str]) -> int:
     """Return the handle of the lock's file, which says whose it is."""
+    until = time.monotonic() + _WORKERS_LIVE
     while True:
         handle = _opened(lock, path)
         if not _is_locked(handle):
             owner = _owner(handle)
             os.close(handle)
+            if owner is not None and _is_gone(owner) and time.monotonic() < until:
+                time.sleep(0.1)
+                continue
             raise OSError(
-                f"another run writes `{path}`{owner}: wait for its end, or give another path."
+                f"another run writes `{path}`{_told(owner)}: wait for its end, or give another "
+                "path."
             )
         if _is_at(lock, handle):
             os.truncate(handle, 0)
@@ -106,12 +112,31 @@ def _is_at(lock: Path, handle: int) -> bool:
         return False
 
 
-def _owner(handle: int) -> str:
-    """Return in words what the owner wrote, or nothing if it has not yet."""
+def _owner(handle: int) -> tuple[int, str, float] | None:
+    """Return process, host and start of the owner, or None if it has not written them yet."""
     try:
         process, host, since = json.loads(os.read(handle, 1000))
-        seconds = max(0, round(time.time() - since))
+        return int(process), str(host), float(since)
     except (ValueError, TypeError):
+        return None
+
+
+def _is_gone(owner: tuple[int, str, float]) -> bool:
+    """Return whether the owner was killed, so that only its forked workers live on for a while."""
+    if owner[1] != platform.node():
+        return False
+    try:
+        os.kill(owner[0], 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # that of another user
+        pass
+    return False
+
+
+def _told(owner: tuple[int, str, float] | None) -> str:
+    if owner is None:
         return ""
+    seconds = max(0, round(time.time() - owner[2]))
     age = f"{seconds} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-    return f" (process {process} on {host}, for {age})"
+    return f" (process {owner[0]} on {owner[1]}, for {age})"

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader, IterableDataset
 from duda.batches import Batch, dtype_for, each_input
 from duda.items import ItemRule
 from duda.sources import Labelled, LoaderSource, read_pairs
+from duda.training.first_batch import first_identity, tensors_identity
 from duda.training.last_batch import last_joined, split_rows
 from duda.training.seeds import epoch_seed
-from duda.trees import checksum
 
 __all__ = ["LoaderData", "TensorData", "prepare"]
 
@@ -74,11 +74,7 @@ class TensorData:
 
     def identity(self) -> list[Any]:
         """Return what tells these data from others: shapes and a checksum."""
-        found: list[Any] = []
-        inputs = self.x.values() if isinstance(self.x, dict) else (self.x,)
-        for tensor in (*inputs, self.y):
-            found += [list(tensor.shape), checksum(tensor)]
-        return found
+        return tensors_identity(self.x, self.y)
 
 
 @dataclass(frozen=True)
@@ -159,8 +155,12 @@ class LoaderData:
         return LoaderData(source, self.device, self.dtype)
 
     def identity(self) -> list[Any]:
-        """Return what tells these data from others: the number and size of the batches."""
-        return [self.batches(), self.loader.batch_size]
+        """Return what tells these data from others: number and size of batches, and the first.
+
+        Raises:
+            ValueError: if nothing does.
+        """
+        return [self.batches(), self.loader.batch_size, *first_identity(self)]
 
 
 def prepare(

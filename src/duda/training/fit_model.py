@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
-from typing import Any
 
 from duda.batches import weight_like
 from duda.items import ItemRule
@@ -18,6 +16,7 @@ from duda.training.checkpoint import Checkpoint
 from duda.training.data import LoaderData, TensorData, prepare
 from duda.training.eligibility import choose
 from duda.training.history import History, history_of
+from duda.training.identity import run_identity
 from duda.training.last_batch import has_batch_norm
 from duda.training.loop import LoopTrainer
 from duda.training.optimizers import OptimizerFactory
@@ -83,7 +82,7 @@ def fit(
     with modes_kept(model.modules()):
         parts = model.independent()
         read = _prepared(parts, data, validation, options, inputs)
-        run = _run(model, parts, read, options, checkpoint, vectorize, callbacks)
+        run = _run(model, parts, read, options, checkpoint, vectorize, callbacks, inputs)
         records = run.train()
     return history_of(records, run.seed, vectorized=isinstance(run.trainers[0], StackedTrainer))
 
@@ -106,6 +105,7 @@ def _run(
     checkpoint: str | os.PathLike[str] | None,
     vectorize: bool | None,
     callbacks: Sequence[object],
+    rule: ItemRule | None,
 ) -> Run:
     """Return all that a training needs, checked before it starts."""
     train, valid = read
@@ -120,29 +120,10 @@ def _run(
     file = None
     if checkpoint is not None:
         _check_workers(train)
-        settings = {
-            **_identity(model, train, valid),
-            **options.settings(),
-            "vectorize": stacked,
-            "callbacks": [type(callback).__name__ for callback in callbacks],
-        }
+        settings = run_identity(model, train, valid, options, rule, callbacks)
+        settings["vectorize"] = stacked
         file = Checkpoint(checkpoint, settings)
     return Run(model, trainers, train, valid, options, audience, file)
-
-
-def _identity(
-    model: UncertainModel, train: TensorData | LoaderData, valid: TensorData | LoaderData | None
-) -> dict[str, Any]:
-    """Return what tells this model and these data from others."""
-    return {
-        "model": [type(model).__name__, len(model.independent())],
-        "weights": [[n, list(p.shape), str(p.dtype)] for n, p in model.named_parameters()],
-        # Layers without weights too: where they differ it is another run. No addresses.
-        "network": re.sub(r" at 0x[0-9a-f]+", "", repr(model)).splitlines(),
-        "likelihood": repr(model.likelihood),
-        "data": train.identity(),
-        "validation": None if valid is None else valid.identity(),
-    }
 
 
 def _prepared(

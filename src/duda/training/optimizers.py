@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +11,7 @@ from torch.optim import Optimizer
 
 from duda.checks import plain_number
 
-__all__ = ["ELEMENTWISE", "OptimizerFactory", "described", "make_optimizer"]
+__all__ = ["ELEMENTWISE", "OptimizerFactory", "make_optimizer"]
 
 OptimizerFactory = Callable[..., Optimizer]
 
@@ -63,16 +61,3 @@ def make_optimizer(
             f"`optimizer` made a {type(made).__name__}, expected a torch.optim.Optimizer."
         )
     return made
-
-
-def described(optimizer: OptimizerFactory | None) -> str:
-    """Return a name that is the same in every process.
-
-    >>> described(functools.partial(torch.optim.SGD, momentum=0.9))
-    'SGD(momentum=0.9)'
-    """
-    if isinstance(optimizer, functools.partial):
-        options: list[Any] = [repr(value) for value in optimizer.args]
-        options += [f"{name}={value!r}" for name, value in sorted(optimizer.keywords.items())]
-        return f"{described(optimizer.func)}({', '.join(options)})"
-    return getattr(optimizer or torch.optim.Adam, "__qualname__", type(optimizer).__name__)

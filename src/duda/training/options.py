@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+import torch
+
 from duda.checks import check_count, plain_number
-from duda.training.optimizers import OptimizerFactory, described
+from duda.training.descriptions import described
+from duda.training.optimizers import OptimizerFactory
 from duda.training.seeds import new_seed
 
 __all__ = ["Options"]
@@ -43,12 +46,11 @@ class Options:
 
     def settings(self) -> dict[str, Any]:
         """Return as JSON values what must be the same for a run to go on."""
-        return {
+        names = [each.name for each in fields(self) if each.init]
+        return {name: described(getattr(self, name), name) for name in names} | {
             "epochs": self.epochs,
-            "optimizer": described(self.optimizer),
-            "lr": plain_number(self.lr),
             "batch_size": self.batch_size,
-            "drop_last": self.drop_last,
-            "patience": self.patience,
+            "optimizer": described(self.optimizer or torch.optim.Adam, "optimizer"),
+            "lr": plain_number(self.lr),
             "seed": None if self.seed is None else self.start,
         }

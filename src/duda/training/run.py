@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 
 from duda.hooks import FitState
 from duda.methods import UncertainModel
+from duda.path_lock import path_lock
 from duda.progress import Bar
 from duda.sampling import seeded
 from duda.training.callbacks import Audience
@@ -42,14 +44,15 @@ class Run:
 
     def train(self) -> list[Record]:
         """Train until every member has stopped, and return their figures."""
-        try:
-            self._start()
-            self._train()
-            self.model.eval()
-            self.audience.tell("on_fit_end", self._state())
-        finally:
-            for trainer in self.trainers:
-                trainer.forget_epoch()
+        with nullcontext() if self.checkpoint is None else path_lock(self.checkpoint.path):
+            try:
+                self._start()
+                self._train()
+                self.model.eval()
+                self.audience.tell("on_fit_end", self._state())
+            finally:
+                for trainer in self.trainers:
+                    trainer.forget_epoch()
         return [record for trainer in self.trainers for record in trainer.records]
 
     def _start(self) -> None:
