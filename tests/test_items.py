@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import duda
 from duda.items import split, told
+from tests.tables import Table
 
 N = 10
 X, MASK, Y = (
@@ -53,22 +54,6 @@ class Rows:
 
     def __getitem__(self, index: int) -> Any:
         return self.items[index]
-
-
-class Table:
-    """Columns and rows, as pandas has them: an index of its own, and an array of all."""
-
-    def __init__(self, values: Any) -> None:
-        self.values = np.asarray(values)
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, column: Any) -> Any:
-        raise KeyError(column)
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
-        return self.values if dtype is None else self.values.astype(dtype)
 
 
 def three(item: Any) -> Any:

@@ -24,6 +24,7 @@ from torch.utils.data import (
 
 from duda.batches import Batch, check_batch, check_rows, of_batch, rows_of
 from duda.checks import ArrayLike, as_tensor
+from duda.class_names import ClassNames
 from duda.items import SAY, ItemRule, no_item, split, tensors_of, told
 
 __all__ = [
@@ -148,6 +149,7 @@ class LoaderSource(Source):
     labelled: bool
     rule: ItemRule | None = None
     taken: Mapping[str, bool] = field(default_factory=dict)
+    names: ClassNames | None = None
 
     def examples(self) -> int | None:
         """Return how many examples a reading gives, or None where only counting tells."""
@@ -176,6 +178,8 @@ class LoaderSource(Source):
 
     def _read(self, item: Any) -> tuple[Batch, Tensor | None]:
         x, y = told(item, self.rule) if self.rule else split(item, self.taken)
+        if self.names is not None:
+            y = self.names.coded(y, f"y of {self.name}", whole=False)
         batch = tensors_of(x)
         if batch is not None and (isinstance(y, Tensor) or not self.labelled):
             return batch, y if self.labelled else None
@@ -228,6 +232,7 @@ def read_pairs(
     name: str = "data",
     rule: ItemRule | None = None,
     *,
+    names: ClassNames | None = None,
     shuffle: bool = False,
     drop_last: bool = False,
 ) -> TensorSource | LoaderSource:
@@ -239,6 +244,7 @@ def read_pairs(
         batch_size: examples at a time.
         name: of the argument.
         rule: says what an item is.
+        names: of classes, for labels that are words.
         shuffle: read a Dataset in random order.
         drop_last: leave out the last batch of a Dataset where it is smaller.
 
@@ -250,10 +256,12 @@ def read_pairs(
         data = data.tensors
     expected = "a pair (x, y) of tensors or arrays, a Dataset or a DataLoader"
     if _is_loadable(data):
-        return _loader(data, batch_size, name, expected, rule, True, shuffle, drop_last)
+        loader = _loader(data, batch_size, name, expected, rule, True, shuffle, drop_last)
+        return replace(loader, names=names)
     x, y = told(data, rule) if rule else split(data)
     if y is None:
         raise TypeError(f"`{name}` is a {type(data).__name__}, expected {expected}: {SAY}.")
+    y = y if names is None else names.coded(y, f"y of {name}")
     inputs = x if isinstance(x, tuple | Mapping) else _array(x, f"x of {name}")
     arrays, targets = _arrays(inputs, name, expected, f" of {name}"), _array(y, f"y of {name}")
     targets = as_tensor(targets, f"y of {name}")

@@ -53,6 +53,7 @@ def test_the_page_on_networks_and_data_reads_them_in_each_way(monkeypatch, tmp_p
     assert bool((found["answer"].probs == found["same"].probs).all())
     assert found["tagger"].predict(found["tokens"], seed=0).probs.shape == (8, 5, 12)
     assert bool((found["ended"].epistemic > 0).all())
+    assert found["said"].classes == ("ant", "bee", "cat")
 
 
 def test_the_page_on_choosing_compares_on_data_of_ones_own(monkeypatch, tmp_path):

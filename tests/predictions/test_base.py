@@ -173,7 +173,8 @@ def test_what_all_examples_share_must_be_the_same() -> None:
 
 def test_numpy_holds_all_that_follows(answer: Prediction) -> None:
     arrays = answer.numpy()
-    fields = {field.name for field in dataclasses.fields(answer)} - {"joint", "base"}  # type: ignore[arg-type]
+    settings = {"joint", "base", "classes"}
+    fields = {field.name for field in dataclasses.fields(answer)} - settings  # type: ignore[arg-type]
     kept = fields - {"draws"} if answer.draws is None else fields
     assert arrays.keys() == kept | set(answer.derived)
     for name, value in arrays.items():

@@ -12,7 +12,7 @@ from torch import Tensor
 from duda.checks import ArrayLike
 from duda.inputs import class_log_probs, class_probs, hard_labels
 from duda.predictions import ClassPrediction
-from duda.predictions.given import ClassesGiven, class_arrays, prediction_given
+from duda.predictions.given import ClassesGiven, class_arrays, labels_given, prediction_given
 
 __all__ = ["Claims"]
 
@@ -47,7 +47,7 @@ class Claims:
 
     def labels(self, y: ArrayLike | None) -> Int[Tensor, "R"]:
         """Return the class of each row, from integer labels `(N, *positions)`."""
-        return hard_labels(y, self.shape).flatten()
+        return hard_labels(labels_given(self.prediction, y), self.shape).flatten()
 
     def corrected(self, log_probs: Float[Tensor, "R C"]) -> ClassPrediction | Tensor:
         """Return what came with other probabilities: a prediction, or `(N, C, *positions)`.

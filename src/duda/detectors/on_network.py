@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from duda.batches import Batch
 from duda.checks import ArrayLike, check_count
+from duda.class_names import ClassNames
 from duda.detectors.base import Detector
 from duda.detectors.features import Positions, check_positions, input_batches
 from duda.items import ItemRule
@@ -88,7 +89,9 @@ class OnNetwork(Params):
         if not self.detector.needs_labels and not isinstance(pairs, (tuple, list)):
             self.detector.fit(self._read(self._batches(pairs)))
             return self
-        return self.fit_batches(read_pairs(pairs, self.batch_size, rule=self.inputs).pairs())
+        return self.fit_batches(
+            read_pairs(pairs, self.batch_size, rule=self.inputs, names=ClassNames()).pairs()
+        )
 
     def fit_batches(self, batches: Iterable[tuple[Batch, Tensor]]) -> Self:
         """Fit the detector to batches of inputs and labels, such as those of a `FitState`."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_logits, check_probs, log_probs_from
 from duda.inputs import hard_labels, label_shares
-from duda.predictions.given import ClassesGiven, class_arrays
+from duda.predictions.given import ClassesGiven, class_arrays, labels_given
 
 __all__ = ["Kind", "LabelledRows", "Rows", "check_kind"]
 
@@ -109,6 +109,7 @@ class LabelledRows:
         votes: bool = True,
         may_be_empty: bool = False,
     ) -> None:
+        y = labels_given(probs, y)
         probs, logits = class_arrays(probs, logits, _OF_NUMBERS)
         self._from_logits = logits is not None
         if logits is not None:

@@ -46,11 +46,13 @@ class Likelihood(ABC):
     """The distribution of a target given a network's raw outputs `(N, ...)`.
 
     Attributes:
+        of_classes: whether targets are labels, or shares of classes.
         annealing_epochs: epochs in which a term of the loss grows to its full weight, if one does.
         output_dim: the dimension of outputs, and of targets that have one, that is not for
             positions: 1 or -1; None where nobody has said so, and 1 is meant.
     """
 
+    of_classes: ClassVar[bool] = False
     annealing_epochs: ClassVar[int] = 0
     output_dim: int | None = None
 

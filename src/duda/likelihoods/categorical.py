@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +36,8 @@ class Categorical(Likelihood):
     >>> Categorical().loss(torch.zeros(3, 2), torch.tensor([0, 1, 1]))
     tensor(0.6931)
     """
+
+    of_classes: ClassVar[bool] = True
 
     ignore_index: int | None = None
     class_dim: int | None = field(default=None, kw_only=True)

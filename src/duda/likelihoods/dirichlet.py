@@ -37,6 +37,7 @@ class Dirichlet(Likelihood):
     0.1931
     """
 
+    of_classes: ClassVar[bool] = True
     annealing_epochs: ClassVar[int] = 10
 
     class_dim: int | None = field(default=None, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +43,8 @@ class SampledSoftmax(Likelihood):
     >>> SampledSoftmax().loss(torch.tensor([[0.0, 0.0, -50.0, -50.0]]), torch.tensor([1]))
     tensor(0.6931)
     """
+
+    of_classes: ClassVar[bool] = True
 
     samples: int = 100
     ignore_index: int | None = None

@@ -16,6 +16,7 @@ from duda.items import ItemRule, taken_by
 from duda.likelihoods import Likelihood
 from duda.methods.called_networks import network_in
 from duda.methods.losses import Losses
+from duda.methods.named_classes import NamedClasses
 from duda.methods.output_checks import PartsCheck, checked
 from duda.methods.sampler import Sampler
 from duda.predictions import Prediction
@@ -28,7 +29,7 @@ __all__ = ["UncertainModel", "check_count", "check_network", "one_draw"]
 _VALIDATION_DRAWS = 20  # with always the same noise, whose part in the loss hardly changes
 
 
-class UncertainModel(Losses, ABC):
+class UncertainModel(Losses, NamedClasses, ABC):
     """A network, and what is random in it.
 
     Args:
@@ -190,7 +191,8 @@ class UncertainModel(Losses, ABC):
                         found = self._joint(sampler, here, joint)
                     part = self.predict_batch(here, sampler, chunk, keep_draws)
                 parts.append(check.add(here, part))
-        return type(parts[0]).concatenate(parts).with_joint(found, None if fixed else again)
+        whole = type(parts[0]).concatenate(parts).with_classes(self.classes)
+        return whole.with_joint(found, None if fixed else again)
 
     def _joint(self, sampler: Sampler, x: Batch, asked: bool) -> bool:
         """Return whether draws are joint, also where a network draws random numbers by itself.

@@ -214,7 +214,7 @@ def _check_end(likelihood: Likelihood, outputs: Tensor, origins: Origins) -> Non
     if getattr(likelihood, "probs", False):
         return
     found = origins.distribution(outputs)
-    if found and hasattr(likelihood, "class_dim"):
+    if found and likelihood.of_classes:
         probs = hasattr(likelihood, "probs") and found == "softmax"
         meant = ", or give `Categorical(probs=True)` if it is meant" if probs else ""
         raise ValueError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -93,6 +93,10 @@ class Prediction(OverExamples, ABC):
         False
         """
         return hasattr(self, ability)
+
+    def with_classes(self, classes: Sequence[str] | None) -> Self:
+        """Return the prediction with the names of its classes, where it is of classes."""
+        return self
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the prediction to `path` as safetensors, whole or not at all."""

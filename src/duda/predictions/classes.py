@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, at_least_float32, check_probs, check_same_shape
+from duda.class_names import ClassNames, check_names
 from duda.inputs import hard_labels
 from duda.predictions.base import Prediction
 from duda.predictions.terms import Parts, Terms
@@ -23,6 +26,8 @@ from duda.predictions.validity import (
 )
 
 __all__ = ["ClassPrediction", "entropy"]
+
+Y = TypeVar("Y")
 
 
 def entropy(log_probs: Float[Tensor, "..."], dim: int) -> Float[Tensor, "..."]:
@@ -50,6 +55,7 @@ class ClassPrediction(Prediction):
         votes: how many draws put each class first, `(N, C, *positions)`, integers.
         draws: the M draws' probabilities `(M, N, C, *positions)`, where they were kept.
         joint: whether a draw is one function for all examples.
+        classes: their names, where they are known; labels `y` may then be words.
 
     >>> answer = ClassPrediction.from_probs([[0.5, 0.5], [1.0, 0.0]])
     >>> answer.entropy
@@ -61,6 +67,7 @@ class ClassPrediction(Prediction):
     votes: Int[Tensor, "N C *positions"]
     draws: Float[Tensor, "M N C *positions"] | None = None
     joint: bool = field(default=False, kw_only=True)
+    classes: tuple[str, ...] | None = field(default=None, kw_only=True)
 
     derived: ClassVar[tuple[str, ...]] = (
         "probs",
@@ -95,6 +102,8 @@ class ClassPrediction(Prediction):
         check_votes(self.votes, "votes")
         if self.draws is not None:
             check_distributions(self.draws, "draws")
+        if self.classes is not None:
+            object.__setattr__(self, "classes", self._checked_names(self.classes))
 
     @classmethod
     def from_probs(cls, probs: ArrayLike) -> Self:
@@ -122,6 +131,40 @@ class ClassPrediction(Prediction):
     def labels(self) -> Int[Tensor, "N *positions"]:
         """The most probable class."""
         return self.log_probs.argmax(1)
+
+    @property
+    def label_names(self) -> np.ndarray:
+        """The name of the most probable class, `(N, *positions)`; its number where it has none."""
+        names = self.classes or tuple(map(str, range(self.log_probs.shape[1])))
+        found: np.ndarray = np.array(names)[self.labels.cpu().numpy()]
+        return found
+
+    def with_classes(self, classes: Sequence[str] | None) -> Self:
+        """Return the prediction with the names of its classes; None leaves it.
+
+        Raises:
+            ValueError: if there are not as many.
+        """
+        named = copy.copy(self)
+        if classes is not None:
+            object.__setattr__(named, "classes", self._checked_names(classes))
+        return named
+
+    def _checked_names(self, classes: Sequence[str]) -> tuple[str, ...]:
+        names = check_names(classes)
+        if len(names) != self.log_probs.shape[1]:
+            raise ValueError(
+                f"`classes` has {len(names)} names, expected {self.log_probs.shape[1]}."
+            )
+        return names
+
+    def numbers_of(self, y: Y) -> Y | Tensor:
+        """Return the numbers of the classes where labels are names of them, else `y` as it is.
+
+        Raises:
+            ValueError: if one is none of the names.
+        """
+        return ClassNames(self.classes).coded(y, "y") if self.classes else y
 
     @property
     def confidence(self) -> Float[Tensor, "N *positions"]:
@@ -175,7 +218,7 @@ class ClassPrediction(Prediction):
             raise ValueError(
                 f"`tolerance` is {tolerance!r}, but a class is right or wrong: leave it out."
             )
-        return self.labels.cpu() != hard_labels(y, tuple(self.log_probs.shape))
+        return self.labels.cpu() != hard_labels(self.numbers_of(y), tuple(self.log_probs.shape))
 
     def loss(self, y: ArrayLike) -> Float[Tensor, "N *positions"]:
         """Return 1 for each wrong answer, else 0."""
@@ -183,7 +226,7 @@ class ClassPrediction(Prediction):
 
     def log_likelihoods(self, y: ArrayLike) -> Iterator[Float[Tensor, "N *positions"]]:
         """Yield each kept draw's log-likelihood of the labels, nats; without draws the mean's."""
-        labels = hard_labels(y, tuple(self.log_probs.shape)).unsqueeze(1)
+        labels = self._target(y)
         if self.draws is None:
             yield self.log_probs.detach().cpu().double().gather(1, labels).squeeze(1)
             return
@@ -192,7 +235,7 @@ class ClassPrediction(Prediction):
 
     def contributions(self, y: ArrayLike) -> dict[str, Terms]:
         """Return what each example adds to accuracy, NLL, Brier score, ECE and AUROC of errors."""
-        labels = hard_labels(y, tuple(self.log_probs.shape)).unsqueeze(1)
+        labels = self._target(y)
         # Sums to one in float64, as `evaluation` takes them: a confidence may lie on a bin's edge.
         log_probs = self.log_probs.detach().cpu().double().log_softmax(1)
         wrong = self.is_bad(y)
@@ -205,3 +248,6 @@ class ClassPrediction(Prediction):
             "ece": Terms(log_probs.amax(1).exp(), "calibration", ~wrong),
             "auroc_errors": Terms(self.score.detach().cpu().double(), "ranking", wrong),
         }
+
+    def _target(self, y: ArrayLike) -> Int[Tensor, "N 1 *positions"]:
+        return hard_labels(self.numbers_of(y), tuple(self.log_probs.shape)).unsqueeze(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 import torch
@@ -37,8 +38,8 @@ def concatenated(family: type[P], predictions: Sequence[P]) -> P:
         {name: value for name, value in prediction._fields().items() if name not in part}
         for prediction, part in zip(predictions, parts, strict=True)
     ]
-    for name in rest[0]:
-        if not all(_same(each.get(name), rest[0][name]) for each in rest):
+    for name in dict.fromkeys(chain(*rest)):
+        if not all(_same(each.get(name), rest[0].get(name)) for each in rest):
             raise ValueError(f"`predictions` differ in their `{name}`: predict all with one model.")
     if any(_shapes_of_one(part) != _shapes_of_one(parts[0]) for part in parts):
         raise ValueError(

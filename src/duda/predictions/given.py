@@ -20,6 +20,7 @@ __all__ = [
     "ScoresGiven",
     "centres",
     "class_arrays",
+    "labels_given",
     "number_prediction",
     "prediction_given",
     "score_of",
@@ -31,6 +32,7 @@ NumbersGiven = NumberPrediction | ArrayLike  # what may come as `mean`
 ScoresGiven = Prediction | ArrayLike  # what may come as `score`
 
 P = TypeVar("P", bound=Prediction)
+Y = TypeVar("Y")
 
 
 def prediction_given(
@@ -84,6 +86,11 @@ def class_arrays(
     if prediction is not None:
         return None, prediction.log_probs
     return probs, logits  # type: ignore[return-value] # no prediction, as was asked above
+
+
+def labels_given(source: object, y: Y) -> Y | Tensor:
+    """Return labels as numbers, where they are names that a prediction knows its classes by."""
+    return source.numbers_of(y) if isinstance(source, ClassPrediction) else y
 
 
 def number_prediction(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NoReturn, Self
 
@@ -92,7 +93,7 @@ class OverExamples:
 
     def __repr__(self) -> str:
         shown = (
-            f"{name}={tuple(value.shape)}" if isinstance(value, Tensor) else f"{name}={value!r}"
+            f"{name}={tuple(value.shape) if isinstance(value, Tensor) else reprlib.repr(value)}"
             for name, value in self._fields().items()
             if isinstance(value, (Tensor, OverExamples)) or value
         )

@@ -56,6 +56,7 @@ class ScoredClassPrediction(ClassPrediction):
             prediction.draws,
             own_score=own_score,  # type: ignore[arg-type] # made a tensor when checked
             joint=prediction.joint,
+            classes=prediction.classes,
         )
 
     @property

@@ -66,11 +66,13 @@ def _made(kind: str, fields: Mapping[str, Any], kinds: Mapping[str, Any]) -> Any
             "own by the `load` of its class, or put it into `duda.predictions.PREDICTIONS`."
         )
     known = {field.name for field in dataclasses.fields(family)}
-    needed = known - {"draws", "joint"} if family.__module__.startswith("duda.") else set()
+    needed = (
+        known - {"draws", "joint", "classes"} if family.__module__.startswith("duda.") else set()
+    )
     if not needed <= fields.keys() <= known:
         raise ValueError(
-            f"it holds {sorted(fields)}, expected {sorted(known)}, of which only `draws` may be "
-            "missing; save it again."
+            f"it holds {sorted(fields)}, expected {sorted(known)}, of which only `draws` and "
+            "`classes` may be missing; save it again."
         )
     joint = fields.get("joint", False)
     if not isinstance(joint, bool):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_not_empty, check_same_shape, counted
 from duda.predictions import ClassPrediction, NumberPrediction, Prediction
-from duda.predictions.given import prediction_given
+from duda.predictions.given import labels_given, prediction_given
 from duda.reporting.images import as_pictures
 from duda.reporting.one_input import OneInput
 from duda.reporting.theme import Style, palette
@@ -74,7 +74,7 @@ class Evidence:
             _check_curve(known, one_input)
         found = cls(
             predictions=known,
-            y=as_tensor(y, "y").cpu(),
+            y=as_tensor(labels_given(next(iter(known.values())), y), "y").cpu(),
             ood=other,
             ood_name=name,
             inputs=_pictures(known, inputs, "inputs"),
@@ -249,7 +249,7 @@ def _class_names(
     count = first.log_probs.shape[1]
     if classes and len(classes) != count:
         raise ValueError(f"`classes` has {counted(len(classes), 'name')}, expected {count}.")
-    return classes or tuple(map(str, range(count)))
+    return classes or first.classes or tuple(map(str, range(count)))
 
 
 def _check_curve(predictions: Mapping[str, Prediction], one_input: OneInput) -> None:

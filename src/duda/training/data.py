@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from duda.batches import Batch, dtype_for, each_input
+from duda.class_names import ClassNames
 from duda.items import ItemRule
 from duda.sources import Labelled, LoaderSource, read_pairs
 from duda.training.first_batch import first_identity, tensors_identity
@@ -172,6 +173,7 @@ def prepare(
     shuffle: bool,
     rule: ItemRule | None = None,
     *,
+    names: ClassNames | None = None,
     drop_last: bool = False,
     join_last: bool = False,
 ) -> TensorData | LoaderData:
@@ -187,7 +189,9 @@ def prepare(
             f"`drop_last` is True, but `{name}` is a DataLoader with batches of its own: make it "
             "with `drop_last=True`."
         )
-    source = read_pairs(data, batch_size, name, rule, shuffle=shuffle, drop_last=drop_last)
+    source = read_pairs(
+        data, batch_size, name, rule, names=names, shuffle=shuffle, drop_last=drop_last
+    )
     if isinstance(source, LoaderSource):
         return LoaderData(source, device, dtype, join_last)
     x, y = source.whole()

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from duda.batches import weight_like
+from duda.checks import counted
+from duda.class_names import ClassNames
 from duda.items import ItemRule
 from duda.methods import UncertainModel
 from duda.methods.output_checks import first_outputs, note_outputs
@@ -49,9 +53,10 @@ def fit(
 
     Args:
         model: what to train, left in the modes that it has.
-        data: `(x, y)`, a dict with its targets named `labels`, `label` or `y`, a Dataset of such
-            items, or a DataLoader with batches (and maybe a generator) of its own. Inputs may be
-            named or a tuple of several, as in `predict`.
+        data: `(x, y)` of tensors, arrays or tables, a dict with its targets named `labels`, `label`
+            or `y`, a Dataset of such items, or a DataLoader with batches (and maybe a generator) of
+            its own. Inputs may be named or a tuple of several, as in `predict`. Labels may be
+            words: their order is kept as `model.classes`, and predictions have it.
         epochs: how often each member sees the data, at most.
         optimizer: a function from parameters to an optimizer; Adam with `lr` 0.001 by default.
         lr: the learning rate, passed to `optimizer` if given.
@@ -81,7 +86,10 @@ def fit(
     options = Options(epochs, optimizer, lr, batch_size, patience, seed, drop_last)
     with modes_kept(model.modules()):
         parts = model.independent()
-        read = _prepared(parts, data, validation, options, inputs)
+        names = ClassNames(model.classes) if model.likelihood.of_classes else None
+        read = _prepared(parts, data, validation, options, inputs, names)
+        if names is not None:
+            model.classes = names.known
         run = _run(model, parts, read, options, checkpoint, vectorize, callbacks, inputs)
         records = run.train()
     return history_of(records, run.seed, vectorized=isinstance(run.trainers[0], StackedTrainer))
@@ -132,6 +140,7 @@ def _prepared(
     validation: Labelled | None,
     options: Options,
     rule: ItemRule | None,
+    names: ClassNames | None,
 ) -> tuple[TensorData | LoaderData, TensorData | LoaderData | None]:
     """Return the data in batches, checked against the outputs of the network."""
     like, weights = weight_like(parts[0]), parts[0].parameters()
@@ -146,24 +155,40 @@ def _prepared(
         "data",
         True,
         rule,
+        names=names,
         drop_last=options.drop_last,
         join_last=any(map(has_batch_norm, parts)),
     )
     valid = None
     if validation is not None:
-        valid = prepare(validation, batch_size, device, dtype, "validation", False, rule)
+        valid = prepare(
+            validation, batch_size, device, dtype, "validation", False, rule, names=names
+        )
     for found in (train, valid):
         if isinstance(found, TensorData):
-            _check_targets(parts[0], found)
+            _check_targets(parts[0], found, names)
     return train, valid
 
 
-def _check_targets(part: UncertainModel, data: TensorData) -> None:
+def _check_targets(part: UncertainModel, data: TensorData, names: ClassNames | None) -> None:
     """Check all targets at once, against the outputs for a few examples."""
     outputs = first_outputs(part, data.x_rows(slice(3)))
     note_outputs(part, outputs)
+    if names and names.known:
+        _check_classes(part, outputs, names.known)
     outputs = outputs[:1].expand(len(data.y), *outputs.shape[1:])
     part.likelihood.check_targets(outputs, data.y)
+
+
+def _check_classes(part: UncertainModel, outputs: Tensor, names: Sequence[str]) -> None:
+    found = outputs.shape[part.likelihood.output_dim or 1]
+    expected = part.likelihood.width(len(names))
+    if found != expected:
+        raise ValueError(
+            f"the network has {counted(found, 'output')}, expected {expected} for the classes "
+            f"{', '.join(map(repr, names[:10]))}{', ...' if len(names) > 10 else ''}: name all "
+            "classes in order, `model.classes = [...]`, if some have no example."
+        )
 
 
 def _check_workers(data: TensorData | LoaderData) -> None:

@@ -47,6 +47,7 @@ def model_identity(model: UncertainModel) -> dict[str, Any]:
     """
     return {
         "model": [type(model).__name__, len(model.independent())],
+        "classes": model.classes,
         "weights": [
             [name, list(weight.shape), str(weight.dtype), weight.requires_grad]
             for name, weight in model.named_parameters()

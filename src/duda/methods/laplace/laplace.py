@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from duda.batches import Batch, suited
 from duda.checks import check_count
+from duda.class_names import ClassNames
 from duda.hooks import FitState
 from duda.items import ItemRule
 from duda.likelihoods import Categorical, FixedGaussian, Gaussian, Likelihood
@@ -129,7 +130,9 @@ class Laplace(UncertainModel):
             ValueError: if the data do not fit, or the network does not end in its last layer.
         """
         size = check_count(batch_size, "batch_size")
-        self._fit_to(read_pairs(data, size, rule=inputs).pairs())
+        names = ClassNames(self.classes)
+        self._fit_to(read_pairs(data, size, rule=inputs, names=names).pairs())
+        self.classes = names.known
 
     def on_fit_end(self, state: FitState) -> None:
         """Fit the posterior to the training data."""
