@@ -54,15 +54,27 @@ def test_sorting_never_increases_the_loss(seed: int) -> None:
     assert likelihood.loss(outputs.sort(1).values, y) <= likelihood.loss(outputs, y) + 1e-6
 
 
-def test_draws_are_sorted_one_by_one_and_averaged() -> None:
+def test_draws_are_sorted_one_by_one() -> None:
     draws = torch.randn(9, 4, 6, dtype=torch.float64)
     each = draws.reshape(9, 4, 3, 2).sort(dim=2).values
     answer = Quantiles(LEVELS).reduce(draws, keep_draws=True)
     assert torch.equal(answer.draws, each)
-    torch.testing.assert_close(answer.quantiles, each.mean(0))
     torch.testing.assert_close(answer.median, each[:, :, 1].mean(0))
     torch.testing.assert_close(answer.epistemic, each[:, :, 1].var(0, correction=0))
     assert answer.levels.tolist() == list(LEVELS)
+
+
+def test_draws_that_differ_by_a_constant_are_averaged() -> None:
+    one = torch.randn(1, 4, 3, dtype=torch.float64).sort(dim=2).values
+    alike = Quantiles(LEVELS).reduce(one.expand(5, 4, 3))
+    torch.testing.assert_close(alike.quantiles.flatten(1), one[0])
+    moved = Quantiles(LEVELS).reduce(torch.cat([one - 2, one + 2]))
+    middle, ends = moved.quantiles.flatten(1)[:, 1], moved.quantiles.flatten(1)[:, ::2]
+    torch.testing.assert_close(middle, one[0, :, 1])
+    z = torch.special.ndtri(torch.tensor([0.1, 0.7], dtype=torch.float64))
+    torch.testing.assert_close(
+        (ends - middle.unsqueeze(1)).square(), (one[0, :, ::2] - one[0, :, 1:2]) ** 2 + 4 * z**2
+    )
 
 
 def test_without_a_level_of_a_half_the_median_is_interpolated() -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import duda
 from duda import QuantilePrediction
 
 LEVELS = [0.05, 0.25, 0.5, 0.8, 0.95]
@@ -140,3 +141,118 @@ def test_rescaled_is_the_prediction_in_other_units(answer: QuantilePrediction) -
     assert torch.equal(found.draws[0], found.quantiles)
     with pytest.raises(ValueError, match="`factor` is 0"):
         known.rescaled(0.0)
+
+
+def disagreeing(spread: float, shape: tuple[int, ...] = (4, 2), seed: int = 0) -> torch.Tensor:
+    """Return the quantiles of three normal distributions with other means, `(M, N, Q, D, ...)`."""
+    generator = torch.Generator().manual_seed(seed)
+    normal = torch.special.ndtri(torch.tensor(LEVELS, dtype=torch.float64))
+    mean, std = torch.randn(2, 3, *shape, generator=generator, dtype=torch.float64)
+    normal = normal.view(-1, *[1] * (len(shape) - 1))
+    return (spread * mean).unsqueeze(2) + std.abs().unsqueeze(2) * normal
+
+
+def reduced(draws: torch.Tensor, keep_draws: bool = True) -> QuantilePrediction:
+    answer = duda.Quantiles(tuple(LEVELS)).reduce(draws.flatten(2, 3), keep_draws)
+    assert isinstance(answer, QuantilePrediction)
+    return answer
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0, 1e4])
+@pytest.mark.parametrize("shape", [(4, 2), (4, 2, 3)])
+@given(st.floats(0.05, 0.95))
+@settings(max_examples=20)
+def test_quantiles_of_kept_draws_are_those_of_their_mixture(
+    shape: tuple[int, ...], spread: float, q: float
+) -> None:
+    draws = disagreeing(spread, shape)
+    found = reduced(draws).quantile(q)
+    assert found.shape == shape
+    for place in np.ndindex(*shape):
+        below = 0.0
+        for member in draws[(slice(None), place[0], slice(None), *place[1:])].tolist():
+            if member[0] <= found[place] < member[-1]:
+                below += np.interp(float(found[place]), member, LEVELS) / 3
+            else:
+                normal = (float(found[place]) - member[2]) / (member[4] - member[2]) * 1.6448536
+                below += float(torch.special.ndtr(torch.tensor(normal))) / 3
+        assert below == pytest.approx(q, abs=0.02)
+
+
+@given(st.floats(0.05, 0.95), st.sampled_from([0.0, 3.0, 5e6]))
+def test_draws_that_agree_are_their_mixture(q: float, offset: float) -> None:
+    one = VALUES.unsqueeze(2) + offset
+    answer = QuantilePrediction(one, LEVELS, draws=one.expand(4, *one.shape))
+    alone = QuantilePrediction(one, LEVELS).quantile(q)
+    torch.testing.assert_close(answer.quantile(q), alone, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5, 20.0])
+@given(st.floats(0.05, 0.95))
+@settings(max_examples=20)
+def test_quantiles_ascend(spread: float, q: float) -> None:
+    for keep in (True, False):
+        answer = reduced(disagreeing(spread), keep)
+        other = min(0.95, q + 0.01)
+        assert bool((answer.quantile(q) <= answer.quantile(other) + 1e-9).all())
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_without_kept_draws_normal_ones_give_the_normal_of_their_variance(level: float) -> None:
+    mean = torch.tensor([-2.0, 0.0, 3.0], dtype=torch.float64).view(3, 1, 1)
+    levels = torch.tensor(LEVELS, dtype=torch.float64)
+    normal = torch.special.ndtri(levels).view(-1, 1)
+    answer = reduced(mean.unsqueeze(2) + 0.7 * normal, keep_draws=False)
+    expected = duda.GaussianPrediction(mean.mean(0), torch.full((1, 1), 0.49), answer.epistemic)
+    torch.testing.assert_close(answer.quantile(level), expected.quantile(level))
+
+
+@pytest.mark.parametrize("spread", [0.5, 3.0, 100.0])
+def test_intervals_hold_what_they_promise_of_the_mixture(spread: float) -> None:
+    draws, levels = disagreeing(spread, (50, 1)), torch.tensor(LEVELS, dtype=torch.float64)
+    mean, std = draws[:, :, 2], (draws[:, :, 4] - draws[:, :, 2]) / torch.special.ndtri(levels)[4]
+    true = duda.GaussianPrediction(
+        mean.mean(0), std.square().mean(0), draws=torch.cat([mean, std.square()], 2)
+    )
+    for keep, rough in ((True, 0.03), (False, 0.1)):
+        lower, upper = reduced(draws, keep).interval(0.9)
+        held = (true.cdf(upper) - true.cdf(lower)).mean()
+        assert float(held) == pytest.approx(0.9, abs=rough)
+
+
+def test_the_score_holds_what_draws_disagree_about_and_not_whether_they_were_kept() -> None:
+    draws = disagreeing(1.0)
+    draws[:, 1] = draws[:1, 1]
+    kept, streamed = reduced(draws), reduced(draws, keep_draws=False)
+    torch.testing.assert_close(kept.score, streamed.score)
+    torch.testing.assert_close(kept.median, streamed.median)
+    between = draws.mean(0)[:, -1] - draws.mean(0)[:, 0]
+    torch.testing.assert_close(kept.score > between + 1e-9, kept.epistemic > 0)
+    lower, upper = streamed.interval(0.9)
+    assert torch.equal(streamed.score, upper - lower)
+    torch.testing.assert_close(
+        kept.rescaled(10.0, 5e6).quantile(0.3), 10 * kept.quantile(0.3) + 5e6, rtol=1e-12, atol=0
+    )
+
+
+def test_the_quantiles_of_kept_draws_are_what_is_asked_for() -> None:
+    answer = reduced(disagreeing(3.0))
+    said = torch.stack([answer.quantile(level) for level in LEVELS], 1)
+    assert torch.equal(answer.quantiles, said)
+    lower, upper = answer.interval(0.9)
+    width = answer.contributions(torch.zeros(4, 2))["width"].values
+    torch.testing.assert_close(width, upper - lower)
+
+
+def test_an_ensemble_is_unsure_by_its_score_away_from_the_data() -> None:
+    x = torch.rand(300, 1) * 2 - 1
+    y = x.sin() + 0.1 * torch.randn(300, 1)
+    factory = lambda: torch.nn.Sequential(  # noqa: E731
+        torch.nn.Linear(1, 32), torch.nn.ReLU(), torch.nn.Linear(32, 7)
+    )
+    model = duda.DeepEnsemble(factory, duda.Quantiles(), members=4)
+    duda.fit(model, (x, y), epochs=15, lr=1e-2, seed=0)
+    far = torch.cat([torch.rand(100, 1) + 3, -torch.rand(100, 1) - 3])
+    for keep in (True, False):
+        scores = [model.predict(each, keep_draws=keep).score for each in (x, far)]
+        assert duda.evaluation.ood(*scores).auroc > 0.95

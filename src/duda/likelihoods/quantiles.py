@@ -13,7 +13,8 @@ from duda.likelihoods.base import Likelihood, Reduction
 from duda.likelihoods.outputs import check_dim, one_column, outputs_first
 from duda.likelihoods.running import RunningMoments
 from duda.predictions import Prediction
-from duda.predictions.quantiles import QuantilePrediction, check_levels, quantile_at
+from duda.predictions.mixture import mixture_of_normals, mixture_quantile, quantile_at
+from duda.predictions.quantiles import QuantilePrediction, check_levels
 
 __all__ = ["Quantiles"]
 
@@ -110,12 +111,17 @@ class _QuantileReduction(Reduction):
             self.kept.append(quantiles)
 
     def result(self) -> QuantilePrediction:
-        """Return the mean of all draws so far, level by level."""
+        """Return the mixture of all draws so far: of those that were kept exactly."""
         if self.medians.count == 0:
             raise ValueError("there are no draws to reduce: `add` at least one.")
-        return QuantilePrediction(
-            self.quantiles.mean.to(self.dtype),
-            self.quantiles.mean.new_tensor(self.likelihood.levels),
-            self.medians.variance.to(self.dtype),
-            None if self.kept is None else torch.cat(self.kept),
-        )
+        levels = self.quantiles.mean.new_tensor(self.likelihood.levels)
+        epistemic = self.medians.variance
+        if self.kept is None:
+            draws, quantiles = None, mixture_of_normals(self.quantiles.mean, levels, epistemic)
+        else:
+            draws = torch.cat(self.kept)
+            each = [mixture_quantile(draws, levels, level) for level in self.likelihood.levels]
+            quantiles = torch.stack(each, dim=1)
+        # Rounding may cross quantiles that are equal.
+        quantiles = quantiles.cummax(dim=1).values.to(self.dtype)
+        return QuantilePrediction(quantiles, levels, epistemic.to(self.dtype), draws)

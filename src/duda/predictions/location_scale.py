@@ -14,13 +14,12 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, check_same_shape, seeded
 from duda.predictions.crps import Distances, mixture_crps
+from duda.predictions.mixture import bisected
 from duda.predictions.numbers import NumberPrediction
 from duda.predictions.terms import Parts
 from duda.predictions.validity import check_draws, check_scale, check_variances, finite_numbers
 
 __all__ = ["LocationScalePrediction"]
-
-_BISECTIONS = 60  # halve any bracket of float64 numbers to its last digits
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -147,15 +146,12 @@ class LocationScalePrediction(NumberPrediction):
         z = self._standard_quantile(level, *shape)
         if self.draws is None:
             return (mean + z.to(mean) * std)[0]
-        # A mixture's quantile lies between those of its components.
         mean, std = mean.double(), std.double()
-        ends = mean + z * std
-        low, high = ends.amin(0), ends.amax(0)
-        for _ in range(_BISECTIONS):
-            middle = (low + high) / 2
-            below = self._cdf(middle, mean, std, *shape).mean(0) < q
-            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        return high.to(self.mean.dtype)
+
+        def below(value: Tensor) -> Tensor:
+            return self._cdf(value, mean, std, *shape).mean(0)
+
+        return bisected(below, q, mean + z * std).to(self.mean.dtype)
 
     def cdf(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
         """Return the probability that the target is at most `y`, of `mean`'s shape."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
@@ -13,14 +12,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_same_shape
+from duda.predictions.mixture import (
+    ROUNDING,
+    mixture_of_normals,
+    mixture_quantile,
+    quantile_at,
+)
 from duda.predictions.numbers import NumberPrediction
 from duda.predictions.terms import Bands, Terms
 from duda.predictions.validity import check_draws, check_scale, finite_numbers
 
-__all__ = ["QuantilePrediction", "check_levels", "quantile_at", "shares_of_levels"]
+__all__ = ["QuantilePrediction", "check_levels", "shares_of_levels"]
 
 _USUAL = 0.95  # of the intervals that predictions are compared by
-_ROUNDING = 1e-6  # as levels may come in float32, or as (1 - 0.9) / 2
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -28,8 +32,9 @@ class QuantilePrediction(NumberPrediction):
     """The values below which the target lies with given probabilities: the Q `levels`.
 
     Between two levels quantiles are interpolated linearly; beyond the outermost they are unknown.
-    Of M draws it is the mean of their quantiles, level by level (Vincentization: Vincent 1912;
-    Ratcliff 1979), which is not the quantile of their mixture: narrower where the draws disagree.
+    Of M draws that were kept they are those of the mixture. Of others they are the means of theirs
+    (Vincentization: Vincent 1912; Ratcliff 1979), which would be too narrow where the draws
+    disagree, made as wide as for normal distributions. So are always median and score.
 
     Args:
         quantiles: `(N, Q, D, *positions)`, not descending in Q, in units of the target.
@@ -81,8 +86,8 @@ class QuantilePrediction(NumberPrediction):
 
     @property
     def median(self) -> Float[Tensor, "N D *positions"]:
-        """The quantile at 0.5, in units of the target."""
-        return self.quantile(0.5)
+        """The quantile at 0.5, in units of the target; of draws the mean of theirs."""
+        return quantile_at(self._without_draws(), self.levels.tolist(), 0.5, dim=1)
 
     @property
     def centre(self) -> Float[Tensor, "N D *positions"]:
@@ -101,10 +106,10 @@ class QuantilePrediction(NumberPrediction):
         lower = [
             low
             for low in levels
-            if low < 0.5 and any(abs(1 - low - high) <= _ROUNDING for high in levels)
+            if low < 0.5 and any(abs(1 - low - high) <= ROUNDING for high in levels)
         ]
         outermost = max(levels[0], 1 - levels[-1])
-        if not lower or outermost < lower[0] - _ROUNDING:
+        if not lower or outermost < lower[0] - ROUNDING:
             lower.insert(0, outermost)
         return tuple(1 - 2 * low for low in reversed(lower))
 
@@ -124,9 +129,21 @@ class QuantilePrediction(NumberPrediction):
 
     @property
     def score(self) -> Float[Tensor, "N D *positions"]:
-        """Uncertainty: the width of the widest central interval, in units of the target."""
-        lower, upper = self.interval(self.widest_level)
+        """Uncertainty: the width of the widest central interval, in units of the target.
+
+        It contains what draws disagree about, and is the same whether they are kept or not.
+        """
+        quantiles, levels, level = self._without_draws(), self.levels.tolist(), self.widest_level
+        lower, upper = (
+            quantile_at(quantiles, levels, (1 + side * level) / 2, dim=1) for side in (-1, 1)
+        )
         return upper - lower
+
+    def _without_draws(self) -> Tensor:
+        """Return the quantiles as they are where draws are not kept."""
+        if self.draws is None:
+            return self.quantiles
+        return mixture_of_normals(self.draws.mean(0), self.levels, self.epistemic)
 
     def rescaled(self, factor: float, offset: float = 0.0) -> Self:
         """Return the prediction of `offset + factor * y`, such as y in its own units.
@@ -155,11 +172,13 @@ class QuantilePrediction(NumberPrediction):
             ValueError: if `q` is beyond the outermost levels, where nothing is known.
         """
         levels = self.levels.tolist()
-        if not levels[0] - _ROUNDING <= q <= levels[-1] + _ROUNDING:
+        if not levels[0] - ROUNDING <= q <= levels[-1] + ROUNDING:
             raise ValueError(
                 f"`q` is {q}, expected {levels[0]} to {levels[-1]}, the outermost levels: give the "
                 "likelihood wider ones."
             )
+        if self.draws is not None:
+            return mixture_quantile(self.draws, self.levels, q)
         return quantile_at(self.quantiles, levels, q, dim=1)
 
     def interval(
@@ -170,7 +189,7 @@ class QuantilePrediction(NumberPrediction):
         Raises:
             ValueError: unless 0 < `level` <= `widest_level`.
         """
-        if not 0 < level <= self.widest_level + _ROUNDING:
+        if not 0 < level <= self.widest_level + ROUNDING:
             raise ValueError(
                 f"`level` is {level}, expected a probability above 0 and at most "
                 f"{self.widest_level:.6g}, the widest that `levels` allow: give the likelihood "
@@ -198,16 +217,16 @@ class QuantilePrediction(NumberPrediction):
     def contributions(self, y: ArrayLike) -> dict[str, Terms]:
         """Return squared errors, pinball losses, coverage and width of the widest interval."""
         level = self.widest_level
-        inside = self._inside(y, level)
+        lower, upper = self.interval(level)
         # Only intervals that promise the same can be set beside those of others.
-        usual = abs(level - _USUAL) <= _ROUNDING
+        usual = abs(level - _USUAL) <= ROUNDING
         return {
             "rmse": Terms(self.loss(y), "root-mean"),
             "pinball": Terms(self.pinball(y).cpu()),
             "coverage" if usual else "coverage_surplus": Terms(
-                inside, less=0.0 if usual else level
+                self._inside(y, level), less=0.0 if usual else level
             ),
-            "width": Terms(self.score.cpu().double()),
+            "width": Terms((upper - lower).cpu().double()),
         }
 
     def bands(self) -> Bands:
@@ -216,16 +235,6 @@ class QuantilePrediction(NumberPrediction):
         shares = f"{', '.join(others)} and {last}" if others else last
         ends = [self.interval(level) for level in reversed(self.central_levels)]
         return Bands("median", f"should hold {shares} of the true values", ends)
-
-
-def quantile_at(quantiles: Tensor, levels: Sequence[float], q: float, dim: int) -> Tensor:
-    """Return the quantile at `q`, from those at `levels` along `dim` that are nearest to it."""
-    for place, level in enumerate(levels):
-        if abs(level - q) <= _ROUNDING:
-            return quantiles.select(dim, place)
-    above = bisect(levels, q)
-    below, part = above - 1, (q - levels[above - 1]) / (levels[above] - levels[above - 1])
-    return torch.lerp(quantiles.select(dim, below), quantiles.select(dim, above), part)
 
 
 def shares_of_levels(levels: Float[Tensor, "Q"]) -> Float[Tensor, "Q"]:
@@ -245,7 +254,7 @@ def check_levels(levels: Sequence[float]) -> None:
         raise ValueError(f"{given}at least two, such as (0.05, 0.5, 0.95).")
     if not all(0 < level < 1 for level in levels):
         raise ValueError(f"{given}probabilities between 0 and 1.")
-    if any(b - a <= 2 * _ROUNDING for a, b in itertools.pairwise(levels)):
+    if any(b - a <= 2 * ROUNDING for a, b in itertools.pairwise(levels)):
         raise ValueError(f"{given}ascending numbers: sort them, and name each once.")
     if not levels[0] < 0.5 < levels[-1]:
         raise ValueError(

@@ -1,0 +1,105 @@
+"""Mixtures: quantiles of several distributions together, each of them as likely as the others."""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["ROUNDING", "bisected", "mixture_of_normals", "mixture_quantile", "quantile_at"]
+
+ROUNDING = 1e-6  # as levels may come in float32, or as (1 - 0.9) / 2
+_BISECTIONS = 60  # halve any bracket of float64 numbers to its last digits
+
+
+def bisected(
+    cdf: Callable[[Tensor], Tensor], q: float, ends: Float[Tensor, "M *shape"]
+) -> Float[Tensor, "*shape"]:
+    """Return where `cdf` reaches `q`, between the least and the largest of `ends`.
+
+    A mixture's quantile lies between those of its components.
+
+    >>> bisected(lambda y: y**2, 0.25, torch.tensor([[0.0], [1.0]], dtype=torch.float64))
+    tensor([0.5000], dtype=torch.float64)
+    """
+    low, high = ends.amin(0), ends.amax(0)
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        below = cdf(middle) < q
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return high
+
+
+def mixture_quantile(
+    draws: Float[Tensor, "M N Q *rest"], levels: Float[Tensor, "Q"], q: float
+) -> Float[Tensor, "N *rest"]:
+    """Return the quantile at `q` of M distributions together, from their quantiles at `levels`.
+
+    Between two levels the probability is interpolated linearly; beyond the outermost it is that of
+    the normal distribution through the two quantiles that are nearest.
+
+    >>> two = torch.tensor([0.0, 1.0, 2.0, 3.0, 5.0, 7.0]).view(2, 1, 3)
+    >>> mixture_quantile(two, torch.tensor([0.1, 0.5, 0.9]), 0.5)
+    tensor([2.3333])
+    """
+    each = draws.double().movedim(2, -1).contiguous()
+    promised = levels.to(each)
+    ends = quantile_at(draws.double(), levels.tolist(), q, dim=2)
+    return bisected(lambda y: _mean_cdf(y, each, promised), q, ends).to(draws.dtype)
+
+
+def _mean_cdf(y: Tensor, quantiles: Tensor, levels: Tensor) -> Tensor:
+    """Return the mean over members of P(target <= y), their quantiles in the last dimension."""
+    points = y.expand(quantiles.shape[:-1]).unsqueeze(-1).contiguous()
+    above = torch.searchsorted(quantiles, points, right=True)
+    place = above.clamp(1, len(levels) - 1)
+    low, high = quantiles.gather(-1, place - 1), quantiles.gather(-1, place)
+    part = (points - low) / (high - low)  # which is not finite where both are the same
+    inside = torch.lerp(levels[place - 1], levels[place], part.nan_to_num())
+    z = torch.special.ndtri(levels)
+    tail = torch.special.ndtr(torch.lerp(z[place - 1], z[place], part)).nan_to_num(1.0)
+    known = (above > 0) & (above < len(levels))
+    return torch.where(known, inside, tail).squeeze(-1).mean(0)
+
+
+def mixture_of_normals(
+    quantiles: Float[Tensor, "N Q *rest"],
+    levels: Float[Tensor, "Q"],
+    variance: Float[Tensor, "N *rest"],
+) -> Float[Tensor, "N Q *rest"]:
+    """Return mean quantiles as far from their median as draws that disagree ask for.
+
+    The distance becomes √(distance² + z² variance) with z the normal quantile: what it is for
+    normal distributions and the one of their total variance.
+
+    Args:
+        quantiles: the mean over draws of their quantiles.
+        levels: the probabilities of these.
+        variance: over draws of their median.
+
+    >>> levels = torch.tensor([0.1587, 0.5, 0.8413])  # z = -1, 0, 1
+    >>> mixture_of_normals(torch.tensor([[-3.0, 0.0, 3.0]]), levels, torch.tensor([16.0])).round()
+    tensor([[-5.,  0.,  5.]])
+    """
+    like = [1, -1, *[1] * (quantiles.ndim - 2)]
+    z = torch.special.ndtri(levels.to(quantiles.device, torch.float64)).view(like)
+    median = quantile_at(quantiles, levels.tolist(), 0.5, dim=1).unsqueeze(1)
+    distance = (quantiles - median).abs()
+    wider = distance.hypot(z.abs().to(distance) * variance.sqrt().unsqueeze(1))
+    found: Tensor = quantiles + z.sign().to(distance) * (wider - distance)
+    # The median stays, also where it is between two levels.
+    moved = quantile_at(found, levels.tolist(), 0.5, dim=1).unsqueeze(1)
+    return found + (median - moved)
+
+
+def quantile_at(quantiles: Tensor, levels: Sequence[float], q: float, dim: int) -> Tensor:
+    """Return the quantile at `q`, from those at `levels` along `dim` that are nearest to it."""
+    for place, level in enumerate(levels):
+        if abs(level - q) <= ROUNDING:
+            return quantiles.select(dim, place)
+    above = bisect(levels, q)
+    below, part = above - 1, (q - levels[above - 1]) / (levels[above] - levels[above - 1])
+    return torch.lerp(quantiles.select(dim, below), quantiles.select(dim, above), part)
