@@ -25,6 +25,7 @@ import torch
 import duda
 from benchmarks.clock import machine
 from duda.comparison.dry_run import dry_run
+from duda.comparison.makers import made
 from duda.comparison.networks import likelihood_for, network_factory, recipe
 from duda.comparison.run import run
 from duda.comparison.task import Task, tasks
@@ -70,7 +71,8 @@ def _run(method: str, task: Task, seed: int, full: bool) -> dict[str, float]:
     dry_run(method, make, network, meaning, task, options)  # what torch does once in a process
     clock = SimpleNamespace(perf_counter=time.process_time)
     with patch("duda.comparison.run.time", clock):
-        result = run(method, make, network, meaning, task, options, seed)
+        model = made(method, make, network, meaning, seed)
+        result = run(method, model, task, options, seed)
     figures = {name: value for name, value in result.figures.items() if not math.isnan(value)}
     told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
     print(f"  {task.name}, {method}, seed {seed}: {told}", flush=True)

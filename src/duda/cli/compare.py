@@ -24,7 +24,13 @@ def compare(
             "the folder DUDA_DATA mnist, fashion-mnist, cifar-10, uci:NAME."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the report, the numbers, the predictions.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder for the report, the numbers, the predictions. After a kill, the same "
+            "command goes on from the methods that had ended."
+        ),
+    ],
     methods: Annotated[
         str | None,
         typer.Option(help="Methods or detectors, with commas between; by default all methods."),
@@ -59,6 +65,7 @@ def compare(
                 likelihood=likelihood,
                 seeds=seeds,
                 epochs=epochs,
+                folder=folder,
                 tell=_tell,
             )
             path = comparison.save(folder)
@@ -84,3 +91,6 @@ def _show(comparison: Comparison) -> None:
         for table in method_tables(comparison.methods, columns, console):
             console.print()
             console.print(table)
+    for reason in comparison.reasons():
+        console.print()
+        console.print(reason)

@@ -19,6 +19,7 @@ from duda.comparison.makers import file_name
 from duda.comparison.options import described
 from duda.comparison.run import Run
 from duda.comparison.task import Task
+from duda.comparison.unfinished import Unfinished
 from duda.files import json_number, write_atomically
 from duda.renamed import OldAttribute
 from duda.reporting import METRICS, OneInput, Report, Row, as_text, report, rows, spread
@@ -51,7 +52,11 @@ class Comparison:
         """Return what was compared, and the table."""
         seeds = counted(len(self.seeds), "seed")
         head = f"Comparison on {self.task.name}: {self.likelihood}, {seeds}"
-        return f"{head}\n{as_text(self.methods, self.table)}"
+        return "\n".join([head, as_text(self.methods, self.table), *self.reasons()])
+
+    def reasons(self) -> list[str]:
+        """Return a sentence for each method that was left out."""
+        return [f"without {method}: {why}" for method, why in self.left_out.items()]
 
     @property
     def methods(self) -> list[str]:
@@ -155,7 +160,9 @@ class Comparison:
                 ood.save(place / "predictions" / f"{stem}-{which}.safetensors")
         text = json.dumps(self.results(), indent=2, allow_nan=False) + "\n"
         write_atomically(place / "results.json", text.encode())
-        return self.report().save(place / "report.html")
+        written = self.report().save(place / "report.html")
+        Unfinished(place).clear()
+        return written
 
     def _pictures(self, x: object) -> Tensor | None:
         """Return the inputs if the report can show them: pictures in [0, 1] with a class each."""

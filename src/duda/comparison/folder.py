@@ -36,6 +36,5 @@ def _try_to_write(place: Path) -> None:
             return
     except OSError as error:
         raise OSError(
-            f"cannot write to `{place}` ({error.strerror or error}): choose another folder with "
-            "`--out`."
+            f"cannot write to `{place}` ({error.strerror or error}): choose another folder."
         ) from error

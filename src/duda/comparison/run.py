@@ -12,10 +12,9 @@ from typing import Any
 import torch
 
 from duda.batches import Batch
-from duda.comparison.makers import Maker, NetworkFactory, file_name, made
+from duda.comparison.makers import file_name
 from duda.comparison.task import Task
 from duda.evaluation import ood as separate
-from duda.likelihoods import Likelihood
 from duda.methods import UncertainModel
 from duda.predictions import Prediction
 from duda.reporting import measure
@@ -56,15 +55,9 @@ class Run:
 
 
 def run(
-    label: str,
-    make: Maker,
-    network: NetworkFactory,
-    likelihood: Likelihood,
-    task: Task,
-    options: Mapping[str, Any],
-    seed: int,
+    label: str, model: UncertainModel, task: Task, options: Mapping[str, Any], seed: int
 ) -> Run:
-    """Train the method, and ask it about test, out-of-distribution and shown inputs.
+    """Train the model of a method, and ask it about test, out-of-distribution and shown inputs.
 
     The same seed gives the same run, and torch's global random state stays as it was.
     """
@@ -72,7 +65,6 @@ def run(
     if options.get("checkpoint") is not None:
         options["checkpoint"] = Path(options["checkpoint"]) / f"{file_name(label)}-seed{seed}"
     with threads_for(task.test[0]):
-        model = made(label, make, network, likelihood, seed)
         start = time.perf_counter()
         fit(model, task.train, validation=task.validation, seed=seed, **options)
         trained = time.perf_counter()

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from duda.checks import check_count
 from duda.comparison.comparison import Comparison
 from duda.comparison.dry_run import check_network, dry_run
 from duda.comparison.likelihood import find_likelihood
-from duda.comparison.makers import Maker, Methods, NetworkFactory, check_methods, makers
+from duda.comparison.makers import Methods, NetworkFactory, check_methods, makers
 from duda.comparison.networks import network_factory, recipe
 from duda.comparison.options import fit_options
-from duda.comparison.run import Run, run
+from duda.comparison.series import Plan, Series, Tell, sentence
 from duda.comparison.task import Ood, Task, tasks
+from duda.comparison.unfinished import unfinished
 from duda.likelihoods import Likelihood
 from duda.methods import METHODS
 from duda.sources import Labelled
 
 __all__ = ["compare"]
-
-Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What is the same for all seeds."""
-
-    methods: Mapping[str, Maker]
-    network: NetworkFactory
-    likelihood: Likelihood
-    name: str
-    options: Mapping[str, Any]
-    chosen: Sequence[str]
 
 
 def compare(
@@ -49,9 +37,12 @@ def compare(
     fit: Mapping[str, Any] | None = None,
     epochs: int | None = None,
     classes: Iterable[str] = (),
+    folder: str | os.PathLike[str] | None = None,
     tell: Tell | None = None,
 ) -> Comparison:
     """Train and ask each method on the same data, with seeds 0 to `seeds` - 1.
+
+    A method that fails while others are trained is left out, with the reason in `left_out`.
 
     Args:
         data: a name, as in `duda.datasets.load`; or `(x, y)`, a Dataset or a DataLoader.
@@ -67,11 +58,14 @@ def compare(
         fit: options of `duda.fit`, such as `{"epochs": 20, "lr": 0.01}`.
         epochs: the same as that option.
         classes: their names, for data of your own.
+        folder: where it will be saved: each run that has ended stays there until it is, and the
+            same call goes on from those after a kill.
         tell: called with a line before each training, and one on each method left out.
 
     Raises:
         ValueError: if something does not fit, before anything is trained; so does a `TypeError`.
         FileNotFoundError: if the data is not there.
+        Exception: of the first method that failed, if all did.
     """
     check_methods(methods)
     seeds = check_count(seeds, "seeds")
@@ -81,8 +75,9 @@ def compare(
     plan = _plan(first, methods, network, likelihood, fit_options(fit, epochs, usual))
     tell = tell or (lambda line: None)
     plan, left_out = _tried(plan, first, methods is None, tell)
-    runs = _runs(plan, first, task, seeds, tell)
-    return Comparison(first, plan.name, plan.options, runs, plan.chosen, left_out)
+    with unfinished(folder) as kept:
+        runs, failed = Series(plan, kept, tell).runs(first, task, seeds)
+    return Comparison(first, plan.name, plan.options, runs, plan.chosen, left_out | failed)
 
 
 def _plan(
@@ -91,7 +86,7 @@ def _plan(
     network: NetworkFactory | None,
     likelihood: str | Likelihood | None,
     options: Mapping[str, Any],
-) -> _Plan:
+) -> Plan:
     """Return what to do, if it fits the task.
 
     Raises:
@@ -108,7 +103,7 @@ def _plan(
     if likelihood is None and task.split is None:
         kind = "floats" if y.is_floating_point() else "whole numbers"
         said.append(f"this likelihood because the targets are {kind}")
-    return _Plan(chosen, network, meaning, name, options, said)
+    return Plan(chosen, network, meaning, name, options, said)
 
 
 def _usual_network(task: Task, likelihood: Likelihood) -> NetworkFactory:
@@ -120,7 +115,7 @@ def _usual_network(task: Task, likelihood: Likelihood) -> NetworkFactory:
     return network_factory(task.split, likelihood)
 
 
-def _tried(plan: _Plan, task: Task, by_default: bool, tell: Tell) -> tuple[_Plan, dict[str, str]]:
+def _tried(plan: Plan, task: Task, by_default: bool, tell: Tell) -> tuple[Plan, dict[str, str]]:
     """Return the plan with the methods that can be trained and asked, and why others cannot.
 
     Raises:
@@ -133,23 +128,11 @@ def _tried(plan: _Plan, task: Task, by_default: bool, tell: Tell) -> tuple[_Plan
     for label, make in plan.methods.items():
         try:
             dry_run(label, make, plan.network, plan.likelihood, task, plan.options)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # of the method, or of torch
             if not by_default or label == next(iter(METHODS)):  # the plain network
                 raise
-            left_out[label] = str(error)
-            tell(f"left out {label}: {error}")
+            left_out[label] = sentence(error)
+            tell(f"left out {label}: {left_out[label]}")
         else:
             fit_ones[label] = make
     return replace(plan, methods=fit_ones), left_out
-
-
-def _runs(
-    plan: _Plan, first: Task, task: Callable[[int], Task], seeds: int, tell: Tell
-) -> list[Run]:
-    runs: list[Run] = []
-    for seed in range(seeds):
-        now = first if seed == 0 else task(seed)
-        for label, make in plan.methods.items():
-            tell(f"{len(runs) + 1} of {seeds * len(plan.methods)}: {label}, seed {seed}")
-            runs.append(run(label, make, plan.network, plan.likelihood, now, plan.options, seed))
-    return runs
