@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import duda
 from duda.sampling import HiddenDropout, executors
-from tests.sampling.networks import HIDING_PLACES, LENGTH, NEED_A_LOOP, SHARED_WRITES, WIDTH
+from tests.sampling.networks import HIDING_PLACES, LENGTH, NEED_A_LOOP, SHARED_WRITES, WIDTH, Body
 
 ALL = HIDING_PLACES | NEED_A_LOOP | SHARED_WRITES
 SAMPLES = 2000
@@ -147,13 +149,37 @@ def test_nothing_random_is_an_error_that_says_how_to_mend_it() -> None:
         model.predict(torch.zeros(4, 2))
 
 
-def test_dropout_with_p_zero_is_the_plain_network() -> None:
-    net = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.0), nn.Linear(8, 3))
-    x = torch.randn(5, 2)
-    answer = duda.MCDropout(net, duda.Categorical(), samples=4).predict(x)
-    plain = duda.Deterministic(net, duda.Categorical()).predict(x)
-    torch.testing.assert_close(answer.probs, plain.probs)
-    assert (answer.epistemic < 1e-6).all()
+# Dropout of all kinds, by p.
+WITH_P: dict[str, Callable[[float], nn.Module]] = {
+    "Dropout": nn.Dropout,
+    "Dropout1d": nn.Dropout1d,
+    "AlphaDropout": nn.AlphaDropout,
+    "attention": lambda p: nn.TransformerEncoderLayer(WIDTH, 2, 8, p, batch_first=True),
+    "recurrent": lambda p: Body(nn.LSTM(WIDTH, WIDTH, 2, dropout=p, batch_first=True)),
+    "function": lambda p: Body(lambda m, h: F.dropout(h, p, m.training)),
+    "scaled dot product": lambda p: Body(
+        lambda m, h: F.scaled_dot_product_attention(h, h, h, dropout_p=p)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WITH_P)
+def test_dropout_with_p_zero_is_not_random(name: str) -> None:
+    model = duda.MCDropout(WITH_P[name](0.0), duda.FixedGaussian(), samples=4)
+    with pytest.raises(ValueError, match=r"nothing is random in this .* with p above 0"):
+        model.predict(torch.randn(5, LENGTH, WIDTH))
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+@pytest.mark.parametrize("p", [1.0, 2.0**-18])
+@pytest.mark.parametrize("name", WITH_P)
+def test_masks_that_are_the_same_in_all_draws_keep_their_axis(
+    name: str, p: float, chunk: int | None
+) -> None:
+    model = duda.MCDropout(WITH_P[name](p), duda.FixedGaussian(), samples=5)
+    answer = model.predict(torch.randn(3, LENGTH, WIDTH), keep_draws=True, chunk=chunk)
+    assert answer.draws.shape[:2] == (5, 3)
+    assert (answer.draws == answer.draws[:1]).all()
 
 
 def test_the_networks_own_error_comes_through() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -10,6 +11,7 @@ from duda.batches import Batch
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_network
 from duda.methods.sampler import Sampler
+from duda.methods.train_mode import random_in_train_mode
 from duda.sampling import HiddenDropout, new_seed, random_draws, raw_outputs
 
 __all__ = ["MCDropout"]
@@ -19,8 +21,9 @@ class MCDropout(UncertainModel):
     """A network with dropout, which draws a new mask for each example and each draw.
 
     Every dropout counts, wherever it hides: modules, functional dropout, attention and recurrent
-    layers. All else stays in eval mode. Sources: Gal & Ghahramani 2016; Kirsch et al. 2019 for
-    `predict(..., joint=True)`, where a draw has one mask for all examples.
+    layers, and all else that is random in train mode. What is not stays in eval mode. Sources: Gal
+    & Ghahramani 2016; Kirsch et al. 2019 for `predict(..., joint=True)`, where a draw has one mask
+    for all examples.
 
     Args:
         network: a module with dropout in it.
@@ -41,8 +44,10 @@ class MCDropout(UncertainModel):
 
     def forward(self, x: Batch) -> Tensor:
         """Return one draw of raw outputs, in training and in eval mode."""
-        with nullcontext() if self.training else HiddenDropout():
+        if self.training:
             return raw_outputs(self.network, x)
+        with HiddenDropout(random_in_train_mode(self.network, x)) as mode:
+            return mode.call(self.network, x)
 
     def sampler(self, samples: int, joint: bool = False) -> Sampler:
         """Return what makes draws, which share all that comes before the first dropout.
@@ -50,7 +55,9 @@ class MCDropout(UncertainModel):
         If joint, by one mask for all examples: Kirsch et al. 2019, section 3.3, "consistent".
         """
         seed = new_seed()
-        return Sampler(
-            lambda x, chunk: random_draws(self.network, x, samples, chunk, seed=seed, joint=joint),
-            joint,
-        )
+
+        def draws(x: Batch, chunk: int | None) -> Iterator[Tensor]:
+            mode = partial(HiddenDropout, random_in_train_mode(self.network, x))
+            return random_draws(self.network, x, samples, chunk, mode, seed=seed, joint=joint)
+
+        return Sampler(draws, joint)

@@ -21,7 +21,7 @@ from duda.sampling.randomness import (
     Randomness,
     fast_in_vmap,
 )
-from duda.sampling.streams import draw_generator, new_seed
+from duda.sampling.streams import Stream, draw_generator, draw_key, new_seed
 from duda.sampling.values import tensors
 
 __all__ = [
@@ -30,9 +30,11 @@ __all__ = [
     "HiddenDropout",
     "LayerChoice",
     "Randomness",
+    "Stream",
     "called",
     "devices_of",
     "draw_generator",
+    "draw_key",
     "fast_in_vmap",
     "last_linear",
     "layer_call",

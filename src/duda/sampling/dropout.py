@@ -63,8 +63,7 @@ def _mask(
     shape: tuple[int, ...], p: float, stream: Stream, device: torch.device
 ) -> tuple[Tensor, float]:
     """Return what to keep, and the probability of that."""
-    if stream.probing and 0 < p < 1:
-        p = 0.5
+    p = stream.chance(p)
     levels, dtype = (256, torch.uint8) if (256 * p).is_integer() else (65536, torch.int16)
     dropped = round(levels * p)
     bits = stream.integers(shape, dtype, device)
@@ -76,8 +75,6 @@ def _plain(mode: Randomness, stream: Stream, func: Function, args: Any, kwargs: 
     x, p, training, inplace = _arguments(func, args, kwargs)
     if not mode.drops(p, training):
         return func(*args, **kwargs)
-    if p == 0:
-        return x
     shape = _shape_of_mask(x, func)
     make = _alpha_dropped if func in _ALPHA else drop
     result = make(x, shape, p, stream)
@@ -189,8 +186,6 @@ def _recurrent(mode: Randomness, stream: Stream, func: Function, args: Any, kwar
     layers, p, training = args[first + 1 : first + 4]
     if layers == 1 or not mode.drops(p, training):
         return func(*args, **kwargs)
-    if p == 0:
-        return func(*args[: first + 3], False, *args[first + 4 :], **kwargs)
     if mode.vmapped:
         raise NeedsLoop("a recurrent layer with dropout")
     return _recurrent_in_layers(stream, func, args[:first], *args[first:])

@@ -189,8 +189,8 @@ class _Runner:
         if same and not mode.found and not stream.shapes and not self._ran:
             raise ValueError(
                 f"nothing is random in this {type(self.network).__name__}, so all draws would be "
-                "the same: add dropout to it (`nn.Dropout`, or `F.dropout`), or use "
-                "`duda.Deterministic` or `duda.DeepEnsemble`."
+                "the same: add dropout to it (`nn.Dropout`, or `F.dropout`, with p above 0), or "
+                "use `duda.Deterministic` or `duda.DeepEnsemble`."
             )
         return outputs.unsqueeze(0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from duda.batches import Batch, rows_of
 from duda.outputs import raw_outputs
+from duda.preservation import modes_kept
 from duda.sampling.dropout import DROPOUT, NeedsLoop
 from duda.sampling.networks import swapped_weights
 from duda.sampling.random_calls import RANDOM_CALLS
@@ -30,7 +31,7 @@ class Randomness(TorchFunctionMode):
     """Makes the network's own random calls, so that each draw gets the numbers that belong to it.
 
     Attributes:
-        found: how many things may differ by draw, were it with p = 0.
+        found: how many things may differ by draw, were it with p = 1.
         draw: the number of the draw; inside vmap on the axis that vmap hides.
         stream: its random numbers; without one all calls are left to torch.
         same_weights: whether a module has the same weights in every draw.
@@ -72,8 +73,8 @@ class Randomness(TorchFunctionMode):
         return raw_outputs(network, x)
 
     def drops(self, p: float, training: bool) -> bool:
-        """Return whether a dropout is on, or is turned on, and count it."""
-        on = self.turns_dropout_on or (training and p > 0)
+        """Return whether a dropout is on, or is turned on, and count it; with p = 0 none is."""
+        on = p > 0 and (self.turns_dropout_on or training)
         self.found += on
         return on
 
@@ -95,8 +96,9 @@ class Randomness(TorchFunctionMode):
 class HiddenDropout(Randomness):
     """While active, every dropout drops, also in modules that are in eval mode.
 
-    Dropout that a network never calls in eval mode, as in
-    `scaled_dot_product_attention(..., dropout_p=p if self.training else 0.0)`, cannot be seen here.
+    Args:
+        trained: modules that `call` runs in train mode, as what is random in them is never called
+            in eval mode: `scaled_dot_product_attention(..., p if self.training else 0.0)`.
 
     >>> with HiddenDropout() as mode:
     ...     y = torch.nn.Dropout(0.5).eval()(torch.ones(100))
@@ -105,6 +107,17 @@ class HiddenDropout(Randomness):
     """
 
     turns_dropout_on = True
+
+    def __init__(self, trained: Sequence[nn.Module] = ()) -> None:
+        super().__init__()
+        self.trained = trained
+
+    def call(self, network: nn.Module, x: Batch) -> Tensor:
+        """Return the raw outputs of one draw."""
+        with modes_kept(self.trained):
+            for module in self.trained:
+                module.training = True
+            return raw_outputs(network, x)
 
     def __enter__(self) -> Self:
         """Take random numbers from torch's global generator, if the engine has not given any."""

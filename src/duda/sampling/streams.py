@@ -123,6 +123,10 @@ class Stream:
         self.probing = probing
         self.shapes: list[tuple[int, ...]] = []
 
+    def chance(self, p: float) -> float:
+        """Return the probability with which the masks of this pass drop."""
+        return 0.5 if self.probing and 0 < p < 1 else p
+
     def integers(
         self,
         shape: Iterable[int],
