@@ -51,5 +51,5 @@ def _last_step(values: Tensor) -> Tensor:
 def _agree(one: Tensor, other: Tensor) -> bool:
     if one.shape != other.shape:
         return False
-    tolerance = torch.finfo(other.dtype).eps ** 0.5 * float(other.abs().max())
+    tolerance = torch.finfo(other.dtype).eps ** 0.5 * float(other.detach().abs().max())
     return torch.allclose(one, other, rtol=0, atol=tolerance, equal_nan=True)
