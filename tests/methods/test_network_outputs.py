@@ -412,6 +412,22 @@ def test_one_member_with_a_softmax_is_found() -> None:
         duda.DeepEnsemble(networks, duda.Categorical()).predict(rows(N))
 
 
+def test_logits_of_the_same_row_again_and_again_are_logits() -> None:
+    one = torch.tensor([0.2, 0.5, 0.31])  # adds up to about 1, by chance in each of many draws
+    network = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.01))
+    network[0].weight.data.zero_()
+    network[0].bias.data.copy_(one)
+    answer = duda.MCDropout(network, duda.Categorical()).predict(torch.ones(64, 4), samples=50)
+    assert answer.probs.shape == (64, 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_softmax_of_any_precision_is_found(dtype: torch.dtype) -> None:
+    end = lambda outputs: outputs.to(dtype).softmax(1).to(outputs.dtype)  # noqa: E731
+    with pytest.raises(ValueError, match=r"the network ends in a softmax|as after a softmax"):
+        duda.Deterministic(Net(end), duda.Categorical()).predict(rows(N))
+
+
 @pytest.mark.parametrize("end", [nn.ReLU(), nn.Softplus(), lambda outputs: outputs.abs() / 100])
 def test_small_positive_logits_are_logits(end: Callable[[Tensor], Tensor]) -> None:
     network = Net(lambda outputs: end(outputs).clamp(max=1))

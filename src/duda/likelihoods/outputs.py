@@ -25,8 +25,6 @@ __all__ = [
 CHANCE = 1e-6
 CHANCE_IN_A_STEP = 1e-12
 
-_ROUNDING = 0.02  # the furthest that probabilities of bfloat16 add up from 1
-
 
 def check_dim(dim: int | None, name: str) -> None:
     """Raise a `ValueError` unless a dimension is None, 1 or -1."""
@@ -89,20 +87,30 @@ def _are_probs(outputs: Tensor, chance: float) -> bool:
     if not outputs.is_floating_point():
         return False
     outputs = outputs.detach()
-    low, high = outputs.aminmax()
-    if not (low >= 0 and high <= 1 + _ROUNDING):
-        return False
     classes = outputs.shape[1]
+    rounding = _eps(outputs) * (2 + math.sqrt(classes))
+    low, high = outputs.aminmax()
+    if not (low >= 0 and high <= 1 + rounding):
+        return False
     exact = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
     worst = float((exact.sum(1) - 1).abs().max())
-    rounding = torch.finfo(outputs.dtype).eps * (2 + math.sqrt(classes))
-    if worst > max(_ROUNDING, rounding):
+    if worst > rounding:
         return False
     if chance == 1.0:
         return True
     if bool((outputs == outputs[:, :1]).all()):
         return False
     # Each of C logits lies in [0, 1] in half of all rows, and their sum that near to 1 in so many.
-    each = math.log(2 * max(worst, rounding)) - (classes - 1) * math.log(2)
-    rows = int(((outputs > 0) & (outputs < 1)).any(1).sum())
-    return each * rows < math.log(chance)
+    each = math.log(2 * rounding) - (classes - 1) * math.log(2)
+    rows = exact.movedim(1, -1).flatten(0, -2)
+    rows = rows[((rows > 0) & (rows < 1)).any(1)]
+    rows = torch.unique(rows, dim=0)  # those of the same inputs are the same
+    return each * len(rows) < math.log(chance)
+
+
+def _eps(outputs: Tensor) -> float:
+    """Return the rounding of the shortest floating-point numbers that hold outputs as they are."""
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        if torch.equal(outputs.to(dtype).to(outputs.dtype), outputs):
+            return torch.finfo(dtype).eps
+    return torch.finfo(outputs.dtype).eps
