@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -35,6 +36,12 @@ _log = logging.getLogger(__name__)
 # benchmarks/sampling.py sets it beside chunks of other sizes.
 _CHUNK_BYTES = 2**25
 _FIRST_BYTES_PER_EXAMPLE = 2**15  # a guess, for the first chunk only; the next ones are measured
+
+# What vmap says where it cannot go; what else is raised may not be raised again.
+_OF_VMAP = re.compile(
+    "vmap|functorch|batching rule|batchedtensor|have storage|setstorage|broadcast shape", re.I
+)
+_OF_MEMORY = re.compile("out of memory|allocate memory|not enough memory|alloc_failed", re.I)
 
 _needs_loop: WeakKeyDictionary[nn.Module, set[Hashable]] = WeakKeyDictionary()
 
@@ -75,36 +82,53 @@ def random_draws(
     shape = tuple((tuple(each.shape), each.dtype, each.device) for each in tensors(x))
     vmapped = vmapped and shape not in _needs_loop.get(network, ())
     examples = examples_in_calls(network, x, randomness, seed) if joint else None
-    runner = _Runner(network, x, randomness, seed, examples, vmapped=vmapped)
-    done = 0
+    new_runner = partial(_Runner, network, x, randomness, seed, examples)
+    for draws, needs_loop in _in_chunks(new_runner, samples, chunk, vmapped):
+        if needs_loop:
+            _needs_loop.setdefault(network, set()).add(shape)
+        yield draws
+
+
+def _in_chunks(
+    new_runner: Callable[..., _Runner], samples: int, chunk: int | None, vmapped: bool
+) -> Iterator[tuple[Tensor, bool]]:
+    """Yield draws, and whether the first of them has shown that the network needs a loop."""
+    runner, done = new_runner(vmapped=vmapped), 0
     while done < samples:
         size = min(samples - done, chunk or runner.chunk()) if runner.vmapped else 1
         try:
             draws = runner.run(done, size)
         except Exception as error:
-            if not runner.vmapped:
+            short, by_vmap = _is_of_memory(error), _is_of_vmap(error)
+            if not runner.vmapped or (short and size == 1):
                 raise
-            reason = error  # whatever vmap says: the loop shows whether it is the network's own
+            said = str(error).strip().split(". ")[0] or type(error).__name__
         else:
             done += len(draws)
-            yield draws
+            yield draws, False
             continue
-        runner = _Runner(network, x, randomness, seed, examples, vmapped=False)
+        name = type(runner.network).__name__
+        if short:
+            _log.warning("%s has too little memory for %d draws at a time: %s", name, size, said)
+            chunk, runner = size // 2, new_runner(vmapped=True)
+            continue
+        # Whatever was said: the loop shows whether it is the network's own error.
+        runner = new_runner(vmapped=False)
         draws = runner.run(done, 1)
-        _log_loop(network, reason)
-        if done == 0:
-            _needs_loop.setdefault(network, set()).add(shape)
+        why = "because vmap cannot" if by_vmap else "this time"
+        _log.warning("%s runs its draws one by one, %s: %s", name, why, said)
+        yield draws, by_vmap and done == 0
         done += 1
-        yield draws
 
 
-def _log_loop(network: nn.Module, reason: Exception) -> None:
-    """Log that a network's draws run one by one from now on, and what vmap said."""
-    _log.warning(
-        "%s runs its draws one by one, because vmap cannot: %s",
-        type(network).__name__,
-        str(reason).strip().split(". ")[0] or type(reason).__name__,
-    )
+def _is_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory is short."""
+    return isinstance(error, MemoryError) or bool(_OF_MEMORY.search(str(error)))
+
+
+def _is_of_vmap(error: Exception) -> bool:
+    """Return whether an error says that vmap cannot run a network, so that it never will."""
+    return isinstance(error, NeedsLoop) or bool(_OF_VMAP.search(str(error)))
 
 
 class _Runner:
@@ -153,9 +177,10 @@ class _Runner:
                     draws = one_pass(numbers, draw_keys(self.seed, numbers))
             except Restart:
                 self.memory.restart()
-            except Exception:
+            except Exception as error:
                 # A call that the memory could not see may have met a tensor without data.
-                if not (self.memory.on and self.memory.used and self._ran):
+                used = self.memory.on and self.memory.used and self._ran
+                if not used or _is_of_memory(error):
                     raise
                 self.memory.on = False
             else:
