@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from duda.activations import plain_activations
 from duda.checks import check_whole
+from duda.thread_lock import one_thread
 
 __all__ = [
     "devices_of",
@@ -32,8 +33,8 @@ def preserved(model: nn.Module, seed: int | None = None) -> Iterator[None]:
 
     With a `seed` the random state starts from it, and is what it was before afterwards.
     """
-    guard = _WeightGuard(model)
-    with ExitStack() as stack:
+    with one_thread, ExitStack() as stack:
+        guard = _WeightGuard(model)
         if seed is not None:
             stack.enter_context(seeded(seed, devices_of(model)))
         for context in (
@@ -89,21 +90,22 @@ def in_eval_mode(network: nn.Module) -> Iterator[None]:
     >>> network.training
     True
     """
-    buffers = [
-        (module, name, buffer, buffer.clone())
-        for module in network.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    try:
-        with modes_kept(network.modules()):
-            for module in network.modules():
-                module.training = False
-            yield
-    finally:
-        for module, name, buffer, content in buffers:
-            module._buffers[name] = buffer
-            restore(buffer, content)
+    with one_thread:
+        buffers = [
+            (module, name, buffer, buffer.clone())
+            for module in network.modules()
+            for name, buffer in module._buffers.items()
+            if buffer is not None
+        ]
+        try:
+            with modes_kept(network.modules()):
+                for module in network.modules():
+                    module.training = False
+                yield
+        finally:
+            for module, name, buffer, content in buffers:
+                module._buffers[name] = buffer
+                restore(buffer, content)
 
 
 @contextmanager
@@ -142,15 +144,16 @@ def seeded(seed: int, devices: Iterable[torch.device]) -> Iterator[None]:
         ValueError: if `seed` is no whole number.
     """
     seed = check_whole(seed, "seed")
-    before = [(device, random_state(device)) for device in (torch.device("cpu"), *devices)]
-    try:
-        for device, _ in before:
-            for generator in _generators(device):
-                generator.manual_seed(seed)
-        yield
-    finally:
-        for device, state in before:
-            set_random_state(state, device)
+    with one_thread:
+        before = [(device, random_state(device)) for device in (torch.device("cpu"), *devices)]
+        try:
+            for device, _ in before:
+                for generator in _generators(device):
+                    generator.manual_seed(seed)
+            yield
+        finally:
+            for device, state in before:
+                set_random_state(state, device)
 
 
 def _generators(device: torch.device | None) -> list[torch.Generator]:

@@ -14,6 +14,7 @@ from duda.methods.learned_noise import LearnedNoise
 from duda.methods.output_checks import check_dim_once, checked, note_outputs
 from duda.methods.sampler import Sampler
 from duda.sampling import preserved
+from duda.thread_lock import one_thread
 
 __all__ = ["Losses"]
 
@@ -30,9 +31,10 @@ class Losses(LearnedNoise):
 
         In eval mode and without gradients it is `validation_loss`, which judges a training.
         """
-        if self.training or torch.is_grad_enabled():
-            return self.training_loss(x, y)
-        return self.validation_loss(x, y)
+        with one_thread:
+            if self.training or torch.is_grad_enabled():
+                return self.training_loss(x, y)
+            return self.validation_loss(x, y)
 
     def training_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
         """Return what to minimise on a batch: -log p(y | x), nats, the mean over examples."""

@@ -7,12 +7,15 @@ from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from fnmatch import fnmatchcase
 from functools import partial
+from threading import get_ident
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrize import is_parametrized
+
+from duda.thread_lock import one_thread
 
 __all__ = [
     "LayerChoice",
@@ -129,28 +132,29 @@ def swapped_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> Iterat
     >>> isinstance(linear.weight, nn.Parameter)
     True
     """
-    places = [
-        (kept, name, tensor)
-        for module in network.modules()
-        for kept in (module._parameters, module._buffers)
-        for name, tensor in kept.items()
-        if tensor is not None
-    ]
-    own = dict(network.named_parameters(remove_duplicate=False)) | dict(
-        network.named_buffers(remove_duplicate=False)
-    )
-    new = {id(own[name]): tensor for name, tensor in weights.items()}
-    changed = [(kept, name, tensor) for kept, name, tensor in places if id(tensor) in new]
-    try:
-        for kept, name, tensor in changed:
-            kept[name] = new[id(tensor)]  # type: ignore[assignment]
-        yield
-    finally:
-        for kept, name, tensor in changed:
-            kept[name] = tensor  # type: ignore[assignment]
-        for module in network.modules():
-            if isinstance(module, nn.RNNBase):  # which keeps a list of the weights it has used
-                module._update_flat_weights()
+    with one_thread:
+        places = [
+            (kept, name, tensor)
+            for module in network.modules()
+            for kept in (module._parameters, module._buffers)
+            for name, tensor in kept.items()
+            if tensor is not None
+        ]
+        own = dict(network.named_parameters(remove_duplicate=False)) | dict(
+            network.named_buffers(remove_duplicate=False)
+        )
+        new = {id(own[name]): tensor for name, tensor in weights.items()}
+        changed = [(kept, name, tensor) for kept, name, tensor in places if id(tensor) in new]
+        try:
+            for kept, name, tensor in changed:
+                kept[name] = new[id(tensor)]  # type: ignore[assignment]
+            yield
+        finally:
+            for kept, name, tensor in changed:
+                kept[name] = tensor  # type: ignore[assignment]
+            for module in network.modules():
+                if isinstance(module, nn.RNNBase):  # which keeps a list of the weights it has used
+                    module._update_flat_weights()
 
 
 def _candidates(network: nn.Module) -> dict[str, nn.Module]:
@@ -227,7 +231,7 @@ def watched_inputs(layers: Iterable[Layer]) -> Iterator[list[tuple[Layer, Tensor
     def note(layer: Layer, inputs: tuple[Tensor, ...]) -> None:
         calls.append((layer, inputs[0]))
 
-    with ExitStack() as stack:
+    with one_thread, ExitStack() as stack:
         for layer in layers:
             stack.enter_context(layer.register_forward_pre_hook(note))
         yield calls
@@ -249,20 +253,28 @@ def layer_call(
 @contextmanager
 def routed_modules(network: nn.Module, route: Callable[..., Any]) -> Iterator[None]:
     """Make all modules inside the network be called by `route(module, call, *args, **kwargs)`."""
-    routed = [
-        (module, module.__dict__.get("_compiled_call_impl"))
-        for module in network.modules()
-        if module is not network and not isinstance(module, torch.jit.ScriptModule)
-    ]
-    try:
-        for module, compiled in routed:
-            # Not by the module's own way of setting attributes, which takes its time.
-            call = partial(route, module, compiled or module._call_impl)
-            module.__dict__["_compiled_call_impl"] = call
-        yield
-    finally:
-        for module, compiled in routed:
-            if compiled is None:
-                module.__dict__.pop("_compiled_call_impl", None)
-            else:
-                module.__dict__["_compiled_call_impl"] = compiled
+    owner = get_ident()
+
+    def routed_call(module: nn.Module, call: Any, *args: Any, **kwargs: Any) -> Any:
+        if get_ident() != owner:  # of somebody who calls the network itself
+            return call(*args, **kwargs)
+        return route(module, call, *args, **kwargs)
+
+    with one_thread:
+        routed = [
+            (module, module.__dict__.get("_compiled_call_impl"))
+            for module in network.modules()
+            if module is not network and not isinstance(module, torch.jit.ScriptModule)
+        ]
+        try:
+            for module, compiled in routed:
+                # Not by the module's own way of setting attributes, which takes its time.
+                call = partial(routed_call, module, compiled or module._call_impl)
+                module.__dict__["_compiled_call_impl"] = call
+            yield
+        finally:
+            for module, compiled in routed:
+                if compiled is None:
+                    module.__dict__.pop("_compiled_call_impl", None)
+                else:
+                    module.__dict__["_compiled_call_impl"] = compiled

@@ -20,6 +20,7 @@ from duda.sampling.dropout import DROPOUT, NeedsLoop
 from duda.sampling.networks import swapped_weights
 from duda.sampling.random_calls import RANDOM_CALLS
 from duda.sampling.streams import Stream, new_seed
+from duda.thread_lock import one_thread
 
 __all__ = ["DrawnWeights", "EachMember", "HiddenDropout", "Randomness", "fast_in_vmap"]
 
@@ -114,7 +115,7 @@ class HiddenDropout(Randomness):
 
     def call(self, network: nn.Module, x: Batch) -> Tensor:
         """Return the raw outputs of one draw."""
-        with modes_kept(self.trained):
+        with one_thread, modes_kept(self.trained):
             for module in self.trained:
                 module.training = True
             return raw_outputs(network, x)
