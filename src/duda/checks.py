@@ -19,6 +19,7 @@ __all__ = [
     "check_at_least_0",
     "check_count",
     "check_finite",
+    "check_flag",
     "check_logits",
     "check_not_empty",
     "check_probs",
@@ -114,6 +115,12 @@ def check_count(value: Any, name: str, least: int = 1) -> int:
     if not isinstance(whole, int) or whole < least:
         raise ValueError(f"`{name}` is {value!r}, expected a whole number of at least {least}.")
     return whole
+
+
+def check_flag(value: Any, name: str) -> None:
+    """Raise a `ValueError` unless `value` is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"`{name}` is {value!r}, expected True or False.")
 
 
 def check_at_least_0(value: Any, name: str, what: str = "number") -> float:

@@ -15,9 +15,9 @@ from jaxtyping import jaxtyped
 from torch import Tensor
 
 from duda.params import Params
-from duda.storage import Format
+from duda.storage import Format, holding
 
-__all__ = ["Fitted", "Kept"]
+__all__ = ["Fitted", "Kept", "check_that"]
 
 
 class Kept:
@@ -57,6 +57,9 @@ class Kept:
         """Return all that there is, as files hold it."""
         return {each.name: getattr(self, each.name) for each in fields(self)}  # type: ignore[arg-type] # a dataclass
 
+    def check_values(self) -> None:
+        """Raise a `ValueError` if values, each of its type and shape, cannot be."""
+
     @classmethod
     def restored(cls, path: str | os.PathLike[str], kind: str, state: Any) -> Self:
         """Return what had this `state`, with errors that name the file it stood in.
@@ -70,10 +73,8 @@ class Kept:
                 f"`{path}` holds a {cls.format.noun} of the kind {kind!r}, expected "
                 f"{', '.join(kinds)}."
             )
-        try:
+        with holding(path, kind):
             return kinds[kind]._of_state(state)
-        except Exception as error:  # a file may hold anything where the class has numbers
-            raise ValueError(f"`{path}` holds no valid {kind}: {error}") from error
 
     @classmethod
     def _kinds(cls) -> dict[str, type[Self]]:
@@ -88,7 +89,9 @@ class Kept:
         if state.keys() != wanted:
             raise ValueError(f"it lacks some of {sorted(wanted)}, or has others; save it again.")
         _check_values(cls, state)
-        return cls(**state)
+        made = cls(**state)
+        made.check_values()
+        return made
 
 
 @dataclass(eq=False)
@@ -134,6 +137,12 @@ class Fitted(Kept, Params):
             setattr(made, name, value)
         made.check_learned()
         return made
+
+
+def check_that(holds: bool | Tensor, otherwise: str) -> None:
+    """Raise a `ValueError` that says what is `otherwise` unless all of a condition holds."""
+    if not bool(torch.as_tensor(holds).all()):
+        raise ValueError(f"its {otherwise}; fit it and save it again.")
 
 
 def _check_values(cls: type, values: Mapping[str, Any]) -> None:

@@ -11,7 +11,8 @@ import json
 import os
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from torch import Tensor
 from duda.files import write_atomically
 from duda.trees import checksum, flatten, unflatten
 
-__all__ = ["Format", "checksum_of", "read_safetensors"]
+__all__ = ["Format", "checksum_of", "holding", "read_safetensors"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,19 @@ class Format:
         if not isinstance(state, dict):
             raise ValueError(f"`{path}` holds a {self.noun} whose state is no dict.")
         return metadata.get("kind", ""), state
+
+
+@contextmanager
+def holding(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
+    """Say of which file it is that something of this kind cannot be made.
+
+    Raises:
+        ValueError: in place of any error, as a file may hold anything in place of anything.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"`{path}` holds no valid {kind}: {error}") from error
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -64,6 +64,19 @@ def fitted(name: str) -> Any:
     return thing.fit(PROBS, LABELS)
 
 
+def knots(places: list[float], heights: list[float], maps: int = 3) -> torch.Tensor:
+    """Return the same map several times."""
+    one = torch.tensor([places, heights], dtype=torch.float64)
+    return torch.cat([torch.stack([torch.full_like(one[0], i), *one], 1) for i in range(maps)])
+
+
+def zigzag(count: int) -> torch.Tensor:
+    """Return edges from 0 to 1 of which one is out of order."""
+    edges = torch.linspace(0, 1, count, dtype=torch.float64)
+    edges[[3, 4]] = edges[[4, 3]]
+    return edges.expand(3, -1).clone()
+
+
 def applied(thing: Any) -> torch.Tensor:
     if isinstance(thing, ConformalRegressor):
         return thing(MEAN, std=STD).lower
@@ -135,6 +148,26 @@ def test_a_class_of_several_reads_each(tmp_path: Path) -> None:
         ("regressor", {"calibration": torch.ones(3).long()}, r"its `calibration` .* shape \(3,\)"),
         ("lac", {"thresholds": torch.ones(3), "calibration": torch.ones(3).long()}, "3 thresholds"),
         ("lac", {"more": 1}, "it lacks some of"),
+        ("temperature", {"temperature": -1.0}, "its `temperature` is -1.0, expected it above 0"),
+        ("temperature", {"temperature": 10**400}, "its `temperature` is 1000.*0000, expected fl"),
+        ("beta", {"parameters": -torch.ones(3, 3).double()}, "hold an a or b below 0"),
+        ("histogram", {"frequencies": torch.full((3, 40), 1.5).double()}, "not all between 0 and"),
+        ("histogram", {"frequencies": torch.full((3, 40), math.inf).double()}, "not all between"),
+        ("histogram", {"edges": torch.ones(3, 41).double()}, "`edges` do not go from 0 to 1"),
+        ("histogram", {"edges": zigzag(41)}, "its `edges` descend"),
+        ("isotonic", {"knots": knots([0, 0.5, 0.1], [0, 0.1, 0.2])}, "its `knots` descend"),
+        ("isotonic", {"knots": knots([0, 0.1, 0.2], [0.1, 0.1, 0.0])}, "its `knots` descend"),
+        ("isotonic", {"knots": knots([0, 0.1, 148], [0, 0.1, 0.2])}, "`knots` are not all betw"),
+        ("isotonic", {"knots": knots([0.0], [0.0]) + torch.tensor([1, 0, 0])}, "not of maps 0, 1"),
+        ("quantiles", {"knots": knots([0, 0.5, 0.1], [0, 0.1, 0.2], 2)}, "its `knots` descend"),
+        ("quantiles", {"knots": knots([-1, 0.5], [0, 0.1], 2)}, "not all between 0 and 1"),
+        ("regressor", {"thresholds": torch.full((2,), -1.0)}, "`thresholds` are .-1.0, -1.0., of"),
+        ("regressor", {"thresholds": torch.full((2,), -math.inf)}, "`thresholds` are .-inf"),
+        ("regressor", {"calibration": torch.tensor([60, -1])}, "`calibration` holds -1 examples"),
+        ("regressor", {"calibration": torch.tensor([60, 3])}, r"of \[60, 3\] scores"),
+        ("regressor of too few", {"thresholds": torch.ones(2)}, "`thresholds` are .1.0, 1.0."),
+        ("lac", {"thresholds": torch.tensor([-0.5])}, "`thresholds` are .-0.5."),
+        ("raps by class", {"calibration": torch.tensor([0, 60, 60])}, r"of \[0, 60, 60\] scores"),
     ],
 )
 def test_each_field_is_checked(
@@ -156,6 +189,8 @@ def test_each_field_is_checked(
         ({"score": {"name": "lac", "more": 1}}, "unexpected keyword argument"),
         ({"score": 3}, "its score is 3"),
         ({"alpha": 2.0}, "`alpha` is 2.0"),
+        ({"per_class": None}, "`per_class` is None, expected True or False"),
+        ({"score": {"name": "aps", "randomized": 2}}, "`randomized` is 2, expected True or False"),
         ({"other": 1}, "unexpected keyword argument 'other'"),
     ],
 )
@@ -230,3 +265,28 @@ def test_each_field_of_a_result_is_checked(
     path = found.format.write(tmp_path / "file", "PredictionSets", found.state() | changes)
     with pytest.raises(ValueError, match=f"no valid PredictionSets: {message}"):
         PredictionSets.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("sets", {"alpha": -1.0}, "`alpha` is -1.0"),
+        ("sets", {"calibration": torch.ones(2).long()}, "`calibration` is of 2 thresholds"),
+        ("sets", {"calibration": -torch.ones(1).long()}, "`calibration` is below 0"),
+        ("intervals", {"alpha": math.nan}, "`alpha` is nan"),
+        ("intervals", {"lower": torch.full((60, 2), math.nan)}, "`lower` has 120 NaN"),
+        ("intervals", {"upper": torch.ones(60, 3)}, "its `upper` is a tensor of shape"),
+        ("intervals", {"calibration": torch.ones(3).long()}, r"`calibration` has shape \(3,\)"),
+        ("intervals of one output", {"calibration": torch.ones(2).long()}, "`calibration` has sha"),
+        ("decisions", {"decisions": torch.tensor([0, 3])}, "`decisions` hold others than 0, 1"),
+        ("decisions by p-values", {"p_values": torch.full((60,), 148.0)}, r"not all in \[0, 1\]"),
+    ],
+)
+def test_values_of_results_are_checked(
+    name: str, changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    found = RESULTS[name]()
+    kind = type(found).__name__
+    path = found.format.write(tmp_path / "file", kind, found.state() | changes)
+    with pytest.raises(ValueError, match=f"no valid {kind}: .*{message}"):
+        type(found).load(path)

@@ -88,11 +88,43 @@ def test_each_field_is_checked(part, changes, message, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("keep", {"threshold": -math.inf}, "its `threshold` is -inf for 40 examples"),
+        ("keeps all", {"threshold": 0.5}, "its `threshold` is 0.5 for 40 examples"),
+        ("keeps all", {"threshold": 10**400}, "its `threshold` is 1000.*00, expected float"),
+        ("risk", {"bound": 0.99}, "its `bound` is 0.99, expected 0.2.* and at most 0.3"),
+        ("risk", {"accepted_bad": 3}, "its `bound` is 0.29.*, expected 0.25"),
+        ("risk", {"accepted_bad": 400}, "its `accepted_bad` is 400, of .* accepted and 4 bad"),
+        ("risk", {"accepted_bad": -1}, "its `accepted_bad` is -1"),
+        ("risk", {"accepted": 10**18}, "its `accepted_bad` is ., of 1000000000000000000 acc"),
+        ("risk", {"bad": -1}, "its `bad` is -1 of 40 examples"),
+        ("risk", {"bad": 41}, "its `bad` is 41 of 40 examples"),
+        ("risk", {"tried": 0}, "its `tried` is 0 thresholds, expected"),
+        ("risk", {"threshold": -math.inf}, "its `threshold` is -inf"),
+        ("risk", {"examples": 2}, "."),
+        ("cost", {"mean_cost": 1e308}, "`mean_cost` is 1e.308, but accepting everything costs"),
+        ("cost", {"mean_cost": -math.inf}, "its `mean_cost` is -inf"),
+        ("cost", {"bad": 10**400}, "its `bad` is"),
+        ("cost", {"ask_threshold": 2.0}, "its `threshold` is .*, and `ask_threshold` 2.0"),
+        ("three outcomes", {"ask_threshold": -1.0}, "`threshold` is 0.*, and `ask_threshold` -1.0"),
+    ],
+)
+def test_what_was_learned_is_consistent(name, changes, message, tmp_path):
+    kind, state = Guarantee.format.read(fitted(name).save(tmp_path / "gate"))
+    changed = state | {"learned": state["learned"] | changes}
+    path = Guarantee.format.write(tmp_path / "gate", kind, changed)
+    with pytest.raises(ValueError, match=f"no valid {kind}: .*{message}"):
+        Gate.load(path)
+
+
+@pytest.mark.parametrize(
     ("calibration", "message"),
     [
         (torch.zeros(0).double(), "it was not fitted"),
         (torch.tensor([0.0, math.nan]).double(), "its `calibration` has NaN"),
         (torch.tensor([2.0, 1.0]).double(), "its `calibration` descends"),
+        (torch.tensor([-math.inf, 1.0]).double(), "its `calibration` holds -inf"),
         (torch.zeros(2, 1).double(), r"its `calibration` is a tensor of shape \(2, 1\)"),
     ],
 )
@@ -144,6 +176,9 @@ def test_damaged_files_of_version_0_1(change, message, tmp_path):
 def test_half_a_file(tmp_path):
     path = tmp_path / "gate.json"
     path.write_text(json.dumps(OLD["keep"])[:40])
+    with pytest.raises(ValueError, match="no whole JSON file"):
+        Gate.load(path)
+    path.write_text("[" * 100_000)
     with pytest.raises(ValueError, match="no whole JSON file"):
         Gate.load(path)
     whole = fitted("keep").save(path).read_bytes()

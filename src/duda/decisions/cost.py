@@ -13,6 +13,7 @@ from torch import Tensor
 from duda.checks import check_at_least_0, counted
 from duda.decisions.guarantee import Guarantee, were_bad
 from duda.decisions.outcomes import Decision, Decisions
+from duda.fitted import check_that
 
 __all__ = ["Cost"]
 
@@ -69,6 +70,22 @@ class Cost(Guarantee):
                 f"`refused_error` is {self.refused_error!r}, but nothing may be refused: give "
                 "`refusal`."
             )
+
+    def check_learned(self) -> None:
+        """Raise a `ValueError` unless counts, cost and the order of the thresholds can be."""
+        super().check_learned()
+        self._check_bad(self.bad)
+        of_all = self.error * self.bad / self.examples
+        check_that(
+            0 <= self.mean_cost <= of_all * (1 + 1e-9),
+            f"`mean_cost` is {self.mean_cost}, but accepting everything costs {of_all}",
+        )
+        last = math.inf if self.refusal is None else self.ask_threshold
+        first = self.ask_threshold if self.asking is None else self.threshold
+        check_that(
+            first == self.threshold <= self.ask_threshold == last,
+            f"`threshold` is {self.threshold}, and `ask_threshold` {self.ask_threshold}",
+        )
 
     def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"]) -> Self:
         """Find the cheapest pair of thresholds, in one pass, and return itself."""

@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from duda.checks import check_share, counted
+from duda.checks import check_flag, check_share, counted
 from duda.decisions.guarantee import Guarantee, percent
 from duda.decisions.outcomes import Decision, Decisions
 from duda.decisions.p_values import benjamini_hochberg, conformal_p_values
+from duda.fitted import check_that
 
 __all__ = ["FalseAlarm"]
 
@@ -43,14 +44,15 @@ class FalseAlarm(Guarantee):
 
     def __post_init__(self) -> None:
         self.level = check_share(self.level, "level")
-        if not isinstance(self.batch, bool):
-            raise ValueError(f"`batch` is {self.batch!r}, expected True or False.")
+        check_flag(self.batch, "batch")
 
     def check_learned(self) -> None:
         """Raise a `ValueError` if the scores are none, NaN, or out of order."""
         super().check_learned()
-        if bool((self.calibration.diff() < 0).any()):
-            raise ValueError("its `calibration` descends, expected ascending scores.")
+        check_that(
+            self.calibration.diff() >= 0, "`calibration` descends, expected ascending scores"
+        )
+        check_that(self.calibration > -torch.inf, "`calibration` holds -inf, which no score is")
 
     @property
     def examples(self) -> int:  # type: ignore[override] # follows from the calibration

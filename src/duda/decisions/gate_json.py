@@ -31,7 +31,7 @@ def first_version(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]] | 
         return None
     try:
         content = json.loads(whole)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"`{path}` is no whole JSON file: {error}; save it again.") from error
     if not isinstance(content, dict) or not content.items() >= _FORMAT.items():
         raise ValueError(

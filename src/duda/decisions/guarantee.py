@@ -12,7 +12,7 @@ from torch import Tensor
 
 from duda.decisions.gate_json import first_version
 from duda.decisions.outcomes import Decision, Decisions
-from duda.fitted import Fitted
+from duda.fitted import Fitted, check_that
 from duda.storage import Format
 
 __all__ = ["Guarantee", "percent", "were_bad"]
@@ -58,6 +58,9 @@ class Guarantee(Fitted, ABC):
         super().check_learned()
         if self.examples < 1:
             raise ValueError("it was not fitted: fit it and save it again.")
+
+    def _check_bad(self, bad: int) -> None:
+        check_that(0 <= bad <= self.examples, f"`bad` is {bad} of {self.examples} examples")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from duda.checks import check_share, counted
 from duda.decisions.guarantee import Guarantee, percent
+from duda.fitted import check_that
 
 __all__ = ["Keep"]
 
@@ -52,6 +53,13 @@ class Keep(Guarantee):
         self.threshold = float(score.kthvalue(rank).values) if enough else math.inf
         self.examples = len(score)
         return self
+
+    def check_learned(self) -> None:
+        """Raise a `ValueError` unless the threshold can be one of so many examples."""
+        super().check_learned()
+        few = self._rank(self.examples) > self.examples
+        possible = self.threshold == math.inf if few else self.threshold > -math.inf
+        check_that(possible, f"`threshold` is {self.threshold} for {self.examples} examples")
 
     @property
     def least_kept(self) -> float:

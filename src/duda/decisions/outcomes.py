@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from duda.fitted import Kept
+from duda.fitted import Kept, check_that
 from duda.storage import Format
 
 __all__ = ["Decision", "Decisions"]
@@ -39,6 +40,15 @@ class Decisions(Kept):
     format = Format("decisions")
     decisions: Int[Tensor, "N"]
     p_values: Float[Tensor, "N"] | None = None
+
+    def check_values(self) -> None:
+        """Raise a `ValueError` unless decisions are some of `Decision`, and p-values in [0, 1]."""
+        known = torch.tensor(list(Decision))
+        check_that(torch.isin(self.decisions, known), "`decisions` hold others than 0, 1 and 2")
+        if self.p_values is not None:
+            check_that(
+                (self.p_values >= 0) & (self.p_values <= 1), "`p_values` are not all in [0, 1]"
+            )
 
     def __len__(self) -> int:
         return len(self.decisions)

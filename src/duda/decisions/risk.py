@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from duda.checks import check_share, counted
+from duda.checks import ArrayLike, check_share, counted
 from duda.decisions.binomial import fewest_without_event, upper_rate
 from duda.decisions.guarantee import Guarantee, percent, were_bad
+from duda.fitted import check_that
 
 __all__ = ["Risk"]
 
@@ -61,6 +62,25 @@ class Risk(Guarantee):
         self.level = check_share(self.level, "level")
         self.confidence = check_share(self.confidence, "confidence")
 
+    def check_learned(self) -> None:
+        """Raise a `ValueError` unless the bound is at most the level, and follows from counts."""
+        super().check_learned()
+        self._check_bad(self.bad)
+        found, accepted = self.accepted_bad, self.accepted
+        check_that(
+            0 <= found <= min(accepted, self.bad) and accepted <= self.examples,
+            f"`accepted_bad` is {found}, of {accepted} accepted and {self.bad} bad examples",
+        )
+        tried = len(self._counts(self.examples))
+        check_that(self.tried == tried, f"`tried` is {self.tried} thresholds, expected {tried}")
+        bound = float(self._bounds(found, accepted, tried))
+        right = math.isclose(self.bound, bound, rel_tol=1e-9)
+        check_that(
+            right and bound <= self.level,
+            f"`bound` is {self.bound}, expected {bound}, and at most {self.level}",
+        )
+        check_that(self.threshold > -math.inf, f"`threshold` is {self.threshold}")
+
     def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"]) -> Self:
         """Find the largest threshold that can be guaranteed, and return itself.
 
@@ -73,7 +93,7 @@ class Risk(Guarantee):
         accepted = torch.searchsorted(ordered, thresholds, right=True)
         errors = torch.cat([torch.zeros(1, dtype=torch.int64), bad[order].long().cumsum(0)])
         accepted_bad = errors[accepted]
-        bounds = upper_rate(accepted_bad, accepted, 1 - (1 - self.confidence) / len(counts))
+        bounds = self._bounds(accepted_bad, accepted, len(counts))
         if not bool((bounds <= self.level).any()):
             best = int(bounds.argmin())
             raise ValueError(self._impossible(int(accepted_bad[best]), int(accepted[best]), bounds))
@@ -95,6 +115,10 @@ class Risk(Guarantee):
             f"confidence (exact binomial bound {percent(self.bound)}, which allows for the "
             f"{self.tried} thresholds tried)."
         )
+
+    def _bounds(self, bad: ArrayLike, accepted: ArrayLike, tried: int) -> Float[Tensor, "*K"]:
+        """Return the bounds that hold together, of as many thresholds as were tried."""
+        return upper_rate(bad, accepted, 1 - (1 - self.confidence) / tried)
 
     def _counts(self, examples: int) -> Int[Tensor, "K"]:
         """Return how many examples the thresholds are to accept: a rule that sees no score."""

@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import plain_number
+from duda.fitted import check_that
 
-__all__ = ["Scatter", "Shrinkage", "check_shrinkage", "whitened"]
+__all__ = ["Scatter", "Shrinkage", "check_factors", "check_shrinkage", "whitened"]
 
 Shrinkage = float | Literal["ledoit-wolf"]
 
@@ -86,6 +87,14 @@ def whitened(rows: Float[Tensor, "N D"], factor: Float[Tensor, "D D"]) -> Float[
     """Return rows whose squared lengths are those of `rows` by the inverse covariance."""
     solved: Tensor = torch.linalg.solve_triangular(factor.T, rows, upper=True, left=False)
     return solved
+
+
+def check_factors(factors: Float[Tensor, "*C D D"]) -> None:
+    """Raise a `ValueError` unless these are Cholesky factors of covariances."""
+    check_that(factors.triu(1) == 0, "factor of a covariance is not lower triangular")
+    check_that(
+        factors.diagonal(dim1=-2, dim2=-1) > 0, "factor of a covariance is singular or negative"
+    )
 
 
 def check_shrinkage(shrinkage: Shrinkage) -> Shrinkage:

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from duda.detectors.covariance import Scatter, Shrinkage, check_shrinkage, whitened
+from duda.detectors.covariance import Scatter, Shrinkage, check_factors, check_shrinkage, whitened
 from duda.detectors.feature_detector import FeatureDetector, by_class
+from duda.fitted import check_that
 
 __all__ = ["FeatureDensity"]
 
@@ -46,6 +47,13 @@ class FeatureDensity(FeatureDetector):
 
     def __post_init__(self) -> None:
         self.shrinkage = check_shrinkage(self.shrinkage)
+
+    def check_learned(self) -> None:
+        """Raise a `ValueError` unless all is finite, factors are some, and shares add up to one."""
+        super().check_learned()
+        check_factors(self.factors)
+        total = float(self.log_shares.exp().sum())
+        check_that(math.isclose(total, 1, abs_tol=1e-6), f"shares add up to {total:.6g}")
 
     def _learn(self, features: Tensor, labels: Tensor) -> None:
         means, factors, shares = [], [], []

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from duda.detectors.covariance import Scatter, Shrinkage, check_shrinkage, whitened
+from duda.detectors.covariance import Scatter, Shrinkage, check_factors, check_shrinkage, whitened
 from duda.detectors.feature_detector import FeatureDetector, by_class
 
 __all__ = ["Mahalanobis"]
@@ -45,6 +45,11 @@ class Mahalanobis(FeatureDetector):
 
     def __post_init__(self) -> None:
         self.shrinkage = check_shrinkage(self.shrinkage)
+
+    def check_learned(self) -> None:
+        """Raise a `ValueError` unless all is finite, and the factor one of a covariance."""
+        super().check_learned()
+        check_factors(self.factor)
 
     def _learn(self, features: Tensor, labels: Tensor) -> None:
         means, scatters = [], []

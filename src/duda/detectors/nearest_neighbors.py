@@ -10,8 +10,11 @@ from torch import Tensor
 
 from duda.checks import check_count
 from duda.detectors.feature_detector import FeatureDetector
+from duda.fitted import check_that
 
 __all__ = ["NearestNeighbors"]
+
+_ROUNDING = 1e-9  # of lengths of one
 
 
 @dataclass(eq=False, kw_only=True)
@@ -43,6 +46,11 @@ class NearestNeighbors(FeatureDetector):
         """Raise a `ValueError` if there are fewer neighbors than k, or some are not finite."""
         super().check_learned()
         self._check_count(self.directions)
+        lengths = _lengths(self.directions)
+        one = (lengths - 1).abs() < _ROUNDING
+        check_that(one | (lengths == 0), "`directions` are not of length one")
+        right = (self.squares - lengths.square()).abs() < _ROUNDING
+        check_that(right, "`squares` are not those of its `directions`")
 
     def _check_count(self, rows: Tensor) -> None:
         if self.k > len(rows):

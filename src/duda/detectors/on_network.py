@@ -20,7 +20,7 @@ from duda.items import ItemRule
 from duda.params import Params
 from duda.predictions import ClassPrediction, ScoredClassPrediction
 from duda.sources import Inputs, Labelled, read_pairs
-from duda.storage import Format, checksum_of
+from duda.storage import Format, checksum_of, holding
 
 __all__ = ["OnNetwork"]
 
@@ -165,10 +165,8 @@ class OnNetwork(Params):
                 "those first, or fit a new detector."
             )
         detector = Detector.restored(path, kind, state.pop("detector", None))
-        try:
+        with holding(path, _FORMAT.noun):
             return cls(network, detector, **state, inputs=inputs)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"`{path}` holds no valid detector on a network: {error}") from error
 
     def _batches(self, x: Inputs) -> Iterator[Batch]:
         return input_batches(self.network, x, self.batch_size, self.inputs)

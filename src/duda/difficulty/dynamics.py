@@ -15,7 +15,7 @@ from duda.difficulty.measures import checked_index, checked_loss, class_measures
 from duda.difficulty.scores import HIGH_IS_HARD, ExampleScores
 from duda.difficulty.table import Table
 from duda.hooks import FitState
-from duda.storage import Format
+from duda.storage import Format, holding
 
 __all__ = ["TrainingDynamics"]
 
@@ -165,8 +165,9 @@ class TrainingDynamics(ExampleScores):
             ValueError: if the file is damaged or holds something else.
         """
         _, state = _FORMAT.read(path)
-        made = cls(**state["settings"])
-        made.load_state_dict(state)
+        with holding(path, cls.__name__):
+            made = cls(**state["settings"])
+            made.load_state_dict(state)
         return made
 
     def __repr__(self) -> str:

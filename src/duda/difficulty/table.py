@@ -110,7 +110,26 @@ class Table:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` returned."""
-        self.epochs = list(state["epochs"])
-        self.losses = {name: value.clone() for name, value in state["losses"].items()}
-        self.values = {name: value.clone() for name, value in state["values"].items()}
+        """Go on from what `state` returned, or raise a `ValueError` if it is something else."""
+        epochs, losses, values = (state.get(name) for name in ("epochs", "losses", "values"))
+        classes = isinstance(values, dict) and "margin" in values
+        names = {"count", "seen", *(_OF_CLASSES if classes else ())}
+        if (
+            not (isinstance(epochs, list) and isinstance(losses, dict) and isinstance(values, dict))
+            or any(not isinstance(epoch, int) or epoch < 0 for epoch in epochs)
+            or (epochs and values.keys() != names)
+        ):
+            raise ValueError("`state` is none of a TrainingDynamics: take that of `state_dict`.")
+        for name, value in (*losses.items(), *values.items()):
+            self._check_rows(name if name in values else "loss", value, len(epochs))
+        self.epochs = list(epochs)
+        self.losses = {name: value.clone() for name, value in losses.items()}
+        self.values = {name: value.clone() for name, value in values.items()}
+
+    def _check_rows(self, name: str, value: Any, members: int) -> None:
+        like = self._rows(name, members)
+        fits = isinstance(value, Tensor) and value.shape == like.shape and value.dtype == like.dtype
+        if not fits or (name != "el2n" and not bool((value.isfinite()).all())):
+            raise ValueError(
+                f"`state` has a `{name}` that is no {tuple(like.shape)} of finite {like.dtype}."
+            )

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from duda.checks import nearest, plain_number
 from duda.likelihoods import LIKELIHOODS
 from duda.methods.base import UncertainModel
+from duda.methods.recipe import check_recipe, check_sizes, check_weights
 from duda.sampling import seeded
-from duda.storage import Format
+from duda.storage import Format, holding
 
 __all__ = ["load", "save"]
 
@@ -78,6 +79,10 @@ def load(
     if not Path(path).is_file():
         raise FileNotFoundError(f"no model at `{path}`: save one with `duda.save(model, path)`.")
     _, state = _FORMAT.read(path)
+    with holding(path, "model"):
+        check_recipe(state.get("recipe"))
+        check_weights(state.get("weights"))
+        check_sizes(state["recipe"], state["weights"])
     _check_arguments(path, state["recipe"], arguments)
     with seeded(0, []):  # a new network's first weights are nobody's concern
         model = _made(state["recipe"], _factory(network), arguments)
@@ -169,7 +174,11 @@ def _restored(value: Any, factory: Callable[[], nn.Module]) -> Any:
     kind, known = value["kind"], _settings()
     if kind not in known:
         raise ValueError(nearest(kind, known, "likelihood or setting"))
-    return known[kind](**{n: _restored(each, factory) for n, each in value["arguments"].items()})
+    given = {n: _restored(each, factory) for n, each in value["arguments"].items()}
+    try:
+        return known[kind](**given)
+    except TypeError as error:
+        raise ValueError(f"the file holds no valid {kind}: {error}") from error
 
 
 def _check_arguments(path: Any, recipe: dict[str, Any] | None, given: Mapping[str, Any]) -> None:
@@ -180,6 +189,9 @@ def _check_arguments(path: Any, recipe: dict[str, Any] | None, given: Mapping[st
         if name not in _methods():
             raise ValueError(f"`{path}` holds an {nearest(name, _methods(), 'method')}")
         known += _names(_methods()[name])[1:]
+        for argument in recipe["arguments"]:
+            if argument not in ("likelihood", *known):
+                raise ValueError(f"`{path}` holds an {nearest(argument, known, 'argument')}")
         missing = [each for each in recipe["left_out"] if each not in given]
         if missing:
             raise TypeError(
@@ -247,7 +259,10 @@ def _fill(model: UncertainModel, weights: dict[str, Tensor], path: Any) -> None:
     filled = weights | {name: named[id(t)] for name, t in places.items() if id(t) in named}
     for name, tensor in places.items():
         if name in filled:
-            tensor.data = tensor.data.to(filled[name].dtype)
+            dtype = filled[name].dtype
+            if tensor.requires_grad and not (dtype.is_floating_point or dtype.is_complex):
+                raise ValueError(f"`{path}` holds {dtype} for the weight {name!r}; save it again.")
+            tensor.data = tensor.data.to(dtype)
     try:
         model.load_state_dict(filled)
     except RuntimeError as error:

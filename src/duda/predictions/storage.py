@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from duda.checks import check_flag
 from duda.predictions.base import Prediction
-from duda.storage import Format, read_safetensors
+from duda.storage import Format, holding, read_safetensors
 
 __all__ = ["FORMAT", "read", "write"]
 
@@ -31,11 +32,9 @@ def read(path: str | os.PathLike[str], kinds: Mapping[str, type[P]]) -> P:
         ValueError: if the file is damaged or holds something else.
     """
     kind, fields = _first_version(path) or FORMAT.read(path)
-    try:
+    with holding(path, kind):
         found: P = _made(kind, fields, kinds)
-    except Exception as error:  # a file may hold anything where its family has tensors
-        raise ValueError(f"`{path}` holds no valid {kind}: {error}") from error
-    return found
+        return found
 
 
 def _first_version(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]] | None:
@@ -74,9 +73,7 @@ def _made(kind: str, fields: Mapping[str, Any], kinds: Mapping[str, Any]) -> Any
             f"it holds {sorted(fields)}, expected {sorted(known)}, of which only `draws` and "
             "`classes` may be missing; save it again."
         )
-    joint = fields.get("joint", False)
-    if not isinstance(joint, bool):
-        raise ValueError(f"its `joint` is {joint!r}, expected True or False.")
+    check_flag(fields.get("joint", False), "joint")
     inside = _with_registered(kinds)
     return family(
         **{

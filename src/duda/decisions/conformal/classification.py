@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self, cast
 
@@ -10,10 +11,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from duda.checks import ArrayLike, check_count, check_share, nearest
+from duda.checks import ArrayLike, check_count, check_flag, check_share, nearest
 from duda.decisions.claims import Claims
-from duda.decisions.conformal.quantile import conformal_quantile
-from duda.decisions.conformal.scores import SCORES, ClassScore
+from duda.decisions.conformal.quantile import check_thresholds, conformal_quantile
+from duda.decisions.conformal.scores import RAPS, SCORES, ClassScore
 from duda.decisions.conformal.sets import PredictionSets
 from duda.decisions.fitted import Fitted
 from duda.predictions.given import ClassesGiven
@@ -61,6 +62,7 @@ class ConformalClassifier(Fitted):
 
     def __post_init__(self) -> None:
         self.alpha = check_share(self.alpha, "alpha")
+        check_flag(self.per_class, "per_class")
         if self.seed is not None:
             self.seed = check_count(self.seed, "seed", least=0)
         if isinstance(self.score, str):
@@ -131,6 +133,8 @@ class ConformalClassifier(Fitted):
         expected = self.classes if self.per_class else 1
         if len(self.thresholds) != expected:
             raise ValueError(f"it has {len(self.thresholds)} thresholds, expected {expected}.")
+        highest = math.inf if isinstance(self.score, RAPS) else 1 + 1e-6  # but for rounding
+        check_thresholds(self.thresholds, self.calibration, self.alpha, 0.0, highest)
 
     @classmethod
     def _of_state(cls, state: Any) -> Self:

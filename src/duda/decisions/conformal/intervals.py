@@ -10,14 +10,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from duda.checks import ArrayLike
+from duda.checks import ArrayLike, check_same_shape, check_share
 from duda.decisions.conformal.coverage import (
     GroupCoverage,
     GuaranteedCoverage,
     covered_by_group,
 )
 from duda.decisions.numbers import targets
-from duda.fitted import Kept
+from duda.fitted import Kept, check_that
+from duda.predictions.validity import check_no_nan
 from duda.renamed import OldAttribute
 from duda.shown import Shown
 from duda.storage import Format
@@ -51,6 +52,15 @@ class PredictionIntervals(Shown, Kept):
     upper: Float[Tensor, "N *D"]
     alpha: float
     calibration: Int[Tensor, "D"]
+
+    def check_values(self) -> None:
+        """Raise a `ValueError` unless ends are numbers, and each output has its calibration."""
+        check_share(self.alpha, "alpha")
+        check_no_nan(self.lower, "lower")
+        check_no_nan(self.upper, "upper")
+        outputs = 1 if self.lower.ndim == 1 else self.lower.shape[1]
+        check_same_shape(self.calibration, "calibration", (outputs,), "the outputs")
+        check_that(self.calibration >= 0, "`calibration` is below 0")
 
     def __len__(self) -> int:
         return len(self.lower)

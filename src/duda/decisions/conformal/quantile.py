@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from fractions import Fraction
 
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
 from duda.checks import ArrayLike, check_share
+from duda.fitted import check_that
 from duda.inputs import scores as checked_scores
 
-__all__ = ["conformal_quantile", "conformal_rank"]
+__all__ = ["check_thresholds", "conformal_quantile", "conformal_rank"]
 
 
 def conformal_rank(n: int, alpha: float) -> int:
@@ -18,6 +24,23 @@ def conformal_rank(n: int, alpha: float) -> int:
     9
     """
     return math.ceil((n + 1) * (1 - Fraction(str(float(alpha)))))
+
+
+def check_thresholds(
+    thresholds: Float[Tensor, "G"],
+    calibration: Int[Tensor, "G"],
+    alpha: float,
+    lowest: float,
+    highest: float = math.inf,
+) -> None:
+    """Raise a `ValueError` unless thresholds can be conformal quantiles of so many scores."""
+    shown = f"`thresholds` are {reprlib.repr(thresholds.tolist())}"
+    check_that(len(calibration) == len(thresholds), f"{shown} of {len(calibration)} sets of scores")
+    check_that(calibration >= 0, f"`calibration` holds {int(calibration.min())} examples")
+    few = torch.tensor([conformal_rank(n, alpha) > n for n in calibration.tolist()])
+    between = (thresholds >= lowest) & (thresholds <= highest)
+    possible = torch.where(few, thresholds == math.inf, between)
+    check_that(possible, f"{shown}, of {reprlib.repr(calibration.tolist())} scores")
 
 
 def conformal_quantile(scores: ArrayLike, alpha: float) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor
 from duda.checks import ArrayLike, check_share, nearest
 from duda.decisions.conformal.guess import NumberScore, guessed
 from duda.decisions.conformal.intervals import PredictionIntervals
-from duda.decisions.conformal.quantile import conformal_quantile
+from duda.decisions.conformal.quantile import check_thresholds, conformal_quantile
 from duda.decisions.fitted import Fitted
 from duda.decisions.numbers import targets
 from duda.predictions.given import NumbersGiven
@@ -56,6 +56,12 @@ class ConformalRegressor(Fitted):
         self.alpha = check_share(self.alpha, "alpha")
         if self.score not in get_args(NumberScore):
             raise ValueError(nearest(str(self.score), get_args(NumberScore), "score"))
+
+    def check_learned(self) -> None:
+        """Raise a `ValueError` unless thresholds are those of so many examples."""
+        super().check_learned()
+        least = torch.finfo(torch.float64).min if self.score == "cqr" else 0.0
+        check_thresholds(self.thresholds, self.calibration, self.alpha, lowest=least)
 
     def fit(
         self,

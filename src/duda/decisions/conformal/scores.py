@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from duda.checks import check_at_least_0, check_count
+from duda.checks import check_at_least_0, check_count, check_flag
 
 __all__ = ["APS", "LAC", "RAPS", "SCORES", "ClassScore"]
 
@@ -60,6 +60,9 @@ class APS(ClassScore):
 
     randomized: bool = True
 
+    def __post_init__(self) -> None:
+        check_flag(self.randomized, "randomized")
+
     def __call__(self, probs: Tensor, uniform: Tensor | None = None) -> Tensor:
         """Return the sum of what is more probable, and all of what ties or a share of it."""
         above, up_to, _ = _sums(probs)
@@ -86,6 +89,7 @@ class RAPS(ClassScore):
     randomized: bool = True
 
     def __post_init__(self) -> None:
+        check_flag(self.randomized, "randomized")
         object.__setattr__(self, "penalty", check_at_least_0(self.penalty, "penalty"))
         object.__setattr__(self, "free_ranks", check_count(self.free_ranks, "free_ranks", least=0))
 

@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from duda.checks import ArrayLike
+from duda.checks import ArrayLike, check_share
 from duda.decisions.conformal.coverage import (
     GroupCoverage,
     GuaranteedCoverage,
     covered_by_group,
 )
-from duda.fitted import Kept
+from duda.fitted import Kept, check_that
 from duda.inputs import hard_labels
 from duda.renamed import OldAttribute
 from duda.shown import Shown
@@ -48,6 +48,15 @@ class PredictionSets(Shown, Kept):
     sets: Bool[Tensor, "N C"]
     alpha: float
     calibration: Int[Tensor, "G"]
+
+    def check_values(self) -> None:
+        """Raise a `ValueError` unless there is one calibration, or one for each class."""
+        check_share(self.alpha, "alpha")
+        check_that(
+            len(self.calibration) in (1, self.sets.shape[1]),
+            f"`calibration` is of {len(self.calibration)} thresholds",
+        )
+        check_that(self.calibration >= 0, "`calibration` is below 0")
 
     def __len__(self) -> int:
         return len(self.sets)

@@ -14,6 +14,7 @@ from torch.nn.functional import softplus
 from duda.decisions.claims import Claims
 from duda.decisions.recalibration.minimum import minimum, warn_separable
 from duda.decisions.recalibration.one_vs_rest import OneVsRest
+from duda.fitted import check_that
 
 __all__ = ["BetaCalibration"]
 
@@ -39,6 +40,7 @@ class BetaCalibration(OneVsRest):
         """Raise a `ValueError` unless there are finite parameters for each mapped class."""
         super().check_learned()
         self._check_mapped(len(self.parameters), "parameters")
+        check_that(self.parameters[:, :2] >= 0, "`parameters` hold an a or b below 0")
 
     def _learn_each(self, claims: Claims, columns: list[int], hits: Float[Tensor, "R K"]) -> None:
         found = []

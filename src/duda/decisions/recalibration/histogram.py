@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from duda.checks import check_count, check_same_shape
 from duda.decisions.claims import Claims
 from duda.decisions.recalibration.one_vs_rest import OneVsRest
+from duda.fitted import check_that
 
 __all__ = ["HistogramBinning"]
 
@@ -55,6 +57,11 @@ class HistogramBinning(OneVsRest):
             self.edges, "edges", (len(self.frequencies), self.bins + 1), "the frequencies"
         )
         self._check_mapped(len(self.edges), "edges")
+        whole = (self.edges[:, 0] == 0) & (self.edges[:, -1] == 1)
+        check_that(whole, "`edges` do not go from 0 to 1")
+        check_that(self.edges.diff(dim=1) >= 0, "`edges` descend")
+        shares = self.frequencies.nan_to_num(0.0, math.inf, -math.inf)
+        check_that((shares >= 0) & (shares <= 1), "`frequencies` are not all between 0 and 1")
 
     def _learn_each(self, claims: Claims, columns: list[int], hits: Float[Tensor, "R K"]) -> None:
         probs = claims.probs[:, columns]

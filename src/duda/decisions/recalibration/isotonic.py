@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda.decisions.claims import Claims
+from duda.decisions.recalibration.knots import check_knots
 from duda.decisions.recalibration.one_vs_rest import OneVsRest
 
 __all__ = ["Isotonic"]
@@ -38,6 +39,7 @@ class Isotonic(OneVsRest):
         """Raise a `ValueError` unless there are finite knots for each mapped class."""
         super().check_learned()
         self._check_mapped(len(set(self.knots[:, 0].tolist())), "knots")
+        check_knots(self.knots)
 
     def _learn_each(self, claims: Claims, columns: list[int], hits: Float[Tensor, "R K"]) -> None:
         from sklearn.isotonic import IsotonicRegression

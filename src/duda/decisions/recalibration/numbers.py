@@ -15,6 +15,8 @@ from torch import Tensor
 from duda.checks import ArrayLike, check_share
 from duda.decisions.numbers import check_spread, targets
 from duda.decisions.recalibration.base import Answer, Recalibration
+from duda.decisions.recalibration.knots import check_knots
+from duda.fitted import check_that
 from duda.predictions import NumberPrediction, QuantilePrediction
 from duda.predictions.given import NumbersGiven, number_prediction
 from duda.predictions.quantiles import check_levels
@@ -100,8 +102,8 @@ class StdScale(NumberRecalibration[NumberPrediction]):
         """Raise a `ValueError` unless there is a finite scale above 0 for each output."""
         super().check_learned()
         self._check_outputs(len(self.scale), "scale")
-        if bool((self.scale <= 0).any()):
-            raise ValueError(f"its `scale` is {float(self.scale.min()):.4g}, expected it above 0.")
+        lowest = float(self.scale.min())
+        check_that(lowest > 0, f"`scale` is {lowest:.4g}, expected it above 0")
 
     def _learn(self, prediction: NumberPrediction, y: Tensor) -> None:
         prediction.check_can("mean", "std")
@@ -153,6 +155,7 @@ class QuantileRecalibration(NumberRecalibration[QuantilePrediction]):
         """Raise a `ValueError` unless there are finite knots for each output."""
         super().check_learned()
         self._check_outputs(len(set(self.knots[:, 0].tolist())), "knots")
+        check_knots(self.knots)
 
     def _learn(self, prediction: NumberPrediction, y: Tensor) -> None:
         pit = prediction.cdf(y).movedim(1, 0).flatten(1)

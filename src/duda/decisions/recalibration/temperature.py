@@ -12,6 +12,7 @@ from torch import Tensor
 
 from duda.decisions.claims import Claims
 from duda.decisions.recalibration.base import ClassRecalibration
+from duda.fitted import check_that
 
 __all__ = ["Temperature"]
 
@@ -41,8 +42,9 @@ class Temperature(ClassRecalibration):
     def check_learned(self) -> None:
         """Raise a `ValueError` unless the temperature is above 0 and finite."""
         super().check_learned()
-        if self.temperature <= 0:
-            raise ValueError(f"its `temperature` is {self.temperature}, expected it above 0.")
+        check_that(
+            self.temperature > 0, f"`temperature` is {self.temperature}, expected it above 0"
+        )
 
     def _learn(self, claims: Claims, labels: Int[Tensor, "R"]) -> None:
         log_probs = claims.log_probs
