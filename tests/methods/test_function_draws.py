@@ -113,6 +113,8 @@ class SixRows(nn.Module):
 
 @pytest.mark.parametrize(("inner", "joint"), [(nn.Linear(1, 2), True), (Noisy(), False)])
 def test_networks_for_batches_of_one_size(inner: nn.Module, joint: bool) -> None:
+    if isinstance(inner, nn.Linear):  # so that the outputs are looked at, as a sigmoid's would be
+        nn.init.constant_(inner.bias, 0.25)
     model, x = duda.Deterministic(SixRows(inner), duda.Gaussian()), torch.zeros(12, 1)
     assert model.predict(x, keep_draws=True, batch_size=6).joint == joint
 

@@ -79,10 +79,9 @@ def first_outputs(model: Losses, x: Batch) -> Tensor:
         ValueError: if they have other rows, examples for steps, their classes last, or a softmax
             or sigmoid before.
     """
-    few = _few(x)
     with preserved(model, seed=0):
         with Origins() as origins:
-            outputs: Tensor = model(few)
+            few, outputs = _asked_with_few(model, x)
         with_rows(outputs, few)
         check_dim_once(model)
         _check_end(model.likelihood, outputs, origins)
@@ -199,6 +198,15 @@ def _width(likelihood: Likelihood, outputs: Tensor) -> int:
 
 def _weights(network: nn.Module) -> int:
     return sum(weight.numel() for weight in network.parameters())
+
+
+def _asked_with_few(model: nn.Module, x: Batch) -> tuple[Batch, Tensor]:
+    """Return rows and their outputs: a few of them, unless the network takes only so many."""
+    few = _few(x)
+    try:
+        return few, model(few)
+    except Exception:  # if it is not of the number of rows, it comes again
+        return x, model(x)
 
 
 def _few(x: Batch) -> Batch:
