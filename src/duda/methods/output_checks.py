@@ -205,7 +205,7 @@ def _asked_with_few(model: nn.Module, x: Batch) -> tuple[Batch, Tensor]:
     few = _few(x)
     try:
         return few, model(few)
-    except Exception:  # if it is not of the number of rows, it comes again
+    except RuntimeError:  # of torch: if it is not by the number of rows, it comes again
         return x, model(x)
 
 
