@@ -104,7 +104,8 @@ def test_shapes_and_identities(method: str, likelihood: str) -> None:
         torch.testing.assert_close(answer.median, medians.mean(0))
         assert (answer.quantiles <= answer.draws.amax(0) + 1e-5).all()
         assert (answer.quantiles >= answer.draws.amin(0) - 1e-5).all()
-        torch.testing.assert_close(answer.epistemic, medians.var(0, correction=0))
+        if method != "test-time-augmentation":  # whose draws differ in what is aleatoric
+            torch.testing.assert_close(answer.epistemic, medians.var(0, correction=0))
     else:
         assert answer.mean.shape == answer.std.shape == (N, TARGETS)
         torch.testing.assert_close(answer.std**2, answer.aleatoric + answer.epistemic)

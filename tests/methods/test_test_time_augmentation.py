@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import duda
+from duda.sampling import preserved
 from tests.training.models import noisy, regression, same, values
 
 ROWS = 6
@@ -34,6 +35,12 @@ def flip(x: Tensor) -> Tensor:
 
 def network() -> nn.Module:
     return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
+
+
+def spread(answer: Any) -> Tensor:
+    """Return what versions differ in: the mutual information of label and draw."""
+    own = -(answer.draws * answer.draws.log()).sum(2).mean(0)
+    return answer.entropy - own
 
 
 def augmented(transforms: Any, net: nn.Module | None = None) -> duda.TestTimeAugmentation:
@@ -132,8 +139,8 @@ def test_what_is_undone_on_the_outputs_agrees_with_the_inputs_as_they_are() -> N
     plain = duda.Deterministic(net, duda.Categorical()).predict(x)
     model = augmented([identity, (flip, flip)], net)
     torch.testing.assert_close(model.predict(x).probs, plain.probs)
-    apart = augmented([identity, flip], net).predict(x)
-    assert apart.epistemic.max() > 100 * model.predict(x).epistemic.max()
+    apart = augmented([identity, flip], net).predict(x, keep_draws=True)
+    assert spread(apart).max() > 100 * spread(model.predict(x, keep_draws=True)).max()
 
 
 def test_versions_may_have_another_size() -> None:
@@ -182,8 +189,8 @@ def test_transforms_of_named_inputs_get_them_by_name() -> None:
     net = Named()
     plain = duda.Deterministic(net, duda.Categorical()).predict(x)
     torch.testing.assert_close(augmented([reverse], net).predict(x).probs, plain.probs)
-    noisy_answer = augmented(None, net).predict(x, seed=0)
-    assert (noisy_answer.epistemic > 0).all()
+    noisy_answer = augmented(None, net).predict(x, seed=0, keep_draws=True)
+    assert (spread(noisy_answer) > 0).all()
 
 
 BAD = {
@@ -270,3 +277,83 @@ def test_each_portion_of_draws_has_randomness_of_its_own() -> None:
     model = duda.TestTimeAugmentation(inner, transforms=[identity] * 20)
     draws = model.predict(torch.randn(ROWS, 3), seed=0, keep_draws=True, joint=True).draws
     assert len(draws.unique(dim=0)) > 10
+
+
+@pytest.mark.parametrize("samples", [3, 40, 41])
+@pytest.mark.parametrize("kind", ["mc-dropout", "variational", "swag", "laplace"])
+def test_a_method_draws_anew_for_each_draw(kind: str, samples: int) -> None:
+    inner = METHODS[kind]()
+    if kind == "mc-dropout":  # with more masks than draws
+        wide = nn.Sequential(nn.Linear(3, 64), nn.Dropout(0.5), nn.Linear(64, 2))
+        inner = duda.MCDropout(wide, duda.Categorical(), samples=7)
+    x, y = regression(40)[0], torch.arange(40) % 2
+    duda.fit(inner, (x, y), epochs=4, seed=0, batch_size=20)
+    model = duda.TestTimeAugmentation(inner, transforms=[identity])
+    for joint in (False, True):
+        answer = model.predict(
+            x[:ROWS], samples=samples, seed=0, keep_draws=True, joint=joint, batch_size=4
+        )
+        assert len(answer.draws.unique(dim=0)) == samples
+
+
+LIKELIHOODS_AND_WIDTHS = [
+    (duda.Categorical(), 2),
+    (duda.Gaussian(), 2),
+    (duda.Laplacian(), 2),
+    (duda.FixedGaussian(0.1), 2),
+    (duda.Quantiles(), 7),
+]
+
+
+@pytest.mark.parametrize(("likelihood", "width"), LIKELIHOODS_AND_WIDTHS)
+@pytest.mark.parametrize("transforms", [None, [identity, double, negative]])
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_spread_of_versions_is_aleatoric(
+    likelihood: Any, width: int, transforms: Any, keep: bool
+) -> None:
+    """As the source calls it: a network that is given has nothing else to doubt."""
+    net, x = nn.Linear(3, width), torch.randn(ROWS, 3)
+    model = duda.TestTimeAugmentation(net, likelihood, transforms)
+    answer = model.predict(x, seed=0, keep_draws=keep)
+    assert (answer.epistemic == 0).all()
+    with preserved(model, seed=0):
+        draws = list(model.sampler(model.samples)(x))
+    torch.testing.assert_close(answer.score, likelihood.reduce(torch.cat(draws), keep).score)
+    assert (answer.score > duda.Deterministic(net, likelihood).predict(x).score).any()
+
+
+def test_evidence_of_a_network_stays_epistemic() -> None:
+    net, x = nn.Linear(3, 2), torch.randn(ROWS, 3)
+    one = [duda.Deterministic(net, duda.Dirichlet()).predict(f * x).epistemic for f in (1, -1)]
+    model = duda.TestTimeAugmentation(net, duda.Dirichlet(), [identity, negative])
+    torch.testing.assert_close(model.predict(x).epistemic, torch.stack(one).mean(0))
+
+
+@pytest.mark.parametrize(("likelihood", "width"), LIKELIHOODS_AND_WIDTHS)
+def test_epistemic_is_what_members_differ_in_on_one_version(likelihood: Any, width: int) -> None:
+    ensemble = duda.DeepEnsemble(lambda: nn.Linear(3, width), likelihood, members=4)
+    x = torch.randn(ROWS, 3)
+    model = duda.TestTimeAugmentation(ensemble, transforms=[identity, negative])
+    each = torch.stack([ensemble.predict(factor * x).epistemic for factor in (1, -1)])
+    answer = model.predict(x, batch_size=4)
+    torch.testing.assert_close(answer.epistemic, each.mean(0))
+    around = duda.TestTimeAugmentation(model, transforms=[identity])
+    torch.testing.assert_close(around.predict(x).epistemic, answer.epistemic)
+    # Of 5 draws 3 are of the first version, and so weigh more.
+    first = ensemble.predict(x, samples=3).epistemic
+    second = ensemble.predict(-x, samples=2).epistemic
+    uneven = model.predict(x, samples=5).epistemic
+    torch.testing.assert_close(uneven, 0.6 * first + 0.4 * second)
+    if hasattr(answer, "aleatoric"):
+        assert (answer.aleatoric >= 0).all()
+
+
+def test_parts_of_a_segmentation_and_of_a_report() -> None:
+    net = nn.Conv2d(1, 3, 3, padding=1)
+    model = augmented([identity, (flip, flip)], net)
+    answer = model.predict(torch.randn(ROWS, 1, 5, 8))
+    parts = answer.parts()
+    assert parts is not None
+    assert parts.epistemic.shape == (ROWS, 5, 8)
+    assert not parts.epistemic.any()
+    torch.testing.assert_close(parts.aleatoric, answer.entropy)

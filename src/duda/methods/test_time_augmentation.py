@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
 
 import torch
 from jaxtyping import Shaped
@@ -16,6 +17,7 @@ from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel
 from duda.methods.deterministic import Deterministic
 from duda.methods.sampler import Sampler
+from duda.predictions import Prediction
 from duda.sampling import new_seed, random_state, seeded, tensors
 
 __all__ = ["TestTimeAugmentation"]
@@ -26,14 +28,26 @@ _NOISE_STD = 0.1
 _NOISY_COPIES = 10
 
 
+@dataclass(frozen=True)
+class _Versions(Sampler):
+    """A sampler whose draws come version by version.
+
+    Args:
+        versions: how many draws there are of each.
+    """
+
+    versions: tuple[int, ...]
+
+
 class TestTimeAugmentation(UncertainModel):
     """A network, or another method, that sees each input in several versions.
 
     A draw is the output for one version. Of M draws every one of T transforms gets M / T, the first
     ones one more if there is a rest; a transform is called anew for each draw of a network, and for
     as many draws of another method as this has `samples`. Random transforms take their numbers from
-    torch. `loss` and `fit` train on inputs as they are. Of another method only its draws count, and
-    no score of its own. Source: Ayhan & Berens 2018.
+    torch. What versions differ in is aleatoric; epistemic is what the draws of another method
+    differ in on one version, the mean over versions. `loss` and `fit` train on inputs as they are.
+    Of another method only its draws count, and no score of its own. Source: Ayhan & Berens 2018.
 
     Args:
         model: a network, or another method, such as a `DeepEnsemble`.
@@ -122,10 +136,11 @@ class TestTimeAugmentation(UncertainModel):
 
         If joint, a transform that is random does the same to each example, and so does the model.
         """
-        portions = [
-            (number, self.model.sampler(portion, joint), new_seed())
-            for number, portion in self._portions(samples)
-        ]
+        portions, versions = [], list[int]()
+        for number, size in self._portions(samples):
+            sampler = self.model.sampler(size, joint)
+            portions.append((number, sampler, new_seed()))
+            versions += sampler.versions if isinstance(sampler, _Versions) else [size]
 
         def draws(x: Batch, chunk: int | None) -> Iterator[Tensor]:
             for number, sampler, seed in portions:
@@ -135,7 +150,31 @@ class TestTimeAugmentation(UncertainModel):
                         outputs = torch.stack([self._restored(number, each) for each in outputs])
                     yield outputs
 
-        return Sampler(draws, joint and all(sampler.joint for _, sampler, _ in portions))
+        all_joint = joint and all(sampler.joint for _, sampler, _ in portions)
+        return _Versions(draws, all_joint, tuple(versions))
+
+    def predict_batch(
+        self, x: Batch, sampler: Sampler, chunk: int | None, keep_draws: bool
+    ) -> Prediction:
+        """Return the prediction for one batch; what its versions differ in is aleatoric."""
+        versions = cast(_Versions, sampler).versions  # as it comes from here
+        whole, one = self.likelihood.reduction(keep_draws), self.likelihood.reduction()
+        parts: list[Any] = []
+        left = list(reversed(versions))
+        for draws in sampler(x, chunk):
+            whole.add(draws)
+            one.add(draws)
+            left[-1] -= len(draws)
+            if left[-1] == 0:
+                parts.append(one.result())
+                one = self.likelihood.reduction()
+                left.pop()
+        answer: Any = whole.result()
+        if answer.can("with_epistemic"):
+            each = zip(versions, parts, strict=True)
+            total = sum(size * part.epistemic for size, part in each)
+            answer = answer.with_epistemic(total / sum(versions))
+        return cast(Prediction, answer)
 
     def _changed_by(self, number: int, x: Batch, seed: int, joint: bool) -> Batch:
         """Return the inputs as a transform makes them from a seed, each example alone if needed."""

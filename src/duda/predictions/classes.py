@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self, TypeVar
 
 import numpy as np
@@ -121,6 +121,10 @@ class ClassPrediction(Prediction):
         votes = torch.zeros_like(log_probs, dtype=torch.int32)
         votes.scatter_(1, log_probs.argmax(1, keepdim=True), 1)
         return cls(log_probs, entropy(log_probs, dim=1), votes)
+
+    def with_epistemic(self, epistemic: Float[Tensor, "N *positions"]) -> Self:
+        """Return the prediction with that part of its entropy epistemic, all else aleatoric."""
+        return replace(self, aleatoric=(self.entropy - epistemic).clamp(min=0))
 
     @property
     def probs(self) -> Float[Tensor, "N C *positions"]:

@@ -92,6 +92,11 @@ class LocationScalePrediction(NumberPrediction):
         """Standard deviation."""
         return self.variance.sqrt()
 
+    def with_epistemic(self, epistemic: Float[Tensor, "N D *positions"]) -> Self:
+        """Return the prediction with that part of its variance epistemic, all else aleatoric."""
+        aleatoric = (self.variance - epistemic).clamp(min=0)
+        return replace(self, aleatoric=aleatoric, epistemic=epistemic)
+
     def parts(self) -> Parts:
         """Return both parts as standard deviations, in units of the target."""
         return Parts(self.aleatoric.sqrt(), self.epistemic.sqrt(), self.score_unit)

@@ -143,7 +143,13 @@ class QuantilePrediction(NumberPrediction):
         """Return the quantiles as they are where draws are not kept."""
         if self.draws is None:
             return self.quantiles
-        return mixture_of_normals(self.draws.mean(0), self.levels, self.epistemic)
+        medians = quantile_at(self.draws, self.levels.tolist(), 0.5, dim=2)
+        variance = (medians - medians.mean(0)).square().mean(0)
+        return mixture_of_normals(self.draws.mean(0), self.levels, variance)
+
+    def with_epistemic(self, epistemic: Float[Tensor, "N D *positions"]) -> Self:
+        """Return the prediction with that part of the median's variance epistemic."""
+        return replace(self, epistemic=epistemic)
 
     def rescaled(self, factor: float, offset: float = 0.0) -> Self:
         """Return the prediction of `offset + factor * y`, such as y in its own units.
