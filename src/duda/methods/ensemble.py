@@ -28,10 +28,13 @@ class Ensemble(UncertainModel):
         super().__init__(likelihood, samples=size)
         self.size = self.samples
 
-    def check_members(self, members: int) -> None:
-        """Raise a `ValueError` if the ensemble has fewer members."""
-        if members > self.size:
-            raise ValueError(f"`members` is {members}, but the ensemble has {self.size} of them.")
+    def check_members(self, count: int, name: str = "samples") -> None:
+        """Raise a `ValueError` if the ensemble has fewer members than an argument asks for."""
+        if count > self.size:
+            raise ValueError(
+                f"`{name}` is {count}, but the ensemble has {self.size} members, each of which is "
+                f"one draw: ask for at most {self.size}."
+            )
 
     def validation_sampler(self) -> Sampler:
         """Return all members."""
@@ -60,9 +63,11 @@ class Ensemble(UncertainModel):
         """
         if members is not None and samples is not None and members != samples:
             raise ValueError(f"`members` is {members} but `samples` is {samples}: give only one.")
+        if members is not None:
+            self.check_members(check_count(members, "members"), "members")
         return super().predict(
             x,
-            samples=samples if members is None else check_count(members, "members"),
+            samples=samples if members is None else members,
             seed=seed,
             keep_draws=keep_draws,
             joint=joint,
