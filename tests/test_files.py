@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,48 @@ def test_others_may_read_what_the_process_lets_them(tmp_path: Path, umask: int) 
     finally:
         os.umask(before)
     assert stat.S_IMODE(target.stat().st_mode) == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o666])
+def test_a_file_keeps_its_mode(tmp_path: Path, mode: int) -> None:
+    target = tmp_path / "answer"
+    target.write_bytes(b"old")
+    target.chmod(mode)
+    write_atomically(target, b"new")
+    assert (target.read_bytes(), stat.S_IMODE(target.stat().st_mode)) == (b"new", mode)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_symbolic_link_stays_one(tmp_path: Path, there: bool) -> None:
+    (tmp_path / "disk").mkdir()
+    real, link = tmp_path / "disk" / "answer.bin", tmp_path / "link"
+    if there:
+        real.write_bytes(b"old")
+    link.symlink_to("disk/answer.bin")
+    write_atomically(link, b"new")
+    assert link.is_symlink()
+    assert real.read_bytes() == link.read_bytes() == b"new"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["answer.bin", "disk", "link"]
+
+
+_KILLED = """
+import os, signal, sys
+from duda import files
+files.make_ordinary = lambda path: (print("written", flush=True), signal.pause())
+files.write_atomically(sys.argv[1], b"new")
+"""
+
+
+def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tmp_path: Path) -> None:
+    target = tmp_path / "answer.json"
+    with subprocess.Popen(
+        [sys.executable, "-c", _KILLED, str(target)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "written\n"
+        write_atomically(target, b"mine")
+        assert len(os.listdir(tmp_path)) == 2
+        process.kill()
+        process.wait()
+    (tmp_path / ".answer.json.mine").write_bytes(b"of somebody else")
+    write_atomically(target, b"mine")
+    assert sorted(os.listdir(tmp_path)) == [".answer.json.mine", "answer.json"]

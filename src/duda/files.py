@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import stat
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["json_number", "make_ordinary", "write_atomically"]
+from duda.path_lock import lock_if_free
+
+__all__ = ["json_number", "make_ordinary", "remove_leftovers", "write_atomically"]
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
     """Write `content` to a temporary file beside `path`, then move it there in one step.
 
-    Whoever reads `path` sees the old file or the new one, also when the process is killed.
+    Whoever reads `path` sees the old file or the new one, also when the process is killed. A file
+    keeps its mode, and a symbolic link stays one, to a file that is new.
 
     Raises:
         OSError: if the directory cannot be made or written, or the file not replaced.
@@ -31,21 +37,51 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
 
 
 def _write_and_move(target: Path, content: bytes) -> None:
+    if target.is_symlink():
+        target = Path(os.path.realpath(target))  # the link stays
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix
-    )
-    temporary = Path(name)
+    remove_leftovers(target)
+    handle, temporary = _temporary(target)
+    file = os.fdopen(handle, "wb")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        make_ordinary(temporary)
+        file.write(content)
+        file.flush()
+        os.fsync(handle)
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        else:
+            make_ordinary(temporary)
+        if sys.platform == "win32":
+            file.close()  # it moves no open file
         temporary.replace(target)
         _keep_names(target.parent)
     finally:
+        file.close()
         temporary.unlink(missing_ok=True)
+
+
+def _temporary(target: Path) -> tuple[int, Path]:
+    """Return a new file beside `target`, locked while it is open, so that nobody takes it away."""
+    while True:
+        handle, name = tempfile.mkstemp(
+            dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix
+        )
+        if lock_if_free(handle) and os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)  # taken for a leftover before it was locked
+
+
+def remove_leftovers(target: Path) -> None:
+    """Delete the temporary files of those who were killed while they wrote `target`."""
+    if sys.platform == "win32" or not target.parent.is_dir():
+        return
+    stem, suffix = re.escape(f".{target.name}."), re.escape(target.suffix)
+    pattern = re.compile(f"{stem}[a-z0-9_]{{8}}{suffix}")
+    for file in target.parent.iterdir():
+        if pattern.fullmatch(file.name) and not file.is_symlink():
+            with suppress(OSError), file.open("rb") as left:
+                if lock_if_free(left.fileno()):  # nobody is writing it
+                    file.unlink(missing_ok=True)
 
 
 def _keep_names(directory: Path) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["path_lock"]
+__all__ = ["lock_if_free", "path_lock"]
 
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # by some network drives
 _WORKERS_LIVE = 15  # seconds, at most, until those of torch see that their parent is gone
@@ -61,7 +61,7 @@ def _take(lock: Path, path: str | os.PathLike[str]) -> int:
     until = time.monotonic() + _WORKERS_LIVE
     while True:
         handle = _opened(lock, path)
-        if not _is_locked(handle):
+        if not lock_if_free(handle):
             owner = _owner(handle)
             os.close(handle)
             if owner is not None and _is_gone(owner) and time.monotonic() < until:
@@ -89,8 +89,8 @@ def _opened(lock: Path, path: str | os.PathLike[str]) -> int:
         ) from error
 
 
-def _is_locked(handle: int) -> bool:
-    """Lock a file if no other has it, and return whether that is so."""
+def lock_if_free(handle: int) -> bool:
+    """Lock an open file until it is closed if no other has done so, and return whether it is."""
     if sys.platform == "win32":
         return True
     import fcntl

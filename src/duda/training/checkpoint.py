@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from duda.files import remove_leftovers
 from duda.storage import Format
 
 __all__ = ["Checkpoint"]
@@ -45,7 +45,7 @@ class Checkpoint:
         Raises:
             ValueError: if the file is damaged, no checkpoint, or of another run.
         """
-        self._remove_leftovers()
+        remove_leftovers(self.path)
         if not self.path.exists():
             return None
         try:
@@ -65,15 +65,6 @@ class Checkpoint:
                 )
         state: dict[str, Any] = found["state"]
         return state
-
-    def _remove_leftovers(self) -> None:
-        """Delete the temporary files of runs that were killed while they wrote."""
-        stem, suffix = re.escape(f".{self.path.name}."), re.escape(self.path.suffix)
-        pattern = re.compile(f"{stem}[a-z0-9_]{{8}}{suffix}")
-        if self.path.parent.is_dir():
-            for file in self.path.parent.iterdir():
-                if pattern.fullmatch(file.name):
-                    file.unlink(missing_ok=True)
 
 
 def _difference(one: Any, other: Any) -> tuple[str, str]:
