@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from duda.path_lock import lock_if_free
 
-__all__ = ["json_number", "make_ordinary", "remove_leftovers", "write_atomically"]
+__all__ = ["json_number", "make_ordinary", "move_into", "remove_leftovers", "write_atomically"]
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
@@ -37,8 +38,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
 
 
 def _write_and_move(target: Path, content: bytes) -> None:
-    if target.is_symlink():
-        target = Path(os.path.realpath(target))  # the link stays
+    target = _behind_link(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target)
     handle, temporary = _temporary(target)
@@ -47,17 +47,37 @@ def _write_and_move(target: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(handle)
-        if target.exists():
-            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-        else:
-            make_ordinary(temporary)
+        make_ordinary(temporary)
         if sys.platform == "win32":
             file.close()  # it moves no open file
-        temporary.replace(target)
-        _keep_names(target.parent)
+        move_into(temporary, target)
     finally:
         file.close()
         temporary.unlink(missing_ok=True)
+
+
+def move_into(file: Path, target: Path) -> None:
+    """Put a file in the place of `target`, whose mode and link it gets.
+
+    Raises:
+        OSError: if that is not possible.
+    """
+    target = _behind_link(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        file.chmod(stat.S_IMODE(target.stat().st_mode))
+    try:
+        file.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _write_and_move(target, file.read_bytes())  # behind a link to another drive
+    _keep_names(target.parent)
+
+
+def _behind_link(target: Path) -> Path:
+    """Return the file that is meant, so that a symbolic link to it stays."""
+    return Path(os.path.realpath(target)) if target.is_symlink() else target
 
 
 def _temporary(target: Path) -> tuple[int, Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -15,12 +14,14 @@ from torch import Tensor
 
 import duda
 from duda.checks import counted, nearest
+from duda.comparison.folder import save_run
 from duda.comparison.makers import file_name
 from duda.comparison.options import described
 from duda.comparison.run import Run
 from duda.comparison.task import Task
 from duda.comparison.unfinished import Unfinished
-from duda.files import json_number, write_atomically
+from duda.files import json_number
+from duda.predictions import Prediction
 from duda.renamed import OldAttribute
 from duda.reporting import METRICS, OneInput, Report, Row, as_text, report, rows, spread
 
@@ -151,17 +152,15 @@ class Comparison:
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write results, predictions and report into `folder`; return the report's path."""
-        place = Path(folder)
+        predictions: dict[str, Prediction] = {}
         for each in self.runs:
             stem = f"{file_name(each.method)}-seed{each.seed}"
-            each.test.save(place / "predictions" / f"{stem}-test.safetensors")
+            predictions[f"{stem}-test.safetensors"] = each.test
             for number, ood in enumerate(each.ood.values(), 1):
                 which = "ood" if len(each.ood) == 1 else f"ood{number}"
-                ood.save(place / "predictions" / f"{stem}-{which}.safetensors")
-        text = json.dumps(self.results(), indent=2, allow_nan=False) + "\n"
-        write_atomically(place / "results.json", text.encode())
-        written = self.report().save(place / "report.html")
-        Unfinished(place).clear()
+                predictions[f"{stem}-{which}.safetensors"] = ood
+        written = save_run(folder, self.results(), self.report(), predictions)
+        Unfinished(Path(folder)).clear()
         return written
 
     def _pictures(self, x: object) -> Tensor | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ from torch import Tensor
 import duda
 from duda.checks import counted
 from duda.comparison.arrays import read_arrays, read_prediction
+from duda.comparison.folder import save_run
 from duda.evaluation import reliability
-from duda.files import json_number, write_atomically
+from duda.files import json_number
 from duda.predictions import ClassPrediction, Prediction
 from duda.reporting import Intervals, Report, Row, intervals, measure, report, rows
 from duda.reporting.evidence import check_alike
@@ -93,10 +93,7 @@ class Evaluation:
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write results and report into `folder`; return the report's path."""
-        place = Path(folder)
-        text = json.dumps(self.results(), indent=2, allow_nan=False) + "\n"
-        write_atomically(place / "results.json", text.encode())
-        return self.report().save(place / "report.html")
+        return save_run(folder, self.results(), self.report())
 
 
 def evaluate(path: str | os.PathLike[str], ood: str | os.PathLike[str] | None = None) -> Evaluation:

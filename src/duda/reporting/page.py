@@ -114,6 +114,7 @@ class Report:
         uncertainty: what it is, in a sentence or two.
         sections: in the order of reading.
         explorer: what moves a threshold, where there is one score for each example.
+        run: a number that files of the same run share, if there is one.
     """
 
     title: str
@@ -125,6 +126,7 @@ class Report:
     uncertainty: str
     sections: Sequence[Section] = field(default_factory=list)
     explorer: Explorer | None = None
+    run: str = ""
 
     def __repr__(self) -> str:
         """Return the title and the table."""
