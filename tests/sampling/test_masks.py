@@ -10,7 +10,7 @@ from scipy import stats
 from torch import Tensor
 
 from duda.sampling.dropout import drop as drop_by_stream
-from duda.sampling.streams import Stream
+from duda.streams import Stream
 
 
 def drop(x: Tensor, mask_shape: tuple[int, ...], p: float, seed: int = 0) -> Tensor:

@@ -72,7 +72,7 @@ class SDEBlock(nn.Module):
             ValueError: if it does not return one number for each example.
         """
         logits: Tensor = self.diffusion(h)
-        if h.ndim < 2 or logits.shape != (len(h), 1):
+        if h.ndim < 2 or logits.shape != (h.shape[0], 1):
             raise ValueError(
                 f"`diffusion` returned shape {tuple(logits.shape)} for states of shape "
                 f"{tuple(h.shape)}, expected ({len(h)}, 1), one logit for each example: end it in "

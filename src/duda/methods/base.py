@@ -18,6 +18,7 @@ from duda.methods.called_networks import network_in
 from duda.methods.losses import Losses
 from duda.methods.named_classes import NamedClasses
 from duda.methods.output_checks import PartsCheck, checked
+from duda.methods.prepare import prepare
 from duda.methods.sampler import Sampler
 from duda.predictions import Prediction
 from duda.progress import progress
@@ -193,6 +194,23 @@ class UncertainModel(Losses, NamedClasses, ABC):
                 parts.append(check.add(here, part))
         whole = type(parts[0]).concatenate(parts).with_classes(self.classes)
         return whole.with_joint(found, None if fixed else again)
+
+    def prepare(self, x: Inputs, *, inputs: ItemRule | None = None) -> Self:
+        """Capture the network for inputs such as `x`, and return the model.
+
+        From then on predictions for inputs of this shape and dtype, in any number, are made by a
+        graph of the network's operators, in less time and with the same draws. Weights may change
+        later; where more does, the graph is left aside. It goes to no file and no copy.
+
+        Args:
+            x: inputs, as in `predict`.
+            inputs: what an item of `x` is, as in `predict`.
+
+        Raises:
+            NotCaptured: if that cannot be, with the reason.
+        """
+        prepare(self, x, inputs)
+        return self
 
     def _joint(self, sampler: Sampler, x: Batch, asked: bool) -> bool:
         """Return whether draws are joint, also where a network draws random numbers by itself.

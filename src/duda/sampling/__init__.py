@@ -2,6 +2,7 @@
 
 from duda.outputs import called, moves_classes, raw_outputs, with_rows
 from duda.preservation import devices_of, preserved, random_state, seeded
+from duda.sampling.captured import capturing, forget_captured
 from duda.sampling.executors import random_draws, without_slow_rules
 from duda.sampling.networks import (
     LayerChoice,
@@ -21,8 +22,8 @@ from duda.sampling.randomness import (
     Randomness,
     fast_in_vmap,
 )
-from duda.sampling.streams import Stream, draw_generator, draw_key, new_seed
 from duda.sampling.values import tensors
+from duda.streams import Stream, draw_generator, draw_key, new_seed
 
 __all__ = [
     "DrawnWeights",
@@ -32,10 +33,12 @@ __all__ = [
     "Randomness",
     "Stream",
     "called",
+    "capturing",
     "devices_of",
     "draw_generator",
     "draw_key",
     "fast_in_vmap",
+    "forget_captured",
     "last_linear",
     "layer_call",
     "matches",

@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._C._functorch import (
+    _add_batch_dim,
+    get_unwrapped,
+    is_batchedtensor,
+    maybe_get_bdim,
+    maybe_get_level,
+)
 
 from duda.sampling.random_calls import Function, Handler
-from duda.sampling.streams import Stream, unseen
+from duda.streams import Stream, unseen
 
 if TYPE_CHECKING:
     from duda.sampling.randomness import Randomness
@@ -147,9 +154,46 @@ def _attention(mode: Randomness, stream: Stream, func: Function, args: Any, kwar
     arguments = dict(zip(_ATTENTION_NAMES, args, strict=False)) | kwargs
     p = arguments.pop("dropout_p", 0.0)
     if p == 0:  # which most networks pass in eval mode
-        return func(*args, **kwargs)
+        return _attention_in_rows(func, **arguments)
     mode.found += 1
     return _attention_in_steps(stream, p=p, **arguments)
+
+
+@unseen
+def _attention_in_rows(
+    func: Function,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    **options: Any,
+) -> Tensor:
+    """Return attention of all draws by one call, for which those that vmap hides are more rows.
+
+    Torch's kernels take any number of rows, but vmap has no rule for them.
+    """
+    inputs = [query, key, value] if attn_mask is None else [query, key, value, attn_mask]
+    hiding = next(filter(is_batchedtensor, inputs), None)
+    if hiding is None:
+        return func(query, key, value, attn_mask, **options)  # type: ignore[no-any-return]
+    draws = get_unwrapped(hiding).shape[maybe_get_bdim(hiding)]
+    rows = [_more_rows(each, draws, query) for each in inputs]
+    found: Tensor = func(*rows, **options)
+    if query.ndim > 2:
+        found = found.reshape(draws, -1, *found.shape[1:])
+    return _add_batch_dim(found, 0, maybe_get_level(hiding))
+
+
+def _more_rows(x: Tensor, draws: int, query: Tensor) -> Tensor:
+    """Return a batch of attention, or its mask, with the rows of all draws on dimension 0."""
+    if is_batchedtensor(x):
+        x = get_unwrapped(x).movedim(maybe_get_bdim(x), 0)
+    else:
+        x = x.expand(draws, *x.shape)
+    x = x.reshape(draws, *[1] * (query.ndim + 1 - x.ndim), *x.shape[1:])
+    if query.ndim == 2:  # one row
+        return x
+    return x.expand(-1, len(query), *x.shape[2:]).flatten(0, 1)
 
 
 def _attention_in_steps(

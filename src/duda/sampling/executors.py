@@ -21,12 +21,13 @@ from torch.func import vmap
 
 from duda.batches import Batch, each_input, rows_of
 from duda.preservation import random_state, seeded
+from duda.sampling.captured import CapturedRunner, capture_asked_for, captured
 from duda.sampling.dropout import NeedsLoop
 from duda.sampling.joint import Examples, examples_in_calls
 from duda.sampling.memory import Memory
 from duda.sampling.randomness import HiddenDropout, Randomness
-from duda.sampling.streams import Stream, draw_key, draw_keys
 from duda.sampling.values import Restart, tensors
+from duda.streams import Stream, draw_key, draw_keys
 
 __all__ = ["random_draws", "without_slow_rules"]
 
@@ -79,25 +80,34 @@ def random_draws(
             batch, so that no draw can be `joint`.
     """
     x = each_input(x, lambda values: values.clone() if values.is_inference() else values)
+    if capture_asked_for(network, x, randomness()):
+        return
+    plan = captured(network, x, randomness())
     shape = tuple((tuple(each.shape), each.dtype, each.device) for each in tensors(x))
-    vmapped = vmapped and shape not in _needs_loop.get(network, ())
+    form = (plan is None, *shape)
+    vmapped = vmapped and form not in _needs_loop.get(network, ())
     examples = examples_in_calls(network, x, randomness, seed) if joint else None
-    new_runner = partial(_Runner, network, x, randomness, seed, examples)
+    of_kind = _Runner if plan is None else partial(CapturedRunner, plan)
+    new_runner = partial(of_kind, network, x, randomness, seed, examples)
     for draws, needs_loop in _in_chunks(new_runner, samples, chunk, vmapped):
         if needs_loop:
-            _needs_loop.setdefault(network, set()).add(shape)
+            _needs_loop.setdefault(network, set()).add(form)
         yield draws
 
 
 def _in_chunks(
-    new_runner: Callable[..., _Runner], samples: int, chunk: int | None, vmapped: bool
+    new_runner: Callable[..., _Runner | CapturedRunner],
+    samples: int,
+    chunk: int | None,
+    vmapped: bool,
 ) -> Iterator[tuple[Tensor, bool]]:
     """Yield draws, and whether the first of them has shown that the network needs a loop."""
     runner, done = new_runner(vmapped=vmapped), 0
     while done < samples:
-        size = min(samples - done, chunk or runner.chunk()) if runner.vmapped else 1
+        size = min(samples - done, chunk or runner.chunk(_CHUNK_BYTES)) if runner.vmapped else 1
         try:
-            draws = runner.run(done, size)
+            with without_slow_rules():
+                draws = runner.run(done, size)
         except Exception as error:
             short, by_vmap = _is_of_memory(error), _is_of_vmap(error)
             if not runner.vmapped or (short and size == 1):
@@ -157,13 +167,13 @@ class _Runner:
         )
         self._ran = False
 
-    def chunk(self) -> int:
+    def chunk(self, budget: int) -> int:
         """Return how many draws fit the budget, by what the last pass computed."""
         bytes_per_draw = self.memory.drawn_bytes
         if not self._ran:
             bytes_of_x = sum(each.nbytes for each in tensors(self.x))
             bytes_per_draw = max(16 * bytes_of_x, rows_of(self.x) * _FIRST_BYTES_PER_EXAMPLE)
-        return max(1, _CHUNK_BYTES // max(1, bytes_per_draw))
+        return max(1, budget // max(1, bytes_per_draw))
 
     def run(self, start: int, size: int) -> Tensor:
         """Return `size` draws `(size, N, ...)`, of which the first has the number `start`."""
@@ -198,8 +208,7 @@ class _Runner:
             found, differs = mode.found, is_batchedtensor(outputs)
             return outputs
 
-        with without_slow_rules():
-            draws = vmap(one_draw, randomness="different")(numbers, keys)
+        draws = vmap(one_draw, randomness="different")(numbers, keys)
         if not all(map(torch.equal, before, random_state(self.device))):
             raise NeedsLoop("it takes random numbers where nobody sees it")
         if not differs and not found:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from duda.batches import Batch, each_input, rows_of
 from duda.preservation import seeded
 from duda.sampling.randomness import Randomness
-from duda.sampling.streams import Sharing, Stream, draw_key
 from duda.sampling.values import tensors
+from duda.streams import Sharing, Stream, draw_key
 
 __all__ = ["Examples", "examples_in_calls"]
 

@@ -20,7 +20,6 @@ from duda.activations import stored_tensors
 from duda.batches import Batch, each_input
 from duda.preservation import random_state, written
 from duda.sampling.networks import routed_modules
-from duda.sampling.streams import Stream
 from duda.sampling.values import (
     Known,
     NotShared,
@@ -31,6 +30,7 @@ from duda.sampling.values import (
     storage_of,
     tensors,
 )
+from duda.streams import Stream
 
 __all__ = ["Memory"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from duda.sampling.streams import Stream, unseen
+from duda.streams import Stream, unseen
 
 if TYPE_CHECKING:
     from duda.sampling.randomness import Randomness

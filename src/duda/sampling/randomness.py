@@ -19,13 +19,13 @@ from duda.preservation import modes_kept
 from duda.sampling.dropout import DROPOUT, NeedsLoop
 from duda.sampling.networks import swapped_weights
 from duda.sampling.random_calls import RANDOM_CALLS
-from duda.sampling.streams import Stream, new_seed
+from duda.streams import Stream, new_seed
 from duda.thread_lock import one_thread
 
-__all__ = ["DrawnWeights", "EachMember", "HiddenDropout", "Randomness", "fast_in_vmap"]
+__all__ = ["HANDLERS", "DrawnWeights", "EachMember", "HiddenDropout", "Randomness", "fast_in_vmap"]
 
 _FEW_ROWS = 8
-_HANDLERS = DROPOUT | RANDOM_CALLS
+HANDLERS = DROPOUT | RANDOM_CALLS
 
 
 class Randomness(TorchFunctionMode):
@@ -36,10 +36,12 @@ class Randomness(TorchFunctionMode):
         draw: the number of the draw; inside vmap on the axis that vmap hides.
         stream: its random numbers; without one all calls are left to torch.
         same_weights: whether a module has the same weights in every draw.
+        trained: modules that run in train mode.
     """
 
     same_weights: ClassVar[bool] = True
     turns_dropout_on: ClassVar[bool] = False
+    trained: Sequence[nn.Module] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +62,7 @@ class Randomness(TorchFunctionMode):
         kwargs = kwargs or {}
         if self._overwritten:
             self._check_overwritten(args)
-        handler = _HANDLERS.get(func)
+        handler = HANDLERS.get(func)
         if handler is None or self.stream is None or _has_its_own(kwargs):
             return func(*args, **kwargs)
         return handler(self, self.stream, func, args, kwargs)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from duda.sampling import Randomness, draw_generator, new_seed
-from duda.sampling.streams import Stream, draw_key, draw_keys
+from duda.streams import Stream, draw_key, draw_keys
 
 MANY = 400_000
 
