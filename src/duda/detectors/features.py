@@ -17,6 +17,7 @@ from duda.likelihoods.outputs import check_no_probs
 from duda.preservation import in_eval_mode
 from duda.sampling import called, last_linear, raw_outputs, with_rows
 from duda.sources import Inputs, read_inputs
+from duda.uncompiled import uncompiled
 
 __all__ = [
     "Positions",
@@ -31,6 +32,7 @@ __all__ = [
 Positions = Literal["mean", "flatten"] | Callable[[Tensor], Tensor]
 
 
+@uncompiled
 def features_of(
     network: nn.Module,
     x: Inputs,
@@ -67,6 +69,7 @@ def features_of(
     return read_features(network, batches, layer, positions)
 
 
+@uncompiled
 def logits_of(
     network: nn.Module, x: Inputs, *, batch_size: int = 256, inputs: ItemRule | None = None
 ) -> Float[Tensor, "N C *positions"]:

@@ -21,6 +21,7 @@ from duda.params import Params
 from duda.predictions import ClassPrediction, ScoredClassPrediction
 from duda.sources import Inputs, Labelled, read_pairs
 from duda.storage import Format, checksum_of, holding
+from duda.uncompiled import uncompiled
 
 __all__ = ["OnNetwork"]
 
@@ -74,6 +75,7 @@ class OnNetwork(Params):
         self.layer, self.positions = layer, positions
         self.batch_size, self.inputs = check_count(batch_size, "batch_size"), inputs
 
+    @uncompiled
     def fit(self, x: Inputs | Labelled, y: ArrayLike | None = None) -> Self:
         """Fit the detector to in-distribution inputs, and return itself.
 
@@ -106,6 +108,7 @@ class OnNetwork(Params):
         self.detector.fit(features, torch.cat(labels))
         return self
 
+    @uncompiled
     def score(self, x: Inputs) -> Float[Tensor, "N *positions"]:
         """Return the score of each input, higher is more out-of-distribution.
 

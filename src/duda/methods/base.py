@@ -24,6 +24,7 @@ from duda.predictions import Prediction
 from duda.progress import progress
 from duda.sampling import devices_of, new_seed, preserved, random_state, seeded
 from duda.sources import Inputs, read_inputs
+from duda.uncompiled import uncompiled
 
 __all__ = ["UncertainModel", "check_count", "check_network", "one_draw"]
 
@@ -139,6 +140,7 @@ class UncertainModel(Losses, NamedClasses, ABC):
             reduction.add(draws)
         return reduction.result()
 
+    @uncompiled
     def predict(
         self,
         x: Inputs,

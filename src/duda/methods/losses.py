@@ -15,6 +15,7 @@ from duda.methods.output_checks import check_dim_once, checked, note_outputs
 from duda.methods.sampler import Sampler
 from duda.sampling import preserved
 from duda.thread_lock import one_thread
+from duda.uncompiled import uncompiled
 
 __all__ = ["Losses"]
 
@@ -40,6 +41,7 @@ class Losses(LearnedNoise):
         """Return what to minimise on a batch: -log p(y | x), nats, the mean over examples."""
         return self.data_loss(self(x), y)
 
+    @uncompiled
     def validation_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
         """Return the mean of -log p(y) by what would be predicted, nats, without any penalty.
 

@@ -28,10 +28,12 @@ from duda.training.options import Options
 from duda.training.run import Run
 from duda.training.trainer import Trainer
 from duda.training.vectorized import StackedTrainer
+from duda.uncompiled import uncompiled
 
 __all__ = ["fit"]
 
 
+@uncompiled
 def fit(
     model: UncertainModel,
     data: Labelled,

@@ -40,6 +40,7 @@ from duda.methods.sampler import Sampler
 from duda.predictions import Prediction
 from duda.sampling import last_linear, new_seed, preserved, raw_outputs
 from duda.sources import Labelled, read_pairs
+from duda.uncompiled import uncompiled
 
 __all__ = ["Laplace"]
 
@@ -116,6 +117,7 @@ class Laplace(UncertainModel):
         """Return the raw outputs of the trained weights, which are the mean of the draws."""
         return raw_outputs(self.network, x) if self.training else self._with_features(x)[0]
 
+    @uncompiled
     def fit_posterior(
         self, data: Labelled, batch_size: int = 256, *, inputs: ItemRule | None = None
     ) -> None:
