@@ -59,7 +59,7 @@ class GradientConfidence(UncertainModel):
         self.network = check_network(network)
         self.layers = layers
         self._patterns = [layers] if isinstance(layers, str) else layers
-        names = [name for name, _ in network.named_parameters()]
+        names = list(_with_gradients(network))
         if not names:
             raise ValueError(
                 f"the network, a {type(network).__name__}, has no weights, expected some."
@@ -125,8 +125,8 @@ class GradientConfidence(UncertainModel):
 
     def _weights(self) -> dict[str, Tensor]:
         return {
-            name: weight.detach()
-            for name, weight in self.network.named_parameters()
+            name: weight
+            for name, weight in _with_gradients(self.network).items()
             if self._patterns is None or any(matches(name, pattern) for pattern in self._patterns)
         }
 
@@ -150,6 +150,15 @@ class GradientConfidence(UncertainModel):
         one = each_input(x, lambda values: values.unsqueeze(0))
         outputs = with_rows(raw_outputs(self.network, one), one)
         return self.likelihood.negative_log_likelihood(outputs, label.unsqueeze(0))
+
+
+def _with_gradients(network: nn.Module) -> dict[str, Tensor]:
+    """Return the weights by name, without integers, for which there is no gradient."""
+    return {
+        name: weight.detach()
+        for name, weight in network.named_parameters()
+        if weight.is_floating_point() or weight.is_complex()
+    }
 
 
 def _norm_of(gradients: Iterable[Tensor]) -> Float[Tensor, ""]:
