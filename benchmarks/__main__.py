@@ -7,6 +7,7 @@ import importlib
 NAMES = (
     "importing",
     "sampling",
+    "gpu",
     "members",
     "sub_ensembles",
     "dropconnect",
