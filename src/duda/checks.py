@@ -16,6 +16,7 @@ __all__ = [
     "ArrayLike",
     "as_tensor",
     "at_least_float32",
+    "check_above_0",
     "check_at_least_0",
     "check_count",
     "check_finite",
@@ -132,6 +133,18 @@ def check_at_least_0(value: Any, name: str, what: str = "number") -> float:
     number = plain_number(value)
     if number is None or not 0 <= number < math.inf:
         raise ValueError(f"`{name}` is {value!r}, expected a finite {what} of at least 0.")
+    return number
+
+
+def check_above_0(value: Any, name: str) -> float:
+    """Return `value` if it is a finite number above 0.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    number = plain_number(value)
+    if number is None or not 0 < number < math.inf:
+        raise ValueError(f"`{name}` is {value!r}, expected a number above 0.")
     return number
 
 

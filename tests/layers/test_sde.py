@@ -97,6 +97,11 @@ def test_each_example_has_its_own_noise_of_its_own_size() -> None:
             ValueError,
             "`sigma_max` is nan",
         ),
+        (
+            lambda: SDEBlock(Decay(1.0), nn.Linear(2, 1), eval_sigma_max=0.0),
+            ValueError,
+            "`eval_sigma_max` is 0.0",
+        ),
         (lambda: SDEBlock(torch.tanh, nn.Linear(2, 1)), TypeError, "`drift` is a builtin"),
         (lambda: SDEBlock(Decay(1.0), Time()), TypeError, "`diffusion` is a Time.*the start"),
         (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.integrate
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+import duda
 from duda import Dirichlet
 
 
@@ -100,5 +103,47 @@ def test_it_is_frozen() -> None:
     one, other = Dirichlet(), Dirichlet()
     assert one == other
     assert hash(one) == hash(other)
-    assert repr(one) == repr(other) == "Dirichlet(class_dim=None)"
-    assert vars(one) == {"class_dim": None}
+    assert repr(one) == repr(other) == "Dirichlet(ignore_index=None, class_dim=None)"
+    assert vars(one) == {"ignore_index": None, "class_dim": None}
+
+
+@pytest.mark.parametrize("positions", [(), (4,), (3, 2)])
+@pytest.mark.parametrize("class_dim", [None, -1])
+def test_ignored_labels_add_nothing(positions: tuple[int, ...], class_dim: int | None) -> None:
+    outputs, y = torch.randn(6, 3, *positions), torch.randint(3, (6, *positions))
+    ignored = torch.rand(y.shape) < 0.4
+    ignored.view(-1)[:2] = torch.tensor([True, False])
+    likelihood = Dirichlet(ignore_index=255, class_dim=class_dim)
+    marked = y.masked_fill(ignored, 255)
+    rows = outputs.movedim(1, -1)[~ignored]
+    given = outputs.movedim(1, -1) if class_dim else outputs
+    for weight in (0.0, 0.5, 1.0):
+        expected = Dirichlet().loss(rows, y[~ignored], weight)
+        torch.testing.assert_close(likelihood.loss(given, marked, weight), expected)
+    assert int(likelihood.terms(marked)) == len(rows)
+    answer = likelihood.reduce(given[None])
+    expected = Dirichlet().prediction_loss(Dirichlet().reduce(rows[None]), y[~ignored])
+    torch.testing.assert_close(likelihood.prediction_loss(answer, marked), expected)
+
+
+def test_where_all_is_ignored_the_loss_is_zero_and_so_is_its_gradient() -> None:
+    outputs = torch.randn(4, 3, requires_grad=True)
+    loss = Dirichlet(ignore_index=-1).loss(outputs, torch.full((4,), -1))
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert not outputs.grad.any()
+    with pytest.raises(ValueError, match="holds the label -1, expected 0 to 2"):
+        Dirichlet().loss(outputs, torch.full((4,), -1))
+    assert repr(Dirichlet(ignore_index=-1)) == "Dirichlet(ignore_index=-1, class_dim=None)"
+
+
+def test_a_segmentation_with_ignored_pixels_is_trained_and_kept(tmp_path: Path) -> None:
+    x, y = torch.randn(20, 1, 4, 4), torch.randint(3, (20, 4, 4))
+    y[:, 0] = 255
+    net = torch.nn.Conv2d(1, 3, 3, padding=1)
+    for method in (duda.Deterministic, duda.Variational):
+        model = method(net, Dirichlet(ignore_index=255))
+        history = duda.fit(model, (x, y), epochs=2, validation=(x, y), seed=0)
+        assert history.losses.isfinite().all()
+        duda.save(model, tmp_path / "model")
+        assert duda.load(tmp_path / "model", network=net).likelihood == model.likelihood

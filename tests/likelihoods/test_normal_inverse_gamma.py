@@ -124,3 +124,29 @@ def test_outputs_of_the_wrong_width_are_told() -> None:
         ValueError, match="expected 4 D numbers on dimension 1: D means, then D raw ν"
     ):
         NormalInverseGamma().loss(torch.zeros(5, 6), torch.zeros(5, 1))
+
+
+@pytest.mark.parametrize("evidence", [1.0, 29.0, 31.0, 1e3, 1e5, 1e8, 1e12])
+@pytest.mark.parametrize("error", [0.0, 0.5, 3.0])
+def test_the_loss_of_much_evidence_is_that_of_the_normal_it_becomes(
+    evidence: float, error: float
+) -> None:
+    """In float32, in which log-gammas of 1e8 are 128 apart."""
+    likelihood, y = NormalInverseGamma(penalty=0), torch.tensor([[error]])
+    found, slopes = [], []
+    for dtype in (torch.float32, torch.float64):
+        outputs = torch.tensor([[0.0, *[evidence] * 3]], dtype=dtype, requires_grad=True)
+        loss = likelihood.loss(outputs, y.to(dtype))
+        loss.backward()
+        found.append(loss.detach().double())
+        slopes.append(outputs.grad.double())
+    torch.testing.assert_close(found[0], found[1], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-4, atol=0)
+    _, nu, excess, beta = (float(each) for each in likelihood.evidence(outputs.detach()))
+    law = scipy.stats.t(2 * excess + 2, 0, math.sqrt(beta * (1 + 1 / nu) / (1 + excess)))
+    if evidence <= 1e8:  # beyond which scipy's cancels
+        assert float(found[1]) == pytest.approx(-law.logpdf(error), abs=1e-6)
+    else:
+        assert float(found[1]) == pytest.approx(-scipy.stats.norm.logpdf(error), abs=1e-6)
+    answer = likelihood.reduce(outputs.detach()[None])
+    assert -float(answer.log_prob(y.double())) == pytest.approx(float(found[1]), abs=1e-5)

@@ -150,9 +150,88 @@ def test_after_training_noise_is_larger_where_no_data_were() -> None:
     assert duda.evaluation.rank(score, torch.arange(len(score)) >= len(near)).auroc > 0.95
 
 
+def test_settings_reach_new_blocks_and_those_of_the_network() -> None:
+    own = SDEBlock(nn.Linear(4, 4), nn.Linear(4, 1), steps=3, t1=2.0, sigma_max=7.0)
+    given = {"sigma_max": 20.0, "predict_sigma_max": 500.0, "steps": 5, "t1": 0.5}
+    for net in (network(), nn.Sequential(own, nn.Linear(4, 3))):
+        sde = duda.SDENet(net, duda.Categorical(), **given)
+        (block,) = sde.blocks
+        found = (block.sigma_max, block.eval_sigma_max, block.steps, block.t1)
+        assert found == tuple(given.values())
+        assert sde.arguments() == {"samples": 20, "noise_std": 2.0} | given
+        assert "predict_sigma_max=500.0" in repr(sde)
+    kept = SDEBlock(nn.Linear(4, 4), nn.Linear(4, 1), steps=3, t1=2.0, sigma_max=7.0)
+    duda.SDENet(nn.Sequential(kept, nn.Linear(4, 3)), duda.Categorical(), steps=4)
+    assert (kept.sigma_max, kept.eval_sigma_max, kept.steps, kept.t1) == (7.0, None, 4, 2.0)
+
+
+def test_predictions_have_a_noise_of_their_own() -> None:
+    sde = model(sigma_max=1.0, predict_sigma_max=50.0, samples=200)
+    same = duda.SDENet(copy.deepcopy(sde.network), duda.Categorical(), sigma_max=50.0)
+    for block in same.blocks:
+        block.eval_sigma_max = None
+    x, plain = inputs(), model(sigma_max=1.0)
+    plain.network.load_state_dict(sde.network.state_dict())
+    assert torch.equal(sde.predict(x, seed=0).probs, same.predict(x, seed=0, samples=200).probs)
+    assert (sde.predict(x, seed=0).epistemic > plain.predict(x, seed=0).epistemic).all()
+    torch.manual_seed(0)
+    trained = sde.train().loss(x, LABELS)
+    torch.manual_seed(0)
+    torch.testing.assert_close(trained, plain.train().loss(x, LABELS))
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize("factor", [1e-3, 1e4])
+def test_noise_of_a_new_block_is_in_units_of_its_state(factor: float, trained: bool) -> None:
+    """Larger features with a smaller last layer are the same network."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).double()
+    other = copy.deepcopy(net)
+    with torch.no_grad():
+        for weight in other[0].parameters():
+            weight *= factor
+        other[2].weight /= factor
+    models = [duda.SDENet(each, duda.FixedGaussian(0.1), sigma_max=3.0) for each in (net, other)]
+    models[1].network[2][0].load_state_dict(models[0].network[2][0].state_dict())
+    x, found = inputs(), []
+    for sde in models:
+        (block,) = sde.blocks
+        if trained:
+            sde.train()(x)
+            assert block.scale > 0
+        for part in (block.drift, block.diffusion):  # which are not of that scale
+            nn.init.zeros_(part[-1].weight)
+            nn.init.zeros_(part[-1].bias)
+        found.append(sde.predict(x, seed=0).std)
+    torch.testing.assert_close(*found)
+
+
+def test_the_unit_is_that_of_the_first_batch_and_part_of_a_file() -> None:
+    sde, x = model(), inputs()
+    (block,) = sde.blocks
+    sde.predict(x)
+    assert block.scale == 0
+    sde.eval()
+    expected = sde.network[:4](x).square().mean().sqrt()
+    sde(x)
+    assert block.scale == 0
+    block.train()(sde.network[:4](x))
+    torch.testing.assert_close(block.scale, expected.detach())
+    block(100 * sde.network[:4](x))
+    torch.testing.assert_close(block.scale, expected.detach())
+    other = model()
+    other.load_state_dict(sde.state_dict())
+    assert torch.equal(other.blocks[0].scale, block.scale)
+    assert "scale" not in SDEBlock(nn.Linear(4, 4), nn.Linear(4, 1)).state_dict()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: model(sigma_max=0.0), "`sigma_max` is 0.0, expected a number above 0"),
+        (lambda: model(predict_sigma_max=math.nan), "`predict_sigma_max` is nan"),
+        (lambda: model(steps=0), "`steps` is 0"),
+        (lambda: model(t1=-1.0), "`t1` is -1.0"),
         (lambda: model(noise_std=0.0), "`noise_std` is 0.0, expected a number above 0"),
         (lambda: model(noise_std=math.inf), "`noise_std` is inf"),
         (lambda: model(samples=0), "`samples` is 0"),

@@ -31,6 +31,7 @@ class Dirichlet(Likelihood):
     grows to its full weight in 10 epochs. Source: Sensoy et al. 2018, eq. 5 and section 4.
 
     Args:
+        ignore_index: as in `Categorical`.
         class_dim: as in `Categorical`.
 
     >>> round(float(Dirichlet().reduce(torch.full((1, 1, 2), -50.0)).epistemic), 4)  # α = 1
@@ -40,6 +41,7 @@ class Dirichlet(Likelihood):
     of_classes: ClassVar[bool] = True
     annealing_epochs: ClassVar[int] = 10
 
+    ignore_index: int | None = None
     class_dim: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -49,6 +51,10 @@ class Dirichlet(Likelihood):
     def output_dim(self) -> int | None:  # type: ignore[override]
         """The dimension of the classes, if it was given."""
         return self.class_dim
+
+    @property
+    def _categorical(self) -> Categorical:
+        return Categorical(self.ignore_index, class_dim=self.class_dim)
 
     def width(self, targets: int) -> int:
         """Return the number of classes: evidence for each."""
@@ -62,7 +68,7 @@ class Dirichlet(Likelihood):
         self, outputs: Float[Tensor, "N C *positions"], y: Shaped[Tensor, "N *targets"]
     ) -> None:
         """Raise a `ValueError` unless `y` holds labels below C, or distributions over C classes."""
-        Categorical(class_dim=self.class_dim).check_targets(outputs, y)
+        self._categorical.check_targets(outputs, y)
 
     def check_outputs(
         self, outputs: Float[Tensor, "N C *positions"], chance: float = CHANCE
@@ -82,29 +88,36 @@ class Dirichlet(Likelihood):
         y: Shaped[Tensor, "N *targets"],
         annealed: float,
     ) -> Float[Tensor, ""]:
-        """Return E|y - p|² + λ KL(Dir(α̃) || Dir(1)), α̃ = y + (1 - y) α, the mean over examples."""
+        """Return E|y - p|² + λ KL(Dir(α̃) || Dir(1)), α̃ = y + (1 - y) α, the mean over `terms`."""
         outputs = outputs_first(at_least_float32(outputs), self.class_dim)
         alpha = self.concentration(outputs)
-        shares = y.to(alpha.dtype)
-        if not y.is_floating_point():
-            shares = torch.zeros_like(alpha).scatter(1, y.long().unsqueeze(1), 1.0)
+        counted = None
+        if y.is_floating_point():
+            shares = outputs_first(y.to(alpha.dtype), self.class_dim)
         else:
-            shares = outputs_first(shares, self.class_dim)
+            if self.ignore_index is not None:
+                counted = y != self.ignore_index
+                y = y.where(counted, 0)
+            shares = torch.zeros_like(alpha).scatter(1, y.long().unsqueeze(1), 1.0)
         total = alpha.sum(1, keepdim=True)
         probs = alpha / total
         risk = (shares - probs).square() + probs * (1 - probs) / (total + 1)
         misleading = shares + (1 - shares) * alpha
-        return (risk.sum(1) + annealed * _kl_from_uniform(misleading)).mean()
+        each = risk.sum(1) + annealed * _kl_from_uniform(misleading)
+        if counted is None:
+            return each.mean()
+        # As for `Categorical`: nothing labelled is loss 0, not 0 / 0.
+        return each.where(counted, 0).sum() / counted.sum().clamp(min=1)
 
     def terms(self, y: Shaped[Tensor, "N *targets"]) -> int | Int[Tensor, ""]:
-        """Return how many labels, or distributions over the classes, there are."""
-        return Categorical(class_dim=self.class_dim).terms(y)
+        """Return how many labels, or distributions over the classes, count."""
+        return self._categorical.terms(y)
 
     def prediction_loss(
         self, prediction: Prediction, y: Shaped[Tensor, "N *targets"]
     ) -> Float[Tensor, ""]:
         """Return the cross-entropy of the mean probabilities."""
-        return Categorical(class_dim=self.class_dim).prediction_loss(prediction, y)
+        return self._categorical.prediction_loss(prediction, y)
 
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws of raw outputs."""

@@ -15,7 +15,7 @@ from duda.checks import as_tensor, at_least_float32
 from duda.likelihoods.base import Reduction
 from duda.likelihoods.moments import MomentLikelihood, MomentReduction
 from duda.predictions.location_scale import LocationScalePrediction
-from duda.predictions.student_t import StudentTPrediction
+from duda.predictions.student_t import StudentTPrediction, log_gamma_step
 
 __all__ = ["NormalInverseGamma"]
 
@@ -71,13 +71,12 @@ class NormalInverseGamma(MomentLikelihood):
         mean, nu, excess, beta = self.evidence(at_least_float32(outputs))
         alpha = excess + 1
         error = self.beside(y, mean) - mean
-        omega = 2 * beta * (1 + nu)
+        # Sorted so that nothing large cancels, however much evidence there is.
+        omega = 2 * beta * (1 + 1 / nu)  # over ν
         each = (
-            0.5 * (math.pi / nu).log()
-            - alpha * omega.log()
-            + (alpha + 0.5) * (error.square() * nu + omega).log()
-            + alpha.lgamma()
-            - (alpha + 0.5).lgamma()
+            0.5 * (math.pi * omega).log()
+            + (alpha + 0.5) * (error.square() / omega).log1p()
+            - log_gamma_step(alpha)
         )
         return (each + self.penalty * error.abs() * (2 * nu + alpha)).sum(1).mean()
 

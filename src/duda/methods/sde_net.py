@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from duda.batches import Batch, each_input
+from duda.checks import check_above_0, check_count
 from duda.layers import SDEBlock
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_network
@@ -41,6 +40,14 @@ class SDENet(UncertainModel):
         likelihood: what its raw outputs mean.
         samples: number of paths.
         noise_std: of what is added to inputs to make them unknown, in units of the inputs.
+        sigma_max: the largest noise of a block; of a new one in units of the states' scale.
+        predict_sigma_max: that of predictions, if it is another. The authors' code trains with 20,
+            and predicts with 500.
+        steps: of a path.
+        t1: the time at its end.
+
+    Of what is not given blocks keep their own; a new one has a `sigma_max` of 1 and 8 steps to time
+    1.
 
     >>> import duda, torch
     >>> from torch import nn
@@ -56,14 +63,27 @@ class SDENet(UncertainModel):
         likelihood: Likelihood,
         samples: int = 20,
         noise_std: float = 2.0,
+        *,
+        sigma_max: float | None = None,
+        predict_sigma_max: float | None = None,
+        steps: int | None = None,
+        t1: float | None = None,
     ) -> None:
         super().__init__(likelihood, samples)
-        if not 0 < noise_std < math.inf:
-            raise ValueError(f"`noise_std` is {noise_std}, expected a number above 0.")
-        self.noise_std = noise_std
+        self.noise_std = check_above_0(noise_std, "noise_std")
+        self.sigma_max, self.predict_sigma_max = sigma_max, predict_sigma_max
+        self.steps, self.t1 = steps, t1
+        for name in ("sigma_max", "predict_sigma_max", "t1"):
+            if getattr(self, name) is not None:
+                check_above_0(getattr(self, name), name)
         self.network = check_network(network)
         if not self.blocks:
             self.network = with_last_linear(network, _block_before)
+        given = {"sigma_max": sigma_max, "eval_sigma_max": predict_sigma_max, "t1": t1}
+        if steps is not None:
+            given["steps"] = check_count(steps, "steps")
+        for block in self.blocks:
+            vars(block).update({name: each for name, each in given.items() if each is not None})
 
     @property
     def blocks(self) -> list[SDEBlock]:
@@ -144,4 +164,4 @@ def _block_before(last: nn.Linear) -> nn.Module:
     features, hidden = last.in_features, min(last.in_features, _WIDEST)
     drift = nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, features))
     diffusion = nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, 1))
-    return nn.Sequential(SDEBlock(drift, diffusion), last)
+    return nn.Sequential(SDEBlock(drift, diffusion, relative=True), last)

@@ -13,7 +13,9 @@ from torch import Tensor
 from duda.checks import ArrayLike, as_tensor, check_finite, check_same_shape
 from duda.predictions.location_scale import LocationScalePrediction
 
-__all__ = ["StudentTPrediction"]
+__all__ = ["StudentTPrediction", "log_gamma_step"]
+
+_LARGE = 30.0  # from where the series is exact to float64
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -68,7 +70,7 @@ class StudentTPrediction(LocationScalePrediction):
     def _standard_log_density(z: Tensor, *shape: Tensor) -> Tensor:
         df = shape[0].double()
         scale = _scale(df)
-        constant = ((df + 1) / 2).lgamma() - (df / 2).lgamma() - (math.pi * df).log() / 2
+        constant = log_gamma_step(df / 2) - (math.pi * df).log() / 2
         at = (z.double() / scale).square() / df
         return constant - scale.log() - (df + 1) / 2 * at.log1p()
 
@@ -91,7 +93,7 @@ class StudentTPrediction(LocationScalePrediction):
         gap = self._target(y) - self.mean.double()
         z = gap / scale
         at = (z.square() / df).log1p()
-        constant = ((df + 1) / 2).lgamma() - (df / 2).lgamma() - (math.pi * df).log() / 2
+        constant = log_gamma_step(df / 2) - (math.pi * df).log() / 2
         density = (constant - (df + 1) / 2 * at).exp()
         below = self._standard_cdf(z * _scale(df), df)
         half = torch.full_like(df, 0.5)
@@ -99,6 +101,18 @@ class StudentTPrediction(LocationScalePrediction):
         to_point = z * (2 * below - 1) + 2 * density * (df + z.square()) / (df - 1)
         found = scale * (to_point - 2 * df.sqrt() / (df - 1) * ratio)
         return torch.where(scale > 0, found, gap.abs())
+
+
+def log_gamma_step(alpha: Tensor) -> Tensor:
+    """Return log Γ(α + ½) - log Γ(α), for large α by Stirling's series, without large terms.
+
+    >>> log_gamma_step(torch.tensor([0.5, 1e8]))
+    tensor([-0.5724,  9.2103])
+    """
+    small, inverse = alpha.clamp(max=_LARGE), 1 / alpha.clamp(min=_LARGE)
+    series = -0.5 * inverse.log() - inverse / 8 + inverse**3 / 192 - inverse**5 / 640
+    exact = (small + 0.5).lgamma() - small.lgamma()
+    return torch.where(alpha > _LARGE, series, exact)
 
 
 def _scale(df: Tensor) -> Tensor:
