@@ -234,6 +234,9 @@ def lines(work: Work, rounds: int) -> Iterator[str]:
 
 def main(small: bool = False) -> None:
     """Print a table for each kind of work."""
+    if not (small or torch.cuda.is_available()):
+        print("(there is no GPU here: `python -m benchmarks.gpu --small` shows that all runs)")
+        return
     torch.set_grad_enabled(False)
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
