@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from duda.activations import plain_activations
 from duda.checks import check_whole
 from duda.thread_lock import one_thread
+from duda.written import WeightGuard, restore
 
 __all__ = [
     "devices_of",
@@ -23,7 +20,6 @@ __all__ = [
     "preserved",
     "random_state",
     "seeded",
-    "written",
 ]
 
 
@@ -34,7 +30,7 @@ def preserved(model: nn.Module, seed: int | None = None) -> Iterator[None]:
     With a `seed` the random state starts from it, and is what it was before afterwards.
     """
     with one_thread, ExitStack() as stack:
-        guard = _WeightGuard(model)
+        guard = WeightGuard(model)
         if seed is not None:
             stack.enter_context(seeded(seed, devices_of(model)))
         for context in (
@@ -48,29 +44,7 @@ def preserved(model: nn.Module, seed: int | None = None) -> Iterator[None]:
         try:
             yield
         finally:
-            for weight, content in guard.saved.values():
-                restore(weight, content)
-
-
-class _WeightGuard(TorchFunctionMode):
-    """Copies a weight before the first call that writes to it; the others cost nothing."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.saved: dict[int, tuple[Tensor, Tensor]] = {}
-        self._weights = {weight.data_ptr(): weight for weight in model.parameters()}
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Call `func`, after saving the weight that it writes to."""
-        kwargs = kwargs or {}
-        target = written(func, args, kwargs)
-        if target is not None and not torch._C._functorch.is_functorch_wrapped_tensor(target):
-            weight = self._weights.get(target.untyped_storage().data_ptr())
-            if weight is not None and id(weight) not in self.saved:
-                self.saved[id(weight)] = (weight, weight.detach().clone())
-        return func(*args, **kwargs)
+            guard.put_back()
 
 
 def devices_of(model: nn.Module) -> list[torch.device]:
@@ -119,12 +93,6 @@ def modes_kept(modules: Iterable[nn.Module]) -> Iterator[None]:
             module.training = training
 
 
-def restore(tensor: Tensor, content: Tensor) -> None:
-    """Write `content` into `tensor` if it holds anything else."""
-    if not torch.equal(tensor, content):
-        tensor.data.copy_(content)
-
-
 def random_state(device: torch.device | None) -> list[Tensor]:
     """Return the states of the generators for the CPU and, if it is a GPU, for `device`."""
     return [generator.get_state() for generator in _generators(device)]
@@ -161,32 +129,3 @@ def _generators(device: torch.device | None) -> list[torch.Generator]:
         return [torch.default_generator]
     index = torch.cuda.current_device() if device.index is None else device.index
     return [torch.default_generator, torch.cuda.default_generators[index]]
-
-
-def written(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Tensor | None:
-    """Return the tensor that `func` writes to in place, or None.
-
-    >>> import torch
-    >>> x = torch.zeros(2)
-    >>> written(torch.Tensor.add_, (x, 1), {}) is x, written(torch.add, (x, 1), {}) is None
-    (True, True)
-    """
-    out = kwargs.get("out")
-    if isinstance(out, Tensor):
-        return out
-    name = getattr(func, "__name__", "")
-    place = _inplace_position(func)
-    asked = kwargs.get("inplace", place is not None and len(args) > place and args[place])
-    if asked or name in ("__setitem__", "__set__") or (name.endswith("_") and name[-2:] != "__"):
-        first = args[0] if args else kwargs.get("input")
-        return first if isinstance(first, Tensor) else None
-    return None
-
-
-@lru_cache(maxsize=1024)
-def _inplace_position(func: Callable[..., Any]) -> int | None:
-    """Return where `func` takes its argument `inplace`, if it has one."""
-    if not inspect.isfunction(func):  # those of C end in an underscore instead
-        return None
-    names = list(inspect.signature(func, follow_wrapped=False).parameters)
-    return names.index("inplace") if "inplace" in names else None

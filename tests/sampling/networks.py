@@ -97,6 +97,14 @@ def shared_writes(module: nn.Module, h: Tensor) -> Tensor:
     return F.dropout(h, 0.3, module.training)
 
 
+def several_writes(module: nn.Module, h: Tensor) -> Tensor:
+    one, other = h + 1, h - 1
+    before = one.mean()
+    torch._foreach_mul_([one, other], 2.0)
+    torch._foreach_add_([one], 1.0)
+    return F.dropout(one * other, 0.3, module.training) + before + one
+
+
 # Where dropout hides: each of these must show variance in eval mode.
 HIDING_PLACES: dict[str, Callable[[], nn.Module]] = {
     "encoder layer": lambda: Body(encoder()),
@@ -137,6 +145,7 @@ NEED_A_LOOP: dict[str, Callable[[], nn.Module]] = {
 # What is written in place where all draws share it.
 SHARED_WRITES: dict[str, Callable[[], nn.Module]] = {
     "in place before dropout": lambda: Body(shared_writes),
+    "several tensors at once": lambda: Body(several_writes),
     "a number from shared data": lambda: Body(
         lambda m, h: F.dropout(h * float(h.sum()), 0.3, m.training)
     ),

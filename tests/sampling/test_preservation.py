@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import duda
@@ -77,6 +81,89 @@ def test_nan_weights_and_buffers_stay_too() -> None:
     net.register_buffer("never", torch.tensor([float("nan")]))
     duda.MCDropout(net, duda.FixedGaussian()).predict(torch.zeros(3, 2), seed=0)
     assert net.never.isnan().all()
+
+
+class Writer(nn.Module):
+    """Writes to its weights by a function, in each pass."""
+
+    def __init__(self, write: Callable[[nn.Module, Tensor], object]) -> None:
+        super().__init__()
+        self.write = write
+        self.embedding, self.bag = nn.Embedding(9, 4, max_norm=0.1), nn.EmbeddingBag(9, 4)
+        self.linear, self.dropout = nn.Linear(4, 3), nn.Dropout(0.5)
+        self.flat = torch.randn(17)  # which only its parts are weights of
+        self.first = nn.Parameter(self.flat[:4])
+        self.second = nn.Parameter(self.flat[5:17].view(3, 4))
+        self.zero = nn.Parameter(torch.zeros(3))
+        self.register_buffer("places", torch.arange(3.0))
+        self.recurrent = nn.LSTM(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.write(self, x)
+        return self.dropout(x[:, None] * self.first) @ (self.linear.weight + self.second).T
+
+
+def renew(m: Writer, x: Tensor) -> None:
+    m.linear.weight = nn.Parameter(m.linear.weight * 2)
+    m.recurrent.weight_hh_l0 = nn.Parameter(m.recurrent.weight_hh_l0 * 2)
+
+
+WRITES: dict[str, Callable[[Writer, Tensor], object]] = {
+    "max_norm": lambda m, x: m.embedding(torch.arange(9)),
+    "max_norm of a function": lambda m, x: F.embedding(torch.arange(3), m.second, None, 0.1),
+    "max_norm of a bag": lambda m, x: F.embedding_bag(
+        torch.tensor([[1, 2]]), m.bag.weight, max_norm=0.1
+    ),
+    "renormed": lambda m, x: torch.embedding_renorm_(m.second.data, torch.arange(2), 0.1, 2.0),
+    "_foreach_": lambda m, x: torch._foreach_mul_([m.first, m.linear.weight, m.places], 2.0),
+    "_foreach_ of one": lambda m, x: torch._foreach_add_([m.linear.weight], 1.0),
+    "out": lambda m, x: torch.sort(torch.rand(3), out=(m.zero.data, torch.empty(0).long())),
+    "a larger storage": lambda m, x: m.flat.mul_(2),
+    "a view of it": lambda m, x: m.flat[6:8].add_(1),
+    "a view of a weight": lambda m, x: m.linear.weight[0].zero_(),
+    "data": lambda m, x: m.linear.weight.data.add_(1),
+    "other data": lambda m, x: setattr(m.linear.weight, "data", torch.ones(3, 4)),
+    "set_": lambda m, x: m.linear.weight.set_(torch.ones(3, 4)),
+    "set_ of a buffer": lambda m, x: m.places.set_(torch.ones(3)),
+    "other data of a buffer": lambda m, x: setattr(m.places, "data", torch.ones(2)),
+    "resize_": lambda m, x: m.places.resize_(7).fill_(1),
+    "new parameters": renew,
+    "a new buffer": lambda m, x: setattr(m, "places", m.places + 1),
+    "zero to minus zero": lambda m, x: (m.zero.neg_(), m.places.mul_(-1)),
+    "+=": lambda m, x: m.zero.__iadd__(1.0),
+    "numpy": lambda m, x: m.linear.weight.detach().numpy().fill(3.0),
+    "init": lambda m, x: nn.init.normal_(tensor=m.linear.weight),
+    "copy_": lambda m, x: m.zero.copy_(torch.ones(3)),
+    "[...]": lambda m, x: m.zero.data.__setitem__(slice(1), 5.0),
+}
+
+
+def bits(model: nn.Module) -> list[tuple[object, ...]]:
+    """Return names, identities, memory and bytes of all weights and buffers."""
+    return [
+        (
+            name,
+            id(each),
+            each.untyped_storage()._cdata,
+            each.shape,
+            each.detach().clone().numpy().tobytes(),
+        )
+        for name, each in (*model.named_parameters(), *model.named_buffers())
+    ]
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("method", [duda.Deterministic, duda.MCDropout])
+def test_weights_that_are_written_to_are_put_back(method: type, write: str) -> None:
+    net = Writer(WRITES[write])
+    model, x = method(net, duda.Categorical()), torch.randn(5)
+    before, flat = bits(model), net.recurrent._flat_weights
+    answer = model.predict(x, seed=0)
+    assert bits(model) == before
+    assert all(map(operator.is_, net.recurrent._flat_weights, flat))
+    torch.testing.assert_close(model.predict(x, seed=0).probs, answer.probs)
+    duda.detectors.logits_of(net, x)
+    assert bits(model) == before
 
 
 @pytest.mark.parametrize("seed", [1.5, "0", True])

@@ -14,7 +14,7 @@ from duda.batches import Batch, rows_of, suited
 from duda.checks import check_count, nearest
 from duda.items import ItemRule, taken_by
 from duda.likelihoods.outputs import check_no_probs
-from duda.preservation import in_eval_mode
+from duda.preservation import preserved
 from duda.sampling import called, last_linear, raw_outputs, with_rows
 from duda.sources import Inputs, read_inputs
 from duda.uncompiled import uncompiled
@@ -103,7 +103,7 @@ def input_batches(
 
 def read_logits(network: nn.Module, batches: Iterable[Batch]) -> Float[Tensor, "N C *positions"]:
     """Return what the network puts out for all inputs of some batches."""
-    with in_eval_mode(network), torch.no_grad():
+    with preserved(network):
         outputs = (with_rows(raw_outputs(network, suited(x, network)), x) for x in batches)
         logits = torch.cat([each.cpu() for each in outputs])
     check_no_probs(logits, "logits: remove that last layer")
@@ -126,7 +126,7 @@ def read_features(
         found.append(rows.to("cpu", copy=True))  # what runs next may write into it
 
     parts = []
-    with in_eval_mode(network), torch.no_grad(), _hooked(watched.module, note):
+    with preserved(network), _hooked(watched.module, note):
         for batch in batches:
             found.clear()
             called(network, suited(batch, network))

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from duda.activations import stored_tensors
 from duda.batches import Batch, each_input
-from duda.preservation import random_state, written
+from duda.preservation import random_state
 from duda.sampling.networks import routed_modules
 from duda.sampling.values import (
     Known,
@@ -31,6 +31,7 @@ from duda.sampling.values import (
     tensors,
 )
 from duda.streams import Stream
+from duda.written import written
 
 __all__ = ["Memory"]
 
@@ -148,7 +149,11 @@ class _Pass(TorchFunctionMode):
         kwargs = kwargs or {}
         if not self.memory.on:
             return self._counted(func(*args, **kwargs))
-        target = written(func, args, kwargs)
+        targets = written(func, args, kwargs)
+        if len(targets) > 1:
+            self.memory.on = False
+            raise Restart("tensors that the network writes to by one call")
+        target = targets[0] if targets else None
         try:
             if func in _UNSET:
                 raise NotShared
