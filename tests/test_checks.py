@@ -218,3 +218,11 @@ def test_what_is_no_whole_number_is_told(value: Any) -> None:
 def test_what_is_no_share_is_told(value: Any) -> None:
     with pytest.raises(ValueError, match=r"`alpha` is .*, expected a share between 0 and 1, such"):
         check_share(value, "alpha")
+
+
+def test_objects_that_are_numbers_are_numbers():
+    mixed = np.array([[1, 2.5], [np.float32(3), True]], dtype=object)
+    assert as_tensor(mixed, "x").tolist() == [[1.0, 2.5], [3.0, 1.0]]
+    for lost in (None, "1"):
+        with pytest.raises(TypeError, match="`x` is a ndarray, expected a tensor or array of num"):
+            as_tensor(np.array([1, lost], dtype=object), "x")

@@ -60,7 +60,13 @@ def as_tensor(value: ArrayLike, name: str) -> Tensor:
 
 
 def _known_to_torch(array: np.ndarray) -> np.ndarray:
-    """Return `array` in the machine's byte order, float64 in place of longdouble: torch has one."""
+    """Return `array` in the machine's byte order, float64 in place of longdouble: torch has one.
+
+    Objects that are all numbers, as tables with missing entries hold them, are an array of numbers.
+    """
+    objects = array.dtype == object and array.size
+    if objects and all(isinstance(each, numbers.Real) for each in array.flat):
+        array = np.array(array.tolist())
     if array.dtype.type is np.longdouble:
         return array.astype(np.float64)
     return array.astype(array.dtype.newbyteorder("="), copy=False)

@@ -108,11 +108,8 @@ def no_item(item: Any, name: str, labelled: bool) -> str:
 def _strange(item: Any) -> str:
     """Return which of the parts with a name are no tensors, in words."""
     named = item.items() if isinstance(item, Mapping) else ()
-    return "".join(
-        f" with {key!r} as a {type(part).__name__}"
-        for key, part in named
-        if not isinstance(part, Tensor)
-    )
+    found = [f"{k!r} as a {type(p).__name__}" for k, p in named if not isinstance(p, Tensor)]
+    return f" with {' and '.join(found)}" if found else ""
 
 
 def _parts(item: Any) -> str:

@@ -6,11 +6,10 @@ One reader for `fit`, `predict` and `fit_posterior`, so that each wrong thing is
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import (
@@ -22,6 +21,7 @@ from torch.utils.data import (
     default_collate,
 )
 
+from duda.arrays import Arrays, array_of, arrays_of, is_loadable
 from duda.batches import Batch, check_batch, check_rows, of_batch, rows_of
 from duda.checks import ArrayLike, as_tensor
 from duda.class_names import ClassNames
@@ -38,7 +38,6 @@ __all__ = [
     "read_pairs",
 ]
 
-Arrays = Tensor | np.ndarray
 Several = Mapping[str, Arrays] | tuple[Arrays, ...]
 Inputs = Arrays | Several | Dataset[Any] | DataLoader[Any] | Any  # tables and data sets of others
 Labelled = tuple[ArrayLike | Several, ArrayLike] | Dataset[Any] | DataLoader[Any] | Any
@@ -215,11 +214,11 @@ def read_inputs(
     if type(data) is TensorDataset and 0 < len(data.tensors) < 3 and rule is None:
         data = data.tensors[0]  # the same examples without a call for each
     expected = "a tensor, an array, a Dataset or a DataLoader, or tensors by name"
-    if not _is_loadable(data):
+    if not is_loadable(data):
         x = data
         if rule or isinstance(data, Mapping):
             x, _ = told(data, rule) if rule else split(data, taken or {})
-        arrays = _arrays(x, name, expected)
+        arrays = arrays_of(x, name, expected)
         check_rows(arrays, None, name)
         return TensorSource(arrays, None, batch_size, name)
     loader = _loader(data, batch_size, name, expected, rule, False)
@@ -255,45 +254,18 @@ def read_pairs(
     if type(data) is TensorDataset and len(data.tensors) == 2 and rule is None:
         data = data.tensors
     expected = "a pair (x, y) of tensors or arrays, a Dataset or a DataLoader"
-    if _is_loadable(data):
+    if is_loadable(data):
         loader = _loader(data, batch_size, name, expected, rule, True, shuffle, drop_last)
         return replace(loader, names=names)
     x, y = told(data, rule) if rule else split(data)
     if y is None:
         raise TypeError(f"`{name}` is a {type(data).__name__}, expected {expected}: {SAY}.")
     y = y if names is None else names.coded(y, f"y of {name}")
-    inputs = x if isinstance(x, tuple | Mapping) else _array(x, f"x of {name}")
-    arrays, targets = _arrays(inputs, name, expected, f" of {name}"), _array(y, f"y of {name}")
+    inputs = x if isinstance(x, tuple | Mapping) else array_of(x, f"x of {name}")
+    arrays, targets = arrays_of(inputs, name, expected, f" of {name}"), array_of(y, f"y of {name}")
     targets = as_tensor(targets, f"y of {name}")
     check_rows(arrays, targets, name)
     return TensorSource(arrays, targets, batch_size, name)
-
-
-def _is_loadable(data: Any) -> bool:
-    """Return whether items come one by one, as from a Dataset, if not of torch then like one."""
-    if isinstance(data, Dataset | DataLoader):
-        return True
-    whole = isinstance(data, Tensor | Mapping | Sequence) or hasattr(data, "__array__")
-    return not whole and hasattr(data, "__len__") and hasattr(data, "__getitem__")
-
-
-def _arrays(x: Any, name: str, expected: str, of: str = "") -> Arrays | dict[Any, Arrays]:
-    """Return one array, or several by their places or names."""
-    several = dict(enumerate(x)) if isinstance(x, tuple) else x
-    if not isinstance(several, Mapping):
-        if not isinstance(x, Tensor) and not hasattr(x, "__array__"):
-            raise TypeError(f"`{name}` is a {type(x).__name__}, expected {expected}.")
-        return _array(x, f"x{of_batch(name)}")
-    return {key: _array(values, f"x[{key!r}]{of}", of != "") for key, values in several.items()}
-
-
-def _array(values: Any, name: str, lists: bool = True) -> Arrays:
-    """Return a tensor or an array; of tables, such as those of pandas, their numbers."""
-    if isinstance(values, Tensor | np.ndarray):
-        return values
-    if not lists and not hasattr(values, "__array__"):
-        raise TypeError(f"`{name}` is a {type(values).__name__}, expected a tensor or an array.")
-    return as_tensor(values, name)
 
 
 def _loader(

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Self, TypeVar
+from typing import ClassVar, Self
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, at_least_float32, check_probs, check_same_shape
-from duda.class_names import ClassNames, check_names
 from duda.inputs import hard_labels
 from duda.predictions.base import Prediction
+from duda.predictions.named_labels import NamedLabels
 from duda.predictions.terms import Parts, Terms
 from duda.predictions.validity import (
     check_distributions,
@@ -26,8 +24,6 @@ from duda.predictions.validity import (
 )
 
 __all__ = ["ClassPrediction", "entropy"]
-
-Y = TypeVar("Y")
 
 
 def entropy(log_probs: Float[Tensor, "..."], dim: int) -> Float[Tensor, "..."]:
@@ -42,7 +38,7 @@ def entropy(log_probs: Float[Tensor, "..."], dim: int) -> Float[Tensor, "..."]:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ClassPrediction(Prediction):
+class ClassPrediction(NamedLabels, Prediction):
     """The mean of M categorical distributions over C classes, and how far the M disagree.
 
     `entropy` splits into `aleatoric`, the mean entropy of the draws, and `epistemic`, the mutual
@@ -132,45 +128,6 @@ class ClassPrediction(Prediction):
         return self.log_probs.exp()
 
     @property
-    def labels(self) -> Int[Tensor, "N *positions"]:
-        """The most probable class."""
-        return self.log_probs.argmax(1)
-
-    @property
-    def label_names(self) -> np.ndarray:
-        """The name of the most probable class, `(N, *positions)`; its number where it has none."""
-        names = self.classes or tuple(map(str, range(self.log_probs.shape[1])))
-        found: np.ndarray = np.array(names)[self.labels.cpu().numpy()]
-        return found
-
-    def with_classes(self, classes: Sequence[str] | None) -> Self:
-        """Return the prediction with the names of its classes; None leaves it.
-
-        Raises:
-            ValueError: if there are not as many.
-        """
-        named = copy.copy(self)
-        if classes is not None:
-            object.__setattr__(named, "classes", self._checked_names(classes))
-        return named
-
-    def _checked_names(self, classes: Sequence[str]) -> tuple[str, ...]:
-        names = check_names(classes)
-        if len(names) != self.log_probs.shape[1]:
-            raise ValueError(
-                f"`classes` has {len(names)} names, expected {self.log_probs.shape[1]}."
-            )
-        return names
-
-    def numbers_of(self, y: Y) -> Y | Tensor:
-        """Return the numbers of the classes where labels are names of them, else `y` as it is.
-
-        Raises:
-            ValueError: if one is none of the names.
-        """
-        return ClassNames(self.classes).coded(y, "y") if self.classes else y
-
-    @property
     def confidence(self) -> Float[Tensor, "N *positions"]:
         """Probability of the most probable class."""
         return self.log_probs.amax(1).exp()
@@ -252,6 +209,3 @@ class ClassPrediction(Prediction):
             "ece": Terms(log_probs.amax(1).exp(), "calibration", ~wrong),
             "auroc_errors": Terms(self.score.detach().cpu().double(), "ranking", wrong),
         }
-
-    def _target(self, y: ArrayLike) -> Int[Tensor, "N 1 *positions"]:
-        return hard_labels(self.numbers_of(y), tuple(self.log_probs.shape)).unsqueeze(1)

@@ -55,10 +55,9 @@ def fit(
 
     Args:
         model: what to train, left in the modes that it has.
-        data: `(x, y)` of tensors, arrays or tables, a dict with its targets named `labels`, `label`
-            or `y`, a Dataset of such items, or a DataLoader with batches (and maybe a generator) of
-            its own. Inputs may be named or a tuple of several, as in `predict`. Labels may be
-            words: their order is kept as `model.classes`, and predictions have it.
+        data: `(x, y)`, a dict with its targets named `labels`, `label` or `y`, a Dataset of such
+            items, or a DataLoader with batches (and maybe a generator) of its own. Inputs may be
+            named or a tuple of several, as in `predict`, and labels words (`model.classes`).
         epochs: how often each member sees the data, at most.
         optimizer: a function from parameters to an optimizer; Adam with `lr` 0.001 by default.
         lr: the learning rate, passed to `optimizer` if given.
