@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor
 
-__all__ = ["Shown"]
+__all__ = ["Shown", "visible"]
 
 _FEW = 4  # numbers that are shown one by one
 
@@ -39,6 +40,22 @@ class Shown:
         names = (*self.headline, *(f.name for f in dataclasses.fields(self) if f.repr))  # type: ignore[arg-type] # a dataclass
         shown = (f"{name}={_short(getattr(self, name))}" for name in names)
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def visible(text: str) -> str:
+    r"""Return a text with whatever steers a terminal, or cannot be written, spelled out.
+
+    Names of files and of what is in them may come from anybody.
+
+    >>> print(visible("red \x1b[31m, ± 1"))
+    red \x1b[31m, ± 1
+    """
+    return "".join(
+        each
+        if each.isprintable() or unicodedata.category(each) == "Zs"
+        else each.encode("unicode_escape").decode()
+        for each in text
+    )
 
 
 def _short(value: Any) -> str:

@@ -8,6 +8,7 @@ import typer
 
 import duda
 from duda.cli import compare, evaluate
+from duda.cli.streams import spell_out
 
 __all__ = ["app", "main"]
 
@@ -25,6 +26,7 @@ app.command()(evaluate.evaluate)
 
 def main() -> None:
     """Run the command line."""
+    spell_out()
     app()
 
 

@@ -55,6 +55,7 @@ def compare(
     with sentences():
         from duda.comparison import compare as compare_methods
         from duda.comparison import writable
+        from duda.shown import visible
 
         names = None if methods is None else _names(methods)
         with writable(out) as folder:
@@ -70,7 +71,7 @@ def compare(
             )
             path = comparison.save(folder)
         _show(comparison)
-        typer.echo(f"report: {path}")
+        typer.echo(f"report: {visible(str(path))}")
 
 
 def _names(listed: str) -> list[str]:
@@ -79,13 +80,17 @@ def _names(listed: str) -> list[str]:
 
 
 def _tell(line: str) -> None:
-    typer.echo(line, err=True)
+    from duda.shown import visible
+
+    typer.echo(visible(line), err=True)
 
 
 def _show(comparison: Comparison) -> None:
     """Print a row for each method, a column for each metric, the best in bold."""
+    from duda.shown import visible
+
     console = terminal()
-    console.print(comparison.task.name, style="bold")
+    console.print(visible(comparison.task.name), style="bold")
     for price in (False, True):
         columns = [row for row in comparison.table if row.metric.price == price]
         for table in method_tables(comparison.methods, columns, console):
@@ -93,4 +98,4 @@ def _show(comparison: Comparison) -> None:
             console.print(table)
     for reason in comparison.reasons():
         console.print()
-        console.print(reason)
+        console.print(visible(reason))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from duda.checks import counted
 from duda.cli.sentences import sentences
 from duda.cli.tables import terminal
 
@@ -36,6 +35,7 @@ def evaluate(
     with sentences():
         from duda.comparison import evaluate as evaluate_file
         from duda.comparison import writable
+        from duda.shown import visible
 
         if out is None:
             _show(evaluate_file(predictions, ood))
@@ -44,13 +44,15 @@ def evaluate(
             evaluation = evaluate_file(predictions, ood)
             path = evaluation.save(folder)
         _show(evaluation)
-        typer.echo(f"report: {path}")
+        typer.echo(f"report: {visible(str(path))}")
 
 
 def _show(evaluation: Evaluation) -> None:
     """Print a row for each metric, with its interval and which way is better."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+
+    from duda.checks import counted
 
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("")

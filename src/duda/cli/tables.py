@@ -49,6 +49,8 @@ def _table(methods: Sequence[str], columns: Sequence[Row]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from duda.shown import visible
+
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column("")
     for column in columns:
@@ -56,5 +58,5 @@ def _table(methods: Sequence[str], columns: Sequence[Row]) -> Table:
     for place, method in enumerate(methods):
         cells = [column.cells[place] for column in columns]
         shown = (Text(str(cell), style="bold green" if cell.best else "") for cell in cells)
-        table.add_row(method, *shown)
+        table.add_row(visible(method), *shown)
     return table

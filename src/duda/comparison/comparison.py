@@ -24,6 +24,7 @@ from duda.files import json_number
 from duda.predictions import Prediction
 from duda.renamed import OldAttribute
 from duda.reporting import METRICS, OneInput, Report, Row, as_text, report, rows, spread
+from duda.shown import visible
 
 __all__ = ["Comparison"]
 
@@ -52,7 +53,7 @@ class Comparison:
     def __repr__(self) -> str:
         """Return what was compared, and the table."""
         seeds = counted(len(self.seeds), "seed")
-        head = f"Comparison on {self.task.name}: {self.likelihood}, {seeds}"
+        head = f"Comparison on {visible(self.task.name)}: {self.likelihood}, {seeds}"
         return "\n".join([head, as_text(self.methods, self.table), *self.reasons()])
 
     def reasons(self) -> list[str]:

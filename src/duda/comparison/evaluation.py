@@ -18,6 +18,7 @@ from duda.files import json_number
 from duda.predictions import ClassPrediction, Prediction
 from duda.reporting import Intervals, Report, Row, intervals, measure, report, rows
 from duda.reporting.evidence import check_alike
+from duda.shown import visible
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -121,10 +122,10 @@ def evaluate(path: str | os.PathLike[str], ood: str | os.PathLike[str] | None = 
     except ValueError as error:
         raise ValueError(f"`{path}`: {error}") from error
     return Evaluation(
-        Path(path).stem,
+        visible(Path(path).stem),
         prediction,
         y,
-        {} if outside is None or ood is None else {Path(ood).stem: outside},
+        {} if outside is None or ood is None else {visible(Path(ood).stem): outside},
         figures,
         intervals(prediction, y, outside),
     )

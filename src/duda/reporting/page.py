@@ -13,6 +13,7 @@ from duda.reporting.explorer import Explorer
 from duda.reporting.table import Row, as_text
 from duda.reporting.theme import Style
 from duda.reporting.verdict import Verdict
+from duda.shown import visible
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -130,7 +131,7 @@ class Report:
 
     def __repr__(self) -> str:
         """Return the title and the table."""
-        return f"Report: {self.title}\n{as_text(self.styles, self.table)}"
+        return f"Report: {visible(self.title)}\n{as_text(self.styles, self.table)}"
 
     @property
     def has_intervals(self) -> bool:

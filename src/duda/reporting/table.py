@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from duda.reporting.metrics import METRICS, Metric
 from duda.reporting.resampling import Intervals
+from duda.shown import visible
 
 __all__ = ["Cell", "Measured", "Row", "as_text", "rows", "spread"]
 
@@ -97,7 +98,7 @@ def as_text(methods: Iterable[str], table: Iterable[Row]) -> str:
     a  0.510
     b  0.250*
     """
-    columns = [["", *methods]]
+    columns = [["", *map(visible, methods)]]
     for row in table:
         cells = (f"{cell}{'*' if cell.best else ' '}" for cell in row.cells)
         columns.append([f"{row.metric.label} {row.metric.arrow} ", *cells])
