@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from duda.batches import Batch, suited
 from duda.checks import check_count
@@ -237,13 +238,25 @@ class UncertainModel(Losses, NamedClasses, ABC):
 
 
 def check_network(network: nn.Module) -> nn.Module:
-    """Return `network` if it is a module, else raise a `TypeError` that says what it is."""
-    if isinstance(network, nn.Module):
-        return network
-    raise TypeError(
-        f"`network` is a {type(network).__name__}, expected a torch.nn.Module; a method that needs "
-        "several networks takes a function that makes them."
-    )
+    """Return `network` if it is a module whose weights have shapes.
+
+    Raises:
+        TypeError: if it is something else.
+        ValueError: if it has lazy layers that have seen no input.
+    """
+    if not isinstance(network, nn.Module):
+        raise TypeError(
+            f"`network` is a {type(network).__name__}, expected a torch.nn.Module; a method that "
+            "needs several networks takes a function that makes them."
+        )
+    for name, module in network.named_modules():
+        if any(is_lazy(each) for each in (*module._parameters.values(), *module._buffers.values())):
+            raise ValueError(
+                f"`network` has the layer {name!r}, a {type(module).__name__} whose weights have "
+                "no shape yet: call `network(x)` once with some inputs, in a function that makes "
+                "networks too."
+            )
+    return network
 
 
 def one_draw(model: UncertainModel, samples: int) -> Sampler:
