@@ -45,7 +45,9 @@ def test_a_shuffled_loader_keeps_answers_and_scores_together(data):
     model = Detected(network(), duda.Categorical(), NearestNeighbors(k=5), "0")
     duda.fit(model, data.train, epochs=1, seed=0)
     loader = DataLoader(TensorDataset(data.test[0]), 16, shuffle=True)
-    whole, shuffled = model.predict(data.test[0]), model.predict(loader)
+    whole = model.predict(data.test[0])
+    with pytest.warns(UserWarning, match="shuffles"):
+        shuffled = model.predict(loader)
 
     def pairs(answer):
         return sorted(zip(answer.probs[:, 0].tolist(), answer.score.tolist(), strict=True))

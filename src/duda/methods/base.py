@@ -15,6 +15,7 @@ from duda.batches import Batch, suited
 from duda.checks import check_count
 from duda.items import ItemRule, taken_by
 from duda.likelihoods import Likelihood
+from duda.loaders import following
 from duda.methods.called_networks import network_in
 from duda.methods.losses import Losses
 from duda.methods.named_classes import NamedClasses
@@ -178,15 +179,15 @@ class UncertainModel(Losses, NamedClasses, ABC):
         samples = self.samples if samples is None else check_count(samples, "samples")
         size = check_count(batch_size, "batch_size")
         source = read_inputs(x, size, rule=inputs, taken=taken_by(network_in(self)))
-        batches = source.inputs()  # a DataLoader starts by the user's random state, not by `seed`
         chunk = None if chunk is None else check_count(chunk, "chunk")
         parts = []
-        with preserved(self, seed):
+        with preserved(self, seed), following(x, seed):
             check, before = PartsCheck(self), random_state(None)
             sampler = checked(self, self.sampler(samples, joint))
             fixed = all(map(torch.equal, before, random_state(None)))  # members, which are given
             again = new_seed()
             found = sampler.joint
+            batches = source.inputs()  # a DataLoader starts here, by the seed, too
             for number, batch in enumerate(progress(batches, "predict", source.batches())):
                 here = suited(batch, self)
                 # Whatever else draws, such as a likelihood, is also to forget earlier batches.
