@@ -48,6 +48,7 @@ class FitState:
         validation_loss: of the epoch, when callbacks are told of its end.
         outputs: what the model says of some examples, in `on_outputs` of a callback.
         batches: makes a new iterator over the training batches `(x, y)`, in order.
+        validation: as `batches`, of the data that judge the training, if there are some.
 
     >>> FitState(epoch=3, epochs=10).examples is None
     True
@@ -65,6 +66,7 @@ class FitState:
     validation_loss: float | None = None
     outputs: Outputs | None = None
     batches: Callable[[], Iterator[tuple[Batch, Tensor]]] | None = None
+    validation: Callable[[], Iterator[tuple[Batch, Tensor]]] | None = None
 
     def training_batches(self) -> Iterator[tuple[Batch, Tensor]]:
         """Return a new iterator over the training batches, in order.

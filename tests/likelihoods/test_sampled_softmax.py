@@ -11,6 +11,7 @@ from torch import Tensor
 
 from duda import Categorical, SampledSoftmax
 from duda.likelihoods import sampled_softmax
+from tests.sampling.test_sharing import LiveBytes
 
 SILENT = -200.0  # a raw scale of 0 after softplus
 
@@ -144,3 +145,39 @@ def test_bad_samples_are_told(wrong: object) -> None:
 def test_outputs_of_the_wrong_width_are_told(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="the network's outputs have shape"):
         SampledSoftmax().loss(torch.zeros(shape), torch.zeros(4, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("positions", [(), (2, 3)])
+def test_gradients_of_a_loss_in_chunks_are_those_of_its_noise(
+    positions: tuple[int, ...], soft: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampled_softmax, "_LOSS_NUMBERS", 60)  # rows: two of three classes each
+    likelihood = SampledSoftmax(samples=10)
+    outputs = torch.randn(5, 6, *positions, dtype=torch.float64, requires_grad=True)
+    y = torch.randint(3, (5, *positions))
+    if soft:
+        y = torch.rand(5, 3, *positions).double().softmax(1)
+
+    def loss(outputs: Tensor) -> Tensor:
+        torch.manual_seed(0)
+        return likelihood.loss(outputs, y)
+
+    assert torch.autograd.gradcheck(loss, outputs)
+
+
+def test_a_loss_in_chunks_is_that_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs, y = torch.randn(4, 6, 5, dtype=torch.float64), torch.randint(3, (4, 5))
+    outputs[:, 3:] -= 40  # hardly any noise
+    likelihood = SampledSoftmax(samples=10, ignore_index=1)
+    expected = likelihood.loss(outputs, y)
+    monkeypatch.setattr(sampled_softmax, "_LOSS_NUMBERS", 1)
+    torch.testing.assert_close(likelihood.loss(outputs, y), expected)
+
+
+def test_memory_of_the_loss_does_not_grow_with_the_samples() -> None:
+    outputs, y = torch.randn(2, 20, 64, 64, requires_grad=True), torch.randint(10, (2, 64, 64))
+    for samples in (100, 1000):  # all logits have 33 and 330 MB
+        with LiveBytes() as live:
+            SampledSoftmax(samples=samples).loss(outputs, y).backward()
+        assert live.peak < 25e6

@@ -215,3 +215,34 @@ def test_words_train_without_a_penalty() -> None:
     words = {"input": torch.randint(9, (5, 2))}
     duq.loss(words, LABELS).backward()
     assert duq.predict(words).score.shape == (5,)
+
+
+class HeadFirst(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.body = nn.Linear(8, 3), nn.Linear(4, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x).tanh())
+
+
+def test_the_kernels_take_the_place_of_the_layer_that_makes_the_outputs() -> None:
+    duq = duda.DUQ(HeadFirst().double(), duda.Categorical())
+    assert isinstance(duq.network.head, RBF)
+    duq.loss(inputs(), LABELS).backward()
+    assert duq.predict(inputs()).score.shape == (5,)
+
+
+@pytest.mark.parametrize("end", [nn.Softmax(1), nn.LogSoftmax(1), nn.Sigmoid(), nn.ReLU()])
+@pytest.mark.parametrize("call", ["loss", "predict", "fit"])
+def test_nothing_may_come_after_the_kernels(call: str, end: nn.Module) -> None:
+    duq = duda.DUQ(nn.Sequential(network(), end), duda.Categorical())
+    before = copy.deepcopy(duq.state_dict())
+    calls = {
+        "loss": lambda: duq.loss(inputs(), LABELS),
+        "predict": lambda: duq.predict(inputs()),
+        "fit": lambda: duda.fit(duq, (inputs(), LABELS), epochs=1),
+    }
+    with pytest.raises(ValueError, match=r"RBF.* as its last layer, which does not put out what"):
+        calls[call]()
+    assert all(torch.equal(value, before[name]) for name, value in duq.state_dict().items())

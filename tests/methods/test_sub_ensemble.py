@@ -337,3 +337,41 @@ def test_one_layer_is_no_trunk_and_a_network_no_factory() -> None:
         build(nn.Linear(2, 3))
     with pytest.raises(ValueError, match="the ensemble has 5"):
         build().predict(images(), members=6)
+
+
+class Functional(nn.Module):
+    """Drops units of its head by a function, and registers the head first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.hidden = nn.Linear(8, 3), nn.Linear(8, 8)
+        self.trunk = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Dropout(0.5))
+        self.seen: list[tuple[bool, Tensor]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu(self.hidden(self.trunk(x)))
+        dropped = F.dropout(h, 0.5, self.training)
+        self.seen.append((self.training, dropped == 0))
+        return self.head(dropped)
+
+
+@pytest.mark.parametrize("shared", ["trunk", ["trunk.0", "trunk.1"], None])
+def test_functional_dropout_of_heads_stays_on_while_they_train(shared: Any) -> None:
+    model, x = build(Functional, shared=shared, members=3), regression(64)[0]
+    trunk = copy.deepcopy(values(model.members[0].trunk))
+    part = model.independent()[1].train()
+    before = [len(member.seen) for member in model.members]
+    part.loss(x, torch.arange(64) % 3).backward()
+    for member, start in zip(model.members[1:], before[1:], strict=True):
+        assert all(
+            training and zeros.float().mean() > 0.6 for training, zeros in member.seen[start:]
+        )
+        assert len(member.seen) == start + 1
+    assert same(values(model.members[0].trunk), trunk)
+    model.predict(x)
+    assert not model.members[2].seen[-1][0]
+
+
+def test_the_default_trunk_is_what_is_called_before_the_heads() -> None:
+    names = shared_names(build(Functional, members=2))
+    assert names == {"trunk.0.weight", "trunk.0.bias", "trunk.1.weight", "trunk.1.bias"}

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 from torch.quasirandom import SobolEngine
+from torch.utils.checkpoint import checkpoint
 
 from duda.checks import at_least_float32, check_count
 from duda.likelihoods.base import Likelihood, Reduction
@@ -24,6 +25,7 @@ from duda.predictions import ClassPrediction, Prediction
 __all__ = ["SampledSoftmax"]
 
 _CHUNK_NUMBERS = 2**22  # logits that one pass over the noise may hold
+_LOSS_NUMBERS = 2**20  # likewise, with all that their gradients need
 
 
 @dataclass(frozen=True)
@@ -97,10 +99,22 @@ class SampledSoftmax(Likelihood):
     ) -> Float[Tensor, ""]:
         """Return the cross-entropy of the mean softmax, over the positions that count."""
         mean, std = self.logits(at_least_float32(outputs))
+        rows = [each.movedim(1, -1).flatten(0, -2) for each in (mean, std)]
+        size = max(1, _LOSS_NUMBERS // (self.samples * mean.shape[1]))
+        if len(rows[0]) <= size:
+            log_probs = self._over_noise(*rows)
+        else:  # the noise is drawn once more for the gradients: no logits are kept until then
+            chunks = zip(*(torch.split(each, size) for each in rows), strict=True)
+            parts = [checkpoint(self._over_noise, *few, use_reentrant=False) for few in chunks]
+            log_probs = torch.cat(parts)
+        log_probs = log_probs.view(mean.movedim(1, -1).shape).movedim(-1, 1)
+        return Categorical(self.ignore_index).negative_log_likelihood(log_probs, self._first(y))
+
+    def _over_noise(self, mean: Float[Tensor, "R C"], std: Float[Tensor, "R C"]) -> Tensor:
+        """Return the log of the mean softmax over samples of the noise."""
         noise = torch.randn((self.samples, *mean.shape), dtype=mean.dtype, device=mean.device)
         each = (mean + std * noise).log_softmax(2)
-        log_probs = each.logsumexp(0) - math.log(self.samples)
-        return Categorical(self.ignore_index).negative_log_likelihood(log_probs, self._first(y))
+        return each.logsumexp(0) - math.log(self.samples)
 
     def terms(self, y: Shaped[Tensor, "N *targets"]) -> int | Int[Tensor, ""]:
         """Return how many labels, or distributions over the classes, count."""

@@ -14,9 +14,10 @@ from duda.batches import Batch
 from duda.layers import RBF
 from duda.likelihoods import Categorical, Likelihood
 from duda.methods.base import UncertainModel, check_network, one_draw
+from duda.methods.last_layer import outputs_and_features
 from duda.methods.sampler import Sampler
 from duda.predictions import ClassPrediction, Prediction, ScoredClassPrediction
-from duda.sampling import raw_outputs, watched_inputs, with_last_linear
+from duda.sampling import with_last_linear
 
 __all__ = ["DUQ"]
 
@@ -56,11 +57,22 @@ class DUQ(UncertainModel):
     @property
     def kernels(self) -> RBF:
         """The layer that the network ends in."""
-        return next(module for module in self.network.modules() if isinstance(module, RBF))
+        return self._named_kernels()[1]
+
+    def _named_kernels(self) -> tuple[str, RBF]:
+        named = self.network.named_modules()
+        return next((name, module) for name, module in named if isinstance(module, RBF))
+
+    def _with_features(self, x: Batch) -> tuple[Tensor, Tensor]:
+        return outputs_and_features(self.network, self._named_kernels()[0], x, "DUQ")
 
     def forward(self, x: Batch) -> Tensor:
-        """Return log K_c `(N, C)`, of which softmax makes the probabilities."""
-        return raw_outputs(self.network, x)
+        """Return log K_c `(N, C)`, of which softmax makes the probabilities.
+
+        Raises:
+            ValueError: if the network does not end in its RBF layer.
+        """
+        return self._with_features(x)[0]
 
     def training_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
         """Return the mean of -Σ_c y_c log K_c + (1 - y_c) log(1 - K_c), and the gradient penalty.
@@ -95,17 +107,14 @@ class DUQ(UncertainModel):
 
     def _data_loss(self, x: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss without penalty and the logarithms of the kernels; move the centroids."""
-        kernels = self.kernels
-        with watched_inputs([kernels]) as calls:
-            log_kernels = self(x)
+        log_kernels, features = self._with_features(x)
         self.likelihood.check_targets(log_kernels, y)
         shares = self._shares(y, log_kernels.shape[1])
         # Log(1 - K) where K is one but for rounding ends at the log of the rounding.
         others = log_kernels.clamp(max=-torch.finfo(log_kernels.dtype).eps).expm1().neg().log()
         each = -(shares * log_kernels + (1 - shares) * others).sum(1)
         if self.training:
-            for _, features in calls:
-                kernels.update(features, shares)
+            self.kernels.update(features, shares)
         counted = shares.sum(1) > 0
         return each.where(counted, 0).sum() / counted.sum().clamp(min=1), log_kernels
 

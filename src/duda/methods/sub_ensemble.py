@@ -11,6 +11,7 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from duda.batches import Batch
+from duda.call_order import call_order
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
 from duda.methods.deterministic import Deterministic
@@ -32,8 +33,9 @@ class SubEnsemble(Ensemble):
         factory: a function that makes a new network at each call.
         likelihood: what the raw outputs mean.
         shared: the trunk: names of modules or weights, their beginnings up to a dot, or patterns;
-            by default all that is registered before the last two layers with weights. Heads of one
-            layer have a convex loss, and end up the same when trained for long.
+            by default all that is called before the last two layers with weights, as far as the
+            network's code tells, else registered before them. Heads of one layer have a convex
+            loss, and end up the same when trained for long.
         members: how many heads, the first among them.
         joint: whether `fit` trains trunk and heads together, by the sum of the members' losses.
         trained: a network that gives trunk and first head, which `fit` then leaves as they are.
@@ -159,14 +161,8 @@ class _Heads(UncertainModel):
         super().__init__(likelihood, samples=len(networks))
         self.networks = networks
         self._trunk = trunk
-        # A module that has a part of the trunk in it counts to the trunk.
-        self._still = [
-            module
-            for module in networks.modules()
-            if not trunk.keys().isdisjoint(
-                map(id, (*module.modules(), *module.parameters(), *module.buffers()))
-            )
-        ]
+        # A module with a part of a head in it trains, as its code may drop something of that.
+        self._still = [module for module in networks.modules() if _all_in(module, trunk)]
 
     def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the heads' weights, which are all that is trained and kept of this model."""
@@ -199,7 +195,7 @@ class _Heads(UncertainModel):
 
     @contextmanager
     def _frozen(self) -> Iterator[None]:
-        """Hold the trunk still: no gradients, no dropout, no new statistics of BatchNorm."""
+        """Hold the trunk's modules still: no gradients, no dropout, no statistics of BatchNorm."""
         tensors = [part for part in self._trunk.values() if isinstance(part, Tensor)]
         wanted = [(tensor, tensor.requires_grad) for tensor in tensors]
         try:
@@ -212,6 +208,12 @@ class _Heads(UncertainModel):
         finally:
             for tensor, gradient in wanted:
                 tensor.requires_grad = gradient
+
+
+def _all_in(module: nn.Module, trunk: dict[int, nn.Module | Tensor]) -> bool:
+    """Return whether a module, or all that it holds, belongs to the trunk."""
+    tensors = [id(tensor) for tensor in (*module.parameters(), *module.buffers())]
+    return id(module) in trunk or (bool(tensors) and trunk.keys() >= set(tensors))
 
 
 def _members_of(
@@ -267,12 +269,13 @@ def _shared_names(network: nn.Module, shared: str | Sequence[str] | None) -> set
 
 
 def _before_heads(network: nn.Module) -> set[str]:
-    """Return the names of what is registered before the last two layers with weights, of three."""
-    layers = list(weight_layers(network))
+    """Return the names of what comes before the last two layers with weights, of three."""
+    order = call_order(network)
+    modules = [name for name, _ in network.named_modules()] if order is None else order.names
+    layers = sorted(weight_layers(network), key=modules.index)
     head = layers[max(1, len(layers) - 2) :] or layers
-    modules = [name for name, _ in network.named_modules()]
     before = modules[: modules.index(head[0])]
-    around = {name for name in before if not name or any(matches(last, name) for last in head)}
+    around = {name for name in {"", *modules} - {head[0]} if matches(head[0], name) or not name}
     direct = {
         name
         for name, part in _parts(network).items()

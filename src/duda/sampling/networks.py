@@ -8,13 +8,15 @@ from copy import deepcopy
 from fnmatch import fnmatchcase
 from functools import partial
 from threading import get_ident
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
-from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
+from duda.call_order import call_order
+from duda.sampling.values import tensors
 from duda.thread_lock import one_thread
 
 __all__ = [
@@ -105,11 +107,12 @@ def weights_of(layer: nn.Module, name: str, bias: bool = False) -> dict[str, nn.
     >>> list(weights_of(nn.LSTM(2, 3), "lstm"))
     ['lstm.weight_ih_l0', 'lstm.weight_hh_l0']
     """
-    if is_parametrized(layer):
+    if any(map(_computes_weights, layer.modules())):
         raise ValueError(
             f"the layer {name!r}, a {type(layer).__name__}, computes its weight from others, as "
-            "for spectral norm, expected a weight of its own: call "
-            "`torch.nn.utils.parametrize.remove_parametrizations`, or choose other `layers`."
+            "for spectral norm or pruning, expected a weight of its own: take that off by "
+            "`remove_parametrizations`, `remove_weight_norm`, `remove_spectral_norm` or "
+            "`prune.remove` of `torch.nn.utils`, or choose other `layers`."
         )
     inside = isinstance(layer, nn.MultiheadAttention)  # which uses its projection's weights itself
     return {
@@ -171,12 +174,25 @@ def _candidates(network: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
+def _computes_weights(layer: nn.Module) -> bool:
+    """Return whether a layer has weights that are none of its parameters, but made of these.
+
+    They are parametrized, or made by a hook: "weight" by one of "weight_orig" and a mask.
+    """
+    made = (name for name, value in vars(layer).items() if isinstance(value, Tensor))
+    return is_parametrized(layer) or any(
+        own.startswith(f"{name}_") for name in made for own in layer._parameters
+    )
+
+
 def _is_matrix(name: str, weight: Tensor) -> bool:
     return weight.ndim > 1 and "bias" not in name
 
 
 def last_linear(network: nn.Module) -> tuple[str, nn.Linear]:
-    """Return the name and the module of the linear layer that was registered last.
+    """Return the name and the module of the linear layer that puts out what the network does.
+
+    Where the network's code does not tell without data, it is the one that was registered last.
 
     Raises:
         ValueError: if there is none.
@@ -184,15 +200,19 @@ def last_linear(network: nn.Module) -> tuple[str, nn.Linear]:
     >>> last_linear(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)))
     ('2', Linear(in_features=8, out_features=3, bias=True))
     """
-    found = [
-        (name, module) for name, module in network.named_modules() if type(module) is nn.Linear
-    ]
+    found = {
+        name: cast(nn.Linear, module)
+        for name, module in network.named_modules()
+        if type_before_parametrizations(module) is nn.Linear
+    }
     if not found:
         raise ValueError(
             f"the network, a {type(network).__name__}, has no `nn.Linear`, expected one as its "
             "last layer."
         )
-    return found[-1]
+    order = call_order(network)
+    name = order.last if order is not None and order.last in found else list(found)[-1]
+    return name, found[name]
 
 
 def with_last_linear(network: nn.Module, make: Callable[[nn.Linear], nn.Module]) -> nn.Module:
@@ -207,7 +227,9 @@ def with_last_linear(network: nn.Module, make: Callable[[nn.Linear], nn.Module])
       (1): Identity()
     )
     """
-    copy = deepcopy(network)
+    # Of tensors that a hook or a pass has left in a module torch copies none with a gradient.
+    made_of = (each for module in network.modules() for each in tensors(vars(module)))
+    copy = deepcopy(network, {id(t): t.detach().clone() for t in made_of if not t.is_leaf})
     name, linear = last_linear(copy)
     made = make(linear).to(linear.weight.device, linear.weight.dtype)
     if not name:

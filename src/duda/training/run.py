@@ -80,6 +80,7 @@ class Run:
             places=self.data.places(),
             model=self.model,
             batches=self.data.in_order,
+            validation=None if self.validation is None else self.validation.in_order,
         )
 
     def _examples(self) -> int | None:

@@ -20,8 +20,9 @@ from torch.func import functional_call, jacrev
 from torch.utils.data import DataLoader, TensorDataset
 
 import duda
-from duda.methods.laplace.curvature import best_precision, output_information
-from duda.methods.laplace.gaussian_outputs import probit_prediction
+from duda.methods.laplace.evidence import best_precision
+from duda.methods.laplace.gaussian_outputs import OutputCovariance, probit_prediction
+from duda.methods.laplace.information import output_information
 
 LIKELIHOODS = {
     "categorical": duda.Categorical(),
@@ -82,8 +83,8 @@ def fisher(model: Any, x: Tensor) -> Tensor:
 def covariance(model: Any, x: Tensor) -> Tensor:
     """Return the covariance of the outputs, as the model has it."""
     with torch.no_grad():
-        _, features = model._with_features(x)
-    values, vectors = model._output_covariance(features)
+        _, features = model.with_features(x)
+    values, vectors = model.output_covariance(features)
     return (vectors * values[:, None, :]) @ vectors.mT
 
 
@@ -91,7 +92,17 @@ def covariance(model: Any, x: Tensor) -> Tensor:
 def test_information_of_outputs_is_the_curvature_of_a_divergence(name: str) -> None:
     likelihood, outputs = LIKELIHOODS[name], torch.randn(5, 4, dtype=torch.float64)
     expected = torch.stack([information(likelihood, each) for each in outputs])
-    torch.testing.assert_close(output_information(likelihood, outputs), expected)
+    found = output_information(likelihood, outputs)
+    torch.testing.assert_close(torch.stack([found.row(c) for c in range(4)], 1), expected)
+    torch.testing.assert_close(found.total(), expected.sum(0))
+
+
+def test_the_information_of_sure_networks_is_not_rounded_away() -> None:
+    logits = torch.tensor([[40.0, 0.0, -3.0]]).double()
+    found = output_information(duda.Categorical(), logits)
+    expected = math.exp(-40) + math.exp(-43)
+    assert float(found.total()[0, 0]) == pytest.approx(expected, rel=1e-9)
+    assert float(found.row(0)[0, 0]) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -115,7 +126,7 @@ def test_kron_covariance_is_that_of_the_dense_product(name: str) -> None:
     x, y = data(likelihood)
     model.fit_posterior((x, y), batch_size=7)
     with torch.no_grad():
-        outputs, features = model._with_features(x)
+        outputs, features = model.with_features(x)
     inputs = torch.einsum("nf,ng->fg", features, features) / len(x)
     h = torch.kron(sum(information(likelihood, each) for each in outputs), inputs)
     posterior = torch.linalg.inv(h + 0.3 * torch.eye(len(h)).double())
@@ -276,9 +287,9 @@ def test_the_closed_form_is_what_draws_tend_to(name: str, structure: Any) -> Non
         assert ((found.mean(0) - expected).abs() <= 5 * error + 1e-12).all()
 
 
-def gaussian(mean: Tensor, full: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor], Any]:
+def gaussian(mean: Tensor, full: Tensor) -> tuple[Tensor, OutputCovariance, Any]:
     values, vectors = torch.linalg.eigh(full)
-    return mean, (values, vectors), duda.Categorical().reduce(mean[None])
+    return mean, OutputCovariance(values, vectors), duda.Categorical().reduce(mean[None])
 
 
 def test_probit_of_two_classes_is_mackays() -> None:
@@ -449,7 +460,7 @@ def test_before_data_the_remedy_is_told() -> None:
 
 
 class Odd(nn.Module):
-    """Networks that do not end in the linear layer that was registered last."""
+    """Networks that end in another layer than was registered last, or in none."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -469,14 +480,12 @@ class Odd(nn.Module):
     ("kind", "why"),
     [
         ("twice", "is called 2 times"),
-        ("unused", "is called 0 times"),
         ("more", "does not put out what the network does"),
-        ("order", "does not put out what the network does"),
         ("tokens", r"puts out the shape \(5, 1, 2\)"),
     ],
 )
 def test_networks_that_end_otherwise_are_told_before_training(kind: str, why: str) -> None:
-    message = f"`network` has 'other' as .* which {why}"
+    message = f"`network` has 'other', Linear.* as its last layer, which {why}"
     model = duda.Laplace(Odd(kind), duda.Categorical())
     x, y = torch.randn(5, 2), torch.arange(5) % 2
     with pytest.raises(ValueError, match=message):
@@ -487,6 +496,15 @@ def test_networks_that_end_otherwise_are_told_before_training(kind: str, why: st
         with pytest.raises(ValueError, match=message):
             duda.fit(model, (x, y), epochs=1)
         assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", ["order", "unused"])
+def test_the_last_layer_is_that_which_makes_the_outputs(kind: str) -> None:
+    net, x = Odd(kind), torch.randn(5, 2)
+    model = duda.Laplace(net, duda.Categorical(), prior_precision=1.0)
+    model.fit_posterior((x, torch.arange(5) % 2))
+    assert model.last_layer is net.end
+    assert model.squared_norm == sum(w.double().square().sum() for w in net.end.parameters())
 
 
 def pair(n: int = 5) -> tuple[Tensor, Tensor]:

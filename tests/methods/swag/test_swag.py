@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import duda
 from duda.hooks import FitState
-from duda.methods.swag.batch_norm import refreshed_statistics, sampled_rows
+from duda.methods.sampled_rows import sampled_rows
+from duda.methods.swag.batch_norm import batch_norms, refreshed_statistics
 from duda.sampling import new_seed, preserved
 from tests.training.models import noisy, regression, same, seeded_model, values
 from tests.training.test_checkpoint import cut_off_each_epoch
@@ -198,7 +199,7 @@ def test_statistics_are_those_of_a_refresh_by_hand() -> None:
     with torch.no_grad():
         weights = {name: torch.randn_like(w) for name, w in net.named_parameters()}
         changed.load_state_dict(weights, strict=False)
-        found = refreshed_statistics(net.eval(), weights, x)
+        found = refreshed_statistics(net.eval(), batch_norms(net), weights, x)
     update_bn(DataLoader(TensorDataset(x), batch_size=128), changed)
     expected = {n: b for n, b in changed.named_buffers() if n in found}
     assert len(expected) == len(found) == 6
@@ -339,3 +340,82 @@ def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
 def test_a_network_must_have_something_to_train() -> None:
     with pytest.raises(ValueError, match="no weight that requires a gradient"):
         duda.SWAG(linear().requires_grad_(False), duda.FixedGaussian())
+
+
+class Frozen(nn.Sequential):
+    """Holds some of its layers in eval mode, as when a trained network is trained further."""
+
+    def train(self, mode: bool = True) -> nn.Sequential:
+        super().train(mode)
+        self[1].eval()
+        return self
+
+
+def two_norms() -> nn.Module:
+    return Frozen(
+        nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4), nn.BatchNorm1d(4)
+    ).append(nn.Linear(4, 2))
+
+
+@pytest.mark.parametrize("own_loop", [False, True])
+def test_only_statistics_that_train_are_computed_anew(own_loop: bool) -> None:
+    (x, y), net = regression(), two_norms()
+    net[1].running_mean.fill_(0.3)
+    net[1].num_batches_tracked.fill_(7)  # from a training before
+    model = duda.SWAG(net, duda.Gaussian())
+    if own_loop:
+        optimizer = SGD(model.parameters(), lr=0.01)
+        model.train()
+        for _ in range(3):
+            optimizer.zero_grad()
+            model.loss(x, y).backward()
+            optimizer.step()
+            model.collect()
+        model.on_fit_end(FitState(batches=lambda: iter([(x, y)])))
+    else:
+        duda.fit(model, (x, y), epochs=6, lr=0.01, seed=0)
+    other = duda.SWAG(two_norms(), duda.Gaussian())
+    other.load_state_dict(model.state_dict())
+    for each in (model, other):
+        with preserved(each, seed=0):
+            assert each._statistics(0, 0).keys() == {
+                f"4.{kind}" for kind in ("running_mean", "running_var", "num_batches_tracked")
+            }
+    assert torch.equal(other.predict(x, seed=0).mean, model.predict(x, seed=0).mean)
+
+
+def test_without_a_norm_that_trains_no_inputs_are_kept() -> None:
+    net = Frozen(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+    model = duda.SWAG(net, duda.Gaussian())
+    duda.fit(model, regression(), epochs=6, lr=0.01, seed=0)
+    assert model._inputs is None
+    assert bool((model.predict(regression()[0], seed=0).epistemic > 0).all())
+
+
+class Complex(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns = nn.Parameter(torch.randn(3, 4, dtype=torch.complex128))
+        self.last = nn.Linear(4, 2).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last((x.to(self.turns.dtype) @ self.turns).abs())
+
+
+def test_complex_weights_have_both_their_parts() -> None:
+    model, iterates = duda.SWAG(Complex(), duda.Gaussian()), []
+    for _ in range(5):
+        with torch.no_grad():
+            model.network.turns.copy_(torch.randn_like(model.network.turns))
+        iterates.append(torch.view_as_real(model.network.turns.detach()).clone())
+        model.collect()
+    torch.testing.assert_close(model.mean[:24].view(3, 4, 2), torch.stack(iterates).mean(0))
+    with preserved(model, seed=0):
+        draws = torch.stack([model._draw(0, m)["turns"] for m in range(4000)])
+    assert draws.dtype == torch.complex128
+    mean = torch.stack(iterates).mean(0)
+    error = torch.view_as_real(draws).std(0) / math.sqrt(len(draws))
+    assert ((torch.view_as_real(draws).mean(0) - mean).abs() <= 5 * error).all()
+    duda.fit(model, regression(dtype=torch.float64), epochs=4, seed=0)
+    answer = model.predict(regression(dtype=torch.float64)[0], seed=0)
+    assert bool((answer.epistemic > 0).all())

@@ -8,45 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from duda.likelihoods import Categorical, Gaussian, Likelihood
 from duda.methods.buffers import KeepsDtype
+from duda.methods.laplace.gaussian_outputs import OutputCovariance, times
+from duda.methods.laplace.information import OutputInformation
 
-__all__ = [
-    "Curvature",
-    "FullCurvature",
-    "KroneckerCurvature",
-    "best_noise",
-    "best_precision",
-    "output_information",
-]
+__all__ = ["Curvature", "FullCurvature", "KroneckerCurvature"]
 
 _LARGEST = 10_000  # weights whose full covariance takes 0.8 GB
-_ITERATIONS, _NEAR = 1000, 1e-10  # for the noise
-_HALVINGS = 100  # of an interval of logarithms, down to the last digits
-
-
-def output_information(
-    likelihood: Likelihood, outputs: Float[Tensor, "N C"]
-) -> Float[Tensor, "N C C"]:
-    """Return the Fisher information of each example's raw outputs.
-
-    For classes diag(p) - p pᵀ; for Gaussians 1 / σ² of a mean, and ½ (dσ²/ds / σ²)² of a raw scale
-    s, which no other output has a part in. Sources: Martens 2020, section 9.2, for classes, where
-    it is the Hessian; the Fisher information of a Gaussian's mean and variance.
-
-    >>> output_information(Categorical(), torch.zeros(1, 2))
-    tensor([[[ 0.2500, -0.2500],
-             [-0.2500,  0.2500]]])
-    """
-    if isinstance(likelihood, Categorical):
-        probs = outputs.softmax(1)
-        return torch.diag_embed(probs) - probs[:, :, None] * probs[:, None, :]
-    mean, variance = likelihood.moments(outputs)  # type: ignore[attr-defined]
-    each = [1 / variance]
-    if isinstance(likelihood, Gaussian):
-        slope = outputs[:, mean.shape[1] :].sigmoid()  # of the softplus
-        each.append(0.5 * (slope / variance).square())
-    return torch.diag_embed(torch.cat(each, dim=1))
+_CHUNK_NUMBERS = 2**22  # that a covariance may take on its way
 
 
 class Curvature(KeepsDtype, ABC):
@@ -57,9 +26,7 @@ class Curvature(KeepsDtype, ABC):
     """
 
     @abstractmethod
-    def terms(
-        self, features: Float[Tensor, "N F"], information: Float[Tensor, "N C C"]
-    ) -> list[Tensor]:
+    def terms(self, features: Float[Tensor, "N F"], information: OutputInformation) -> list[Tensor]:
         """Return what is to be summed over all batches."""
 
     @abstractmethod
@@ -77,10 +44,10 @@ class Curvature(KeepsDtype, ABC):
     @abstractmethod
     def output_covariance(
         self, features: Float[Tensor, "N F"], precision: Float[Tensor, ""]
-    ) -> tuple[Float[Tensor, "N C"], Float[Tensor, "N C C"]]:
+    ) -> OutputCovariance:
         """Return the covariance of each example's outputs under N(0, (H + δ I)⁻¹).
 
-        Its eigenvalues, and its eigenvectors as columns; no Jacobian is ever made.
+        No Jacobian is ever made.
         """
 
     @abstractmethod
@@ -116,11 +83,9 @@ class KroneckerCurvature(Curvature):
             self.register_buffer(f"{name}_values", torch.zeros(size, dtype=torch.float64))
             self.register_buffer(f"{name}_vectors", torch.zeros(size, size, dtype=torch.float64))
 
-    def terms(
-        self, features: Float[Tensor, "N F"], information: Float[Tensor, "N C C"]
-    ) -> list[Tensor]:
+    def terms(self, features: Float[Tensor, "N F"], information: OutputInformation) -> list[Tensor]:
         """Return Σ φφᵀ and Σ Λ."""
-        return [features.T @ features, information.sum(0)]
+        return [features.T @ features, information.total()]
 
     def take(self, sums: list[Tensor], examples: int) -> None:
         """Take in both sums; the first becomes a mean."""
@@ -137,11 +102,11 @@ class KroneckerCurvature(Curvature):
 
     def output_covariance(
         self, features: Float[Tensor, "N F"], precision: Float[Tensor, ""]
-    ) -> tuple[Float[Tensor, "N C"], Float[Tensor, "N C C"]]:
+    ) -> OutputCovariance:
         """Return Σ (φᵀ u)² / (λ_u λ_v + δ) over the inputs' u, for each of the outputs' v."""
         scales = 1 / (torch.outer(self.input_values, self.output_values) + precision)
         values = (features @ self.input_vectors).square() @ scales
-        return values, self.output_vectors.expand(len(features), -1, -1)
+        return OutputCovariance(values, self.output_vectors)
 
     def steps(
         self,
@@ -152,7 +117,7 @@ class KroneckerCurvature(Curvature):
         """Return V_out E V_inᵀ φ, for E ~ N(0, 1 / (λ_u λ_v + δ)) between eigenvectors u, v."""
         scales = torch.outer(self.output_values, self.input_values) + precision
         drawn = noise.view(-1, *scales.shape) / scales.sqrt()
-        return (features @ self.input_vectors) @ drawn.mT @ self.output_vectors.mT
+        return times((features @ self.input_vectors) @ drawn.mT, self.output_vectors)
 
 
 class FullCurvature(Curvature):
@@ -173,12 +138,10 @@ class FullCurvature(Curvature):
         self.register_buffer("values", torch.zeros(size, dtype=torch.float64))
         self.register_buffer("vectors", torch.zeros(size, size, dtype=torch.float64))
 
-    def terms(
-        self, features: Float[Tensor, "N F"], information: Float[Tensor, "N C C"]
-    ) -> list[Tensor]:
+    def terms(self, features: Float[Tensor, "N F"], information: OutputInformation) -> list[Tensor]:
         """Return Σ Λ ⊗ φφᵀ, the rows of one output after those of another."""
         rows = [
-            features.T @ (information[:, output, :, None] * features[:, None, :]).flatten(1)
+            features.T @ (information.row(output)[:, :, None] * features[:, None, :]).flatten(1)
             for output in range(self.outputs)
         ]
         return [torch.cat(rows)]
@@ -197,11 +160,16 @@ class FullCurvature(Curvature):
 
     def output_covariance(
         self, features: Float[Tensor, "N F"], precision: Float[Tensor, ""]
-    ) -> tuple[Float[Tensor, "N C"], Float[Tensor, "N C C"]]:
-        """Return the eigenvalues and -vectors of J (H + δ I)⁻¹ Jᵀ with J = I ⊗ φᵀ."""
+    ) -> OutputCovariance:
+        """Return J (H + δ I)⁻¹ Jᵀ with J = I ⊗ φᵀ, by its eigenvectors."""
         vectors = self.vectors.view(self.outputs, features.shape[1], -1)
-        root = torch.einsum("nf,cfp->ncp", features, vectors) / (self.values + precision).sqrt()
-        return _eigen(root @ root.mT)
+        scales = (self.values + precision).rsqrt()
+        found = []
+        for few in torch.split(features, max(1, _CHUNK_NUMBERS // (self.outputs * len(scales)))):
+            root = torch.einsum("nf,cfp->ncp", few, vectors) * scales
+            found.append(_eigen(root @ root.mT))
+        values, columns = zip(*found, strict=True)
+        return OutputCovariance(torch.cat(values), torch.cat(columns))
 
     def steps(
         self,
@@ -212,69 +180,6 @@ class FullCurvature(Curvature):
         """Return what weights V (λ + δ)^-½ ε make of the features."""
         drawn = (noise / (self.values + precision).sqrt()) @ self.vectors.mT
         return features @ drawn.view(len(noise), self.outputs, -1).mT
-
-
-def best_precision(
-    eigenvalues: Float[Tensor, "P"], squared_norm: Float[Tensor, ""]
-) -> Float[Tensor, ""]:
-    """Return the δ with the greatest marginal likelihood: that with δ |θ*|² = Σ λ / (λ + δ).
-
-    The left side grows with δ and the right one falls, so that there is one such δ, between what
-    the right side's bounds give. Source: MacKay 1992, "Bayesian interpolation": 2 α E_W = γ.
-    """
-
-    def determined(precision: Tensor) -> Tensor:
-        return (eigenvalues / (eigenvalues + precision)).sum()
-
-    high = (eigenvalues > 0).sum() / squared_norm
-    low = determined(high) / squared_norm
-    if not (low > 0 and high.isfinite()):
-        raise ValueError(
-            "`prior_precision` cannot be chosen by the marginal likelihood, because the last "
-            "layer's weights are all 0, or the outputs beyond doubt for all training examples: "
-            "give one."
-        )
-    low, high = low.log(), high.log()
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        below = middle.exp() * squared_norm < determined(middle.exp())
-        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-    return high.exp()
-
-
-def best_noise(
-    eigenvalues: Float[Tensor, "P"],
-    squared_norm: Float[Tensor, ""],
-    squares: Float[Tensor, ""],
-    numbers: int,
-    precision: float | None = None,
-) -> Float[Tensor, ""]:
-    """Return the variance of the noise with the greatest marginal likelihood, together with δ.
-
-    It is the sum of the squared errors by the targets less the weights that these determine, found
-    by iteration. Source: MacKay 1992, "Bayesian interpolation": 2 β E_D = N - γ.
-
-    Args:
-        eigenvalues: of H with noise 1.
-        squared_norm: of the weights.
-        squares: the sum of the squared errors.
-        numbers: of the targets, N.
-        precision: δ, if it is given.
-    """
-    if not squares > 0:
-        raise ValueError(
-            "`noise_std` cannot be learned, because the network fits all targets exactly: give "
-            "`duda.FixedGaussian(noise_std=...)`."
-        )
-    variance = squares / numbers
-    for _ in range(_ITERATIONS):
-        values = eigenvalues / variance
-        delta = best_precision(values, squared_norm) if precision is None else precision
-        determined = (values / (values + delta)).sum()
-        before, variance = variance, squares / (numbers - determined)
-        if bool((variance / before - 1).abs() < _NEAR):
-            break
-    return variance
 
 
 def _eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:

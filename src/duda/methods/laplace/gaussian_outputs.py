@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -11,13 +12,55 @@ from torch import Tensor
 
 from duda.checks import at_least_float32
 from duda.likelihoods import Likelihood
+from duda.likelihoods.class_draws import ClassReduction
 from duda.predictions import ClassPrediction, GaussianPrediction
 from duda.predictions.classes import entropy
 from duda.sampling import draw_generator
 
-__all__ = ["exact_moments", "gaussian_draws", "independent_draws", "probit_prediction"]
+__all__ = [
+    "OutputCovariance",
+    "drawn_log_probs",
+    "exact_moments",
+    "gaussian_draws",
+    "independent_draws",
+    "probit_log_probs",
+    "probit_prediction",
+    "times",
+]
 
 _CHUNK_NUMBERS = 2**22  # that a chunk of draws may hold
+_CHUNK_DIFFERENCES = 2**20  # of two classes of an example
+
+
+class OutputCovariance(NamedTuple):
+    """Covariances V diag(λ) Vᵀ of the outputs of examples; V may be the same for all of them."""
+
+    values: Float[Tensor, "N C"]
+    vectors: Float[Tensor, "C C"] | Float[Tensor, "N C C"]
+
+    def steps(self, noise: Float[Tensor, "m N C"]) -> Float[Tensor, "m N C"]:
+        """Return what standard normal noise becomes with these covariances."""
+        scaled = noise * self.values.sqrt()
+        if self.vectors.ndim == 2:
+            return times(scaled, self.vectors)
+        return torch.einsum("mnv,ncv->mnc", scaled, self.vectors)
+
+    def variances(self) -> Float[Tensor, "N C"]:
+        """Return the variance of each output."""
+        squares = self.vectors.square()
+        if squares.ndim == 2:
+            return self.values @ squares.T
+        return (squares @ self.values[:, :, None]).squeeze(2)
+
+    def with_others(self, first: int, last: int) -> Float[Tensor, "N c C"]:
+        """Return the rows of the covariances from output `first` to before `last`."""
+        rows = self.vectors[..., first:last, :] * self.values[:, None, :]
+        return times(rows, self.vectors) if self.vectors.ndim == 2 else rows @ self.vectors.mT
+
+
+def times(rows: Float[Tensor, "*rows C"], matrix: Float[Tensor, "D C"]) -> Tensor:
+    """Return each row times a matrix, of which `rows @ matrix.T` would make many copies."""
+    return (rows.flatten(0, -2) @ matrix.T).view(*rows.shape[:-1], -1)
 
 
 def gaussian_draws(
@@ -54,50 +97,68 @@ def gaussian_draws(
 
 def independent_draws(
     outputs: Float[Tensor, "N C"],
-    covariance: tuple[Tensor, Tensor],
+    covariance: OutputCovariance,
     numbers: range,
     seed: int,
     chunk: int | None,
 ) -> Iterator[Float[Tensor, "m N C"]]:
     """Yield draws from Gaussians with mean `outputs`, for each example by itself."""
-    values, vectors = covariance
+    return gaussian_draws(outputs, outputs.shape, covariance.steps, numbers, seed, chunk)
 
-    def steps(noise: Tensor) -> Tensor:
-        return torch.einsum("mnv,ncv->mnc", noise * values.sqrt(), vectors)
 
-    return gaussian_draws(outputs, tuple(values.shape), steps, numbers, seed, chunk)
+def drawn_log_probs(
+    outputs: Float[Tensor, "N C"], covariance: OutputCovariance, samples: int
+) -> Float[Tensor, "N C"]:
+    """Return the logarithm of the mean probabilities of draws, always by the same noise.
+
+    Each has its mirror image, so that the mean of the draws is that of the Gaussian.
+    """
+    reduction = ClassReduction(keep_draws=False)
+    for draws in independent_draws(outputs, covariance, range(-(-samples // 2)), 0, None):
+        reduction.add(draws)
+        reduction.add(2 * outputs - draws)
+    return reduction.result().log_probs
 
 
 def probit_prediction(
-    outputs: Float[Tensor, "N C"], covariance: tuple[Tensor, Tensor], drawn: ClassPrediction
+    outputs: Float[Tensor, "N C"], covariance: OutputCovariance, drawn: ClassPrediction
 ) -> ClassPrediction:
-    """Return mean-field probit probabilities, with the votes and the mean entropy of draws.
-
-    1 / p_c = Σ_k exp(-(μ_c - μ_k) / √(1 + π/8 Var[f_c - f_k])), scaled to sum 1; the error grows
-    with the number of classes. Sources: MacKay 1992, "The evidence framework applied to
-    classification networks", which it is for two classes; Lu, Ie & Sha 2020, "mf2".
-    """
-    mean, (values, vectors) = outputs.double(), covariance
-    full = (vectors * values[:, None, :]) @ vectors.mT
-    variance = full.diagonal(dim1=1, dim2=2)
-    between = variance[:, :, None] + variance[:, None, :] - 2 * full
-    gaps = (mean[:, :, None] - mean[:, None, :]) / (1 + math.pi / 8 * between).sqrt()
-    log_probs = (-(-gaps).logsumexp(2)).log_softmax(1).to(at_least_float32(outputs).dtype)
+    """Return mean-field probit probabilities, with the votes and the mean entropy of draws."""
+    log_probs = probit_log_probs(outputs.double(), covariance).to(at_least_float32(outputs).dtype)
     # The probabilities are approximate, so that their entropy may fall below that mean.
     aleatoric = torch.minimum(drawn.aleatoric, entropy(log_probs, dim=1))
     return ClassPrediction(log_probs, aleatoric, drawn.votes, drawn.draws)
 
 
+def probit_log_probs(
+    mean: Float[Tensor, "N C"], covariance: OutputCovariance
+) -> Float[Tensor, "N C"]:
+    """Return the logarithms of mean-field probit probabilities, some classes at a time.
+
+    1 / p_c = Σ_k exp(-(μ_c - μ_k) / √(1 + π/8 Var[f_c - f_k])), scaled to sum 1; the error grows
+    with the number of classes. Sources: MacKay 1992, "The evidence framework applied to
+    classification networks", which it is for two classes; Lu, Ie & Sha 2020, "mf2".
+    """
+    variance, found = covariance.variances(), torch.empty_like(mean)
+    size = max(1, _CHUNK_DIFFERENCES // max(1, mean.numel()))
+    for first in range(0, mean.shape[1], size):
+        few = slice(first, first + size)
+        between = variance[:, few, None] + variance[:, None, :]
+        between -= 2 * covariance.with_others(first, first + size)
+        gaps = (mean[:, None, :] - mean[:, few, None]) / (1 + math.pi / 8 * between).sqrt()
+        found[:, few] = -gaps.logsumexp(2)
+    return found.log_softmax(1)
+
+
 def exact_moments(
-    likelihood: Likelihood, outputs: Float[Tensor, "N C"], covariance: tuple[Tensor, Tensor]
+    likelihood: Likelihood, outputs: Float[Tensor, "N C"], covariance: OutputCovariance
 ) -> GaussianPrediction:
     """Return the moments that infinitely many draws would have.
 
     The mean variance is an integral in one dimension for each raw scale, by the trapezoidal rule
     on 201 points within 8 standard deviations.
     """
-    values, vectors = covariance
-    std = (vectors.square() @ values[:, :, None]).squeeze(2).sqrt()
+    std = covariance.variances().sqrt()
     mean = likelihood.moments(outputs.double())[0]  # type: ignore[attr-defined]
     points = torch.linspace(-8, 8, 201, dtype=torch.float64)
     aleatoric = torch.zeros_like(mean)

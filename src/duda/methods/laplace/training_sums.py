@@ -10,9 +10,18 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from duda.likelihoods import Gaussian, Likelihood
-from duda.methods.laplace.curvature import Curvature, output_information
+from duda.methods.laplace.curvature import Curvature
+from duda.methods.laplace.information import output_information
 
-__all__ = ["TrainingSums", "counted", "training_sums"]
+__all__ = ["Pass", "TrainingSums", "counted", "training_sums"]
+
+
+class Pass(NamedTuple):
+    """A batch in float64: raw outputs, what the last layer makes them from, and targets."""
+
+    outputs: Float[Tensor, "N C"]
+    features: Float[Tensor, "N F"]
+    y: Shaped[Tensor, "N *rest"]
 
 
 class TrainingSums(NamedTuple):
@@ -34,7 +43,7 @@ class TrainingSums(NamedTuple):
 def training_sums(
     likelihood: Likelihood,
     curvature: Curvature,
-    passes: Iterable[tuple[Float[Tensor, "N C"], Float[Tensor, "N F"], Shaped[Tensor, "N *rest"]]],
+    passes: Iterable[Pass],
 ) -> TrainingSums:
     """Return the sums over batches of outputs, features and targets, in float64.
 
@@ -55,10 +64,8 @@ def training_sums(
     return TrainingSums(sums, log_likelihood, examples, numbers)
 
 
-def counted(
-    likelihood: Likelihood, outputs: Tensor, features: Tensor, y: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return outputs in float64, features and targets, without examples that have no target.
+def counted(likelihood: Likelihood, outputs: Tensor, features: Tensor, y: Tensor) -> Pass:
+    """Return what there is of a batch, without examples that have no target.
 
     Raises:
         ValueError: if the likelihood takes no such outputs or targets.
@@ -69,9 +76,9 @@ def counted(
     outputs = outputs.double()
     ignored = getattr(likelihood, "ignore_index", None)
     if ignored is None or y.is_floating_point():
-        return outputs, features, y
+        return Pass(outputs, features, y)
     counts = y != ignored
-    return outputs[counts], features[counts], y[counts]
+    return Pass(outputs[counts], features[counts], y[counts])
 
 
 def _log_likelihood(likelihood: Likelihood, outputs: Tensor, y: Tensor) -> Tensor:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from duda.batches import Batch, each_input, joined, rows_of
+from duda.batches import Batch, each_input, rows_of
 from duda.sampling import raw_outputs, swapped_weights
 
-__all__ = ["batch_norms", "refreshed_statistics", "sampled_rows"]
+__all__ = ["TrainedNorms", "batch_norms", "refreshed_statistics"]
 
 _ROWS = 128  # in a pass
 
@@ -30,15 +30,54 @@ def batch_norms(network: nn.Module) -> dict[str, _BatchNorm]:
     }
 
 
+class TrainedNorms(nn.Module):
+    """Knows which BatchNorm layers of a network train, and are not held in eval mode meanwhile.
+
+    Those that train count their batches.
+    """
+
+    steps: Tensor
+    trains: Tensor
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        norms = len(batch_norms(network))
+        self.register_buffer("steps", torch.full((norms,), -1))  # unknown
+        self.register_buffer("trains", torch.zeros(norms, dtype=torch.bool))
+
+    def start(self, network: nn.Module) -> None:
+        """Take note that a training starts."""
+        self.steps.copy_(_steps(network))
+        self.trains.zero_()
+
+    def note(self, network: nn.Module) -> None:
+        """Take note of what has trained since the start, or the last note."""
+        now = _steps(network).to(self.steps.device)
+        self.trains |= (self.steps >= 0) & (now > self.steps)
+        self.steps.copy_(now)
+
+    def of(self, network: nn.Module) -> dict[str, _BatchNorm]:
+        """Return the layers that have trained, by name."""
+        named = zip(batch_norms(network).items(), self.trains.tolist(), strict=True)
+        return {name: norm for (name, norm), trains in named if trains}
+
+
+def _steps(network: nn.Module) -> Tensor:
+    counts = (norm.num_batches_tracked for norm in batch_norms(network).values())
+    return torch.tensor([int(count) for count in counts if count is not None])
+
+
 def refreshed_statistics(
-    network: nn.Module, weights: Mapping[str, Tensor], x: Batch
+    network: nn.Module,
+    norms: Mapping[str, _BatchNorm],
+    weights: Mapping[str, Tensor],
+    x: Batch,
 ) -> dict[str, Tensor]:
-    """Return all BatchNorm statistics as they are for other weights, by their names.
+    """Return the statistics of BatchNorm as they are for other weights, by their names.
 
     They are means over batches of 128 or fewer inputs, with all other layers in the modes that they
     have; the network stays as it is. Source: Izmailov et al. 2018, section 3.2.
     """
-    norms = batch_norms(network)
     fresh = {
         f"{name}.{kind}" if name else kind: torch.zeros_like(buffer)
         for name, norm in norms.items()
@@ -50,34 +89,6 @@ def refreshed_statistics(
         for part in rows:
             raw_outputs(network, each_input(x, lambda values, part=part: values[part]))  # type: ignore[misc]
     return fresh
-
-
-def sampled_rows(batches: Iterator[Batch], count: int) -> Batch | None:
-    """Return `count` inputs drawn at random from all batches, or all, in random order.
-
-    The data may be sorted, so that neither the first inputs nor their order would do. The same data
-    give the same inputs. Source: Efraimidis & Spirakis 2006, with equal weights.
-    """
-    generator = torch.Generator().manual_seed(0)
-    kept: Batch | None = None
-    keys = torch.empty(0, dtype=torch.float64)
-    for batch in batches:
-        new = torch.rand(rows_of(batch), generator=generator, dtype=torch.float64)
-        both = torch.cat([keys, new])
-        chosen = both.topk(min(count, len(both)), largest=False, sorted=False).indices.sort().values
-        if kept is not None and int(chosen[-1]) < len(keys):
-            continue
-        kept = _rows_of_both(kept, batch, chosen)
-        keys = both[chosen]
-    order = keys.argsort()
-    return None if kept is None else each_input(kept, lambda values: values[order])
-
-
-def _rows_of_both(kept: Batch | None, batch: Batch, chosen: Tensor) -> Batch:
-    """Return some rows of the kept inputs and those of the batch, taken together."""
-    if kept is None:
-        return each_input(batch, lambda values: values[chosen])
-    return each_input(joined([kept, batch]), lambda values: values[chosen])
 
 
 @contextmanager

@@ -14,8 +14,10 @@ from duda.checks import at_least_float32
 from duda.hooks import FitState
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network, one_draw
+from duda.methods.sampled_rows import sampled_rows
 from duda.methods.sampler import Sampler
-from duda.methods.swag.batch_norm import batch_norms, refreshed_statistics, sampled_rows
+from duda.methods.swag.batch_norm import TrainedNorms, refreshed_statistics
+from duda.methods.swag.flat_weights import flattened, shaped
 from duda.sampling import draw_generator, new_seed, raw_outputs, swapped_weights
 
 __all__ = ["SWAG"]
@@ -78,11 +80,12 @@ class SWAG(UncertainModel):
         self._names = [name for name, weight in network.named_parameters() if weight.requires_grad]
         if not self._names:
             raise ValueError("`network` has no weight that requires a gradient, expected some.")
-        weights = self._weights()
+        weights = flattened(self._weights())
         self.register_buffer("mean", torch.zeros_like(weights, dtype=torch.float64))
         self.register_buffer("squares", torch.zeros_like(weights, dtype=torch.float64))
         self.register_buffer("deviations", at_least_float32(weights).new_zeros(rank, len(weights)))
         self.register_buffer("collected", torch.zeros((), dtype=torch.int64))
+        self.trained_norms = TrainedNorms(network)
         self._inputs: Batch | None = None
 
     def forward(self, x: Batch) -> Tensor:
@@ -94,7 +97,8 @@ class SWAG(UncertainModel):
 
         Sources: Maddox et al. 2019, algorithm 1; Welford 1962 in place of E[θ²] - E[θ]².
         """
-        iterate = self._weights().double()
+        self.trained_norms.note(self.network)
+        iterate = flattened(self._weights()).double()
         place = int(self.collected) % self.rank
         self.collected += 1
         step = iterate - self.mean
@@ -108,6 +112,7 @@ class SWAG(UncertainModel):
         if state.epoch == 0:
             for buffer in (self.mean, self.squares, self.deviations, self.collected):
                 buffer.zero_()
+            self.trained_norms.start(self.network)
 
     def on_epoch_end(self, state: FitState) -> None:
         """Collect the weights, once the share `start` of the epochs is over."""
@@ -116,9 +121,9 @@ class SWAG(UncertainModel):
             self.collect()
 
     def on_fit_end(self, state: FitState) -> None:
-        """Keep some training inputs, if the network has BatchNorm."""
+        """Keep some training inputs, if the network has BatchNorm that trains."""
         super().on_fit_end(state)
-        if batch_norms(self.network):
+        if self.trained_norms.of(self.network):
             inputs = (x for x, _ in state.training_batches())
             self._inputs = sampled_rows(inputs, self.bn_examples)
 
@@ -147,17 +152,17 @@ class SWAG(UncertainModel):
         """Return the outputs of the weights that are trained: there may be no iterates yet."""
         return one_draw(self, 1)
 
-    def _weights(self) -> Tensor:
-        """Return the weights that are drawn, one after the other in one dimension."""
+    def _weights(self) -> dict[str, Tensor]:
+        """Return the weights that are drawn, as they are."""
         weights = dict(self.network.named_parameters())
-        return torch.cat([weights[name].detach().flatten() for name in self._names])
+        return {name: weights[name] for name in self._names}
 
     def _statistics(self, seed: int, number: int) -> dict[str, Tensor]:
         """Return BatchNorm's statistics for a draw, by name; none where there is no BatchNorm."""
         if self._inputs is None:
             return {}
-        inputs = suited(self._inputs, self)
-        return refreshed_statistics(self.network, self._draw(seed, number), inputs)
+        norms, weights = self.trained_norms.of(self.network), self._draw(seed, number)
+        return refreshed_statistics(self.network, norms, weights, suited(self._inputs, self))
 
     def _draw(self, seed: int, number: int) -> dict[str, Tensor]:
         """Return the weights of a draw."""
@@ -170,13 +175,7 @@ class SWAG(UncertainModel):
         )
         step = (self.squares / self.collected).sqrt() * each
         step += low_rank @ like[:kept] / math.sqrt(kept - 1)
-        flat = self.mean + math.sqrt(self.scale) * step
-        weights = dict(self.network.named_parameters())
-        parts = torch.split(flat, [weights[name].numel() for name in self._names])
-        return {
-            name: part.view_as(weights[name]).to(weights[name].dtype)
-            for name, part in zip(self._names, parts, strict=True)
-        }
+        return shaped(self.mean + math.sqrt(self.scale) * step, self._weights())
 
     def _check_ready(self) -> None:
         count = int(self.collected)
@@ -186,7 +185,7 @@ class SWAG(UncertainModel):
                 "more epochs by `duda.fit`, with a smaller `start` or without `validation`, or "
                 "call `model.collect()` after each epoch of your own loop."
             )
-        if self._inputs is None and batch_norms(self.network):
+        if self._inputs is None and self.trained_norms.of(self.network):
             raise ValueError(
                 "`network` has BatchNorm, but the SWAG model no training inputs to compute its "
                 "statistics from, expected some: after your own loop call `model.on_fit_end("

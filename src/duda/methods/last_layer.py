@@ -1,11 +1,10 @@
-"""Features of the last linear layer: what its outputs, which are the network's, are made from."""
+"""The last layer of a network: what its outputs, which are the network's, are made from."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from duda.batches import Batch
@@ -15,21 +14,22 @@ __all__ = ["outputs_and_features"]
 
 
 def outputs_and_features(
-    network: nn.Module, name: str, x: Batch
-) -> tuple[Float[Tensor, "N C"], Float[Tensor, "N F"]]:
-    """Return a network's raw outputs, and in float64 what its last layer makes them from.
+    network: nn.Module, name: str, x: Batch, method: str
+) -> tuple[Tensor, Tensor]:
+    """Return a network's raw outputs, and what its last layer makes them from.
 
     Args:
         network: is called.
-        name: of the layer in it; if that has a bias, the last feature is 1.
+        name: of the layer in it.
         x: inputs.
+        method: who asks.
 
     Raises:
         ValueError: if what the layer puts out is not what the network does, a row an example.
 
-    >>> outputs_and_features(nn.Sequential(nn.ReLU(), nn.Linear(2, 3)), "1", torch.eye(2))[1]
-    tensor([[1., 0., 1.],
-            [0., 1., 1.]], dtype=torch.float64)
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(2, 3))
+    >>> outputs_and_features(network, "1", torch.ones(1, 2, 1), "Laplace")[1]
+    tensor([[1., 1.]])
     """
     calls: list[tuple[Tensor, Tensor]] = []
 
@@ -45,13 +45,10 @@ def outputs_and_features(
     wrong = _wrong(outputs, calls)
     if wrong is not None:
         raise ValueError(
-            f"`network` has {name or 'itself'!r} as the `nn.Linear` that was registered last, "
-            f"which {wrong}: Laplace takes networks that end in that layer."
+            f"`network` has {name or 'itself'!r}, {layer}, as its last layer, which {wrong}: "
+            f"{method} takes networks that end in that layer."
         )
-    features = calls[0][0].double()
-    if layer.bias is not None:
-        features = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
-    return with_rows(outputs, x), features
+    return with_rows(outputs, x), calls[0][0]
 
 
 def _wrong(outputs: Tensor, calls: list[tuple[Tensor, Tensor]]) -> str | None:
@@ -59,7 +56,7 @@ def _wrong(outputs: Tensor, calls: list[tuple[Tensor, Tensor]]) -> str | None:
     if len(calls) != 1:
         return f"is called {len(calls)} times in a pass, expected once"
     if calls[0][1] is not outputs and not torch.equal(calls[0][1], outputs):
-        return "does not put out what the network does, expected nothing after it"
+        return "does not put out what the network does, expected nothing, not even a softmax, after"
     if outputs.ndim != 2:
         return f"puts out the shape {tuple(outputs.shape)}, expected (N, outputs)"
     return None
