@@ -69,7 +69,7 @@ def made(method: str, factory: Callable[[], nn.Module], likelihood: Any = None) 
 
 ROWS = r"outputs? ha(s|ve) shape .* for \d+ inputs of shape .*expected a row for each"
 LAST = r"puts out the shape|what they say of a position is on the last dimension"
-LAPLACE = "Laplace takes networks that end in that layer"
+ENDS = "takes networks that end in that layer"
 
 # What a network does, inputs, and what is said; DUQ has another end, Laplace checks its own layer.
 WRONG: dict[str, tuple[Callable[[], nn.Module], Tensor, str]] = {
@@ -79,22 +79,22 @@ WRONG: dict[str, tuple[Callable[[], nn.Module], Tensor, str]] = {
     "pools over the batch at the end": (
         lambda: Net(lambda outputs: outputs.mean(0, keepdim=True)),
         rows(N),
-        f"{ROWS}|{LAPLACE}",
+        f"{ROWS}|{ENDS}",
     ),
     "no dimension for a batch of one": (
         lambda: Net(start=lambda x: x.squeeze()),
         rows(1),
-        rf"{ROWS}|expected \(N, C|features have shape|`diffusion` returned shape|{LAPLACE}",
+        rf"{ROWS}|expected \(N, C|features have shape|`diffusion` returned shape|{ENDS}",
     ),
     "all rows in one": (lambda: Net(start=lambda x: x.flatten(0, 1)), rows(N, LENGTH), ROWS),
-    "softmax": (lambda: Net(lambda outputs: outputs.softmax(-1)), rows(N), f"softmax|{LAPLACE}"),
+    "softmax": (lambda: Net(lambda outputs: outputs.softmax(-1)), rows(N), f"softmax|{ENDS}"),
     "softmax of module": (
         lambda: Net(nn.Softmax(1)),
         100 * rows(N),
-        f"softmax|{LAPLACE}",
+        f"softmax|{ENDS}",
     ),
-    "sigmoid": (lambda: Net(torch.sigmoid), rows(N), f"sigmoid|{LAPLACE}"),
-    "softmax of one row": (lambda: Net(nn.Softmax(1)), rows(1), f"softmax|{LAPLACE}"),
+    "sigmoid": (lambda: Net(torch.sigmoid), rows(N), f"sigmoid|{ENDS}"),
+    "softmax of one row": (lambda: Net(nn.Softmax(1)), rows(1), f"softmax|{ENDS}"),
 }
 
 
