@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import importlib
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -334,3 +335,23 @@ def test_uci_splits_are_the_standard_ones(table: str, rows: int) -> None:
     train, test = sizes.pop()
     assert train + test == rows
     assert test == pytest.approx(0.1 * rows, abs=1)
+
+
+def test_everything_is_fetched_by_https() -> None:
+    cifar = importlib.import_module("duda.datasets.cifar")
+    sources = (*_SOURCES.values(), cifar._ARCHIVE, cifar._VOTES_URL)
+    assert all(source.startswith("https://") for source in sources)
+
+
+def test_a_small_file_that_unpacks_to_much(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(importlib.import_module("duda.datasets.mnist"), "_LARGEST", 10_000)
+    (tmp_path / "a.gz").write_bytes(gzip.compress(bytes(10_001)))
+    with pytest.raises(ValueError, match=r"corrupt \(it unpacks to more than 10,000 bytes\)"):
+        read_idx(tmp_path / "a.gz")
+
+
+def test_an_array_of_a_hundred_dimensions(tmp_path) -> None:
+    content = bytes([0, 0, 8, 100]) + bytes([0, 0, 0, 1]) * 100 + b"x"
+    (tmp_path / "a.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(ValueError, match="is no idx file of unsigned bytes"):
+        read_idx(tmp_path / "a.gz")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import struct
 import zlib
 from math import prod
@@ -25,7 +26,7 @@ _FILES = (
 )
 _SOURCES = {
     "mnist": "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "fashion-mnist": "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    "fashion-mnist": "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
 }
 _SHA256 = {  # of the published files, in the order of `_FILES`
     "mnist": (
@@ -73,6 +74,8 @@ _CLASSES = {
 _CLASS_COUNT = 10
 _SIDE = 28
 _UNSIGNED_BYTES = 8
+_DIMENSIONS = 8  # at most; the format allows 255, and numpy 64
+_LARGEST = 2**28  # bytes that a file may unpack to, five times what the largest of these does
 
 
 def mnist(seed: int = 0) -> Split:
@@ -109,7 +112,11 @@ def read_idx(path: Path) -> Tensor:
 def _unpacked(path: Path, source: str) -> bytes:
     packed = path.read_bytes()
     try:
-        return gzip.decompress(packed)
+        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
+            content = stream.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise EOFError(f"it unpacks to more than {_LARGEST:,} bytes")
+        return content
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(
             f"`{path}` has {len(packed):,} bytes, and is truncated or corrupt ({error}): get it "
@@ -120,7 +127,8 @@ def _unpacked(path: Path, source: str) -> bytes:
 def _parsed(content: bytes, path: Path, source: str) -> Tensor:
     if not content:
         raise ValueError(f"`{path}` is empty: get it again from {source}.")
-    if len(content) < 4 or content[:3] != bytes([0, 0, _UNSIGNED_BYTES]):
+    magic = bytes([0, 0, _UNSIGNED_BYTES])
+    if len(content) < 4 or content[:3] != magic or content[3] > _DIMENSIONS:
         raise ValueError(
             f"`{path}` is no idx file of unsigned bytes, it starts with {content[:4].hex(' ')}: "
             f"get it again from {source}."

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -250,6 +252,32 @@ def test_other_versions_of_the_label_map(folder: Path, content: str, message: st
     with pytest.raises(ValueError, match=message) as error:
         SemanticKITTI("valid")
     assert "https://github.com/PRBonn/semantic-kitti-api" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["[" * 5000, "-" * 9000 + "1", "{[]: 1}", "'\\d'", "1" * 5000, "²", "[[1]]", "1j", "True", "'"],
+)
+@pytest.mark.parametrize("line", ["  252: 1", "    - 8", "[1, 100, 255]", "  1: 10", "  5: 1"])
+def test_values_that_are_odd_in_python(tmp_path: Path, line: str, value: str) -> None:
+    """They are told, or mean what they say; what Python says of them reaches nobody."""
+    path = tmp_path / "semantic-kitti.yaml"
+    start, found, _ = line.rpartition(": ")
+    path.write_text(yaml().replace(line, f"{start}{found}{value}" if found else f"    - {value}"))
+    with contextlib.suppress(ValueError):
+        assert len(read_label_map(path).names) == 20
+
+
+def test_flipped_bits_in_a_label_map(tmp_path: Path) -> None:
+    path, whole, randomly = tmp_path / "map.yaml", yaml().encode(), random.Random(0)
+    for _ in range(1000):
+        damaged = bytearray(whole)
+        for _ in range(randomly.randrange(1, 4)):
+            damaged[randomly.randrange(len(damaged))] ^= 1 << randomly.randrange(8)
+        path.write_bytes(damaged)
+        with contextlib.suppress(ValueError):
+            found = read_label_map(path)
+            assert all(0 <= each < 100 for part in found.split.values() for each in part)
 
 
 def test_a_label_map_that_is_no_text(folder: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
+import warnings
 from pathlib import Path
 
 import pytest
@@ -241,3 +244,62 @@ def test_the_blood_cells_are_all_there() -> None:
     odd = parts["train"][parts["train"].names.index("BloodImage_00343")].boxes
     sides = odd[:, 2:] - odd[:, :2]
     assert sides.amin(0).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../secret",
+        "../b",
+        "sub/../../../secret",
+        "/etc/passwd",
+        "C:/secret",
+        "..\\..\\secret",
+        "..",
+        "x" * 5000,
+        "a\x00b",
+        "a\x1b[31mb",
+    ],
+)
+def test_names_of_what_is_no_file_of_the_data_set(folder: Path, tmp_path: Path, name: str) -> None:
+    for suffix in ("jpg", "xml"):
+        (tmp_path / f"secret.{suffix}").write_bytes(b"secret")
+    (folder / "ImageSets/Main/train.txt").write_text(f"a\n{name}\n")
+    with pytest.raises(ValueError, match=r"train.txt` has the line .*expected the name of a pic"):
+        pets()
+
+
+@pytest.mark.parametrize(("name", "part"), [("../pets", "train"), ("pets", "../../secret")])
+def test_arguments_that_lead_elsewhere(folder: Path, name: str, part: str) -> None:
+    with pytest.raises(ValueError, match=r"there is no data set .* expected names of folders"):
+        gallery.voc(name, part, classes=("cat",))
+
+
+def test_pictures_in_folders_of_their_own(folder: Path) -> None:
+    for place, suffix in (("JPEGImages", "jpg"), ("Annotations", "xml")):
+        (folder / place / "2012").mkdir()
+        (folder / place / f"a.{suffix}").replace(folder / place / "2012" / f"a.{suffix}")
+    (folder / "ImageSets/Main/train.txt").write_text("2012/a\n")
+    assert len(pets()[0].boxes) == 2
+
+
+@pytest.mark.parametrize("kind", ["EPS", "PPM", "TIFF", "GIF"])
+def test_a_picture_of_another_format_is_not_opened(folder: Path, kind: str) -> None:
+    Image.new("RGB", (8, 6)).save(folder / "JPEGImages/a.jpg", format=kind)
+    with pytest.raises(ValueError, match="is no whole picture"):
+        pets("val")[0]
+
+
+def test_flipped_bits_in_pictures_and_annotations(folder: Path) -> None:
+    """Pictures have no checksum: they are told, or are pictures of the same size."""
+    randomly = random.Random(0)
+    for path in (folder / "JPEGImages/a.jpg", folder / "Annotations/a.xml"):
+        whole = path.read_bytes()
+        for _ in range(300):
+            damaged = bytearray(whole)
+            for _ in range(randomly.randrange(1, 4)):
+                damaged[randomly.randrange(len(damaged))] ^= 1 << randomly.randrange(8)
+            path.write_bytes(damaged)
+            with contextlib.suppress(ValueError), warnings.catch_warnings(action="ignore"):
+                assert pets("val")[0].image.shape == (3, 6, 8)
+        path.write_bytes(whole)

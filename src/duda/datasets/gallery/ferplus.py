@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,8 @@ _EMOTIONS = (
 _ANSWERS = (*_EMOTIONS, "unknown", "NF")
 _COLUMNS = ("picture", "box", *_ANSWERS)
 _VOTERS = 10
+_COUNT = re.compile("[0-9]{1,9}")
+_FORMATS = ("PNG", "JPEG", "BMP")  # whatever the name says; others may start programs
 _SIDE = 48
 _FOLDERS = ("FER2013Train", "FER2013Valid", "FER2013Test")
 _SOURCE = (
@@ -136,7 +139,7 @@ def _votes(row: list[str], where: str) -> list[int]:
             f"one less without the box: get it again from {_SOURCE}."
         )
     given = row[-len(_ANSWERS) :]
-    if not all(value.isdecimal() for value in given):
+    if not all(_COUNT.fullmatch(value) for value in given):
         raise ValueError(
             f"{where} holds the votes {', '.join(given)}, expected whole numbers from 0 up: get it "
             f"again from {_SOURCE}."
@@ -167,9 +170,9 @@ def _pixels(path: Path) -> np.ndarray:
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=_FORMATS) as picture:
             mode, pixels = picture.mode, np.asarray(picture)
-    except (OSError, SyntaxError, ValueError) as error:  # SyntaxError: a broken block of a PNG
+    except Exception as error:  # pillow has many for damaged files, and no list of them
         raise ValueError(
             f"`{path}` is damaged or no picture ({error}): get it again from {_SOURCE}."
         ) from error

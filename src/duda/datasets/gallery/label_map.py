@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,14 @@ __all__ = ["LabelMap", "read_label_map"]
 
 _CLASSES = 20
 _LABELS = 2**16
+_LONG = 80  # characters of a line that is not understood
+_SEQUENCES = 100  # which have folders of two digits
 _PARTS = ("train", "valid", "test")
 _REMEDY = (
     "get `config/semantic-kitti.yaml` from https://github.com/PRBonn/semantic-kitti-api, the one "
     "for single scans"
 )
+_DIGITS = re.compile("[0-9]{1,9}")
 _SECTION = re.compile(r"(\w+)\s*:\s*(?:#.*)?")
 _ENTRY = re.compile(r"\s+(\w+)\s*:\s*(.*)")
 _ITEM = re.compile(r"\s+-\s+(.+)")
@@ -66,7 +70,8 @@ def read_label_map(path: Path) -> LabelMap:
         )
     raw = [inverse[each] for each in range(_CLASSES)]
     for each, label in enumerate(raw):
-        if classes.get(label) != each or not isinstance(names.get(label), str):
+        own = isinstance(label, int) and classes.get(label) == each
+        if not own or not isinstance(names.get(label), str):
             raise ValueError(
                 f"`{path}` maps class {each} back to the label {label!r}, expected one that has a "
                 f"name and belongs to this class: {_REMEDY}."
@@ -82,7 +87,7 @@ def read_label_map(path: Path) -> LabelMap:
 
 
 def _numbers(value: Any, part: str, path: Path) -> tuple[int, ...]:
-    if isinstance(value, list) and value and all(isinstance(each, int) for each in value):
+    if isinstance(value, list) and value and all(_is_whole(each, _SEQUENCES) for each in value):
         return tuple(value)
     raise ValueError(
         f"`{path}` has {value!r} for the part {part!r}, expected numbers of sequences: {_REMEDY}."
@@ -90,7 +95,11 @@ def _numbers(value: Any, part: str, path: Path) -> tuple[int, ...]:
 
 
 def _is_color(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 3 and all(v in range(256) for v in value)
+    return isinstance(value, list) and len(value) == 3 and all(_is_whole(v, 256) for v in value)
+
+
+def _is_whole(value: Any, end: int) -> bool:
+    return type(value) is int and 0 <= value < end
 
 
 def _table(classes: dict[Any, Any], path: Path) -> Int[np.ndarray, "65536"]:
@@ -122,7 +131,7 @@ def _sections(path: Path) -> dict[str, dict[Any, Any]]:
         elif (match := _ITEM.fullmatch(line)) and items is not None:
             items.append(_value(match[1], path, number))
         elif (match := _ENTRY.fullmatch(line)) and found:
-            key = int(match[1]) if match[1].isdigit() else match[1]
+            key = int(match[1]) if _DIGITS.fullmatch(match[1]) else match[1]
             items = None if match[2] else []
             section[key] = items if items is not None else _value(match[2], path, number)
         else:
@@ -139,13 +148,15 @@ def _text(path: Path) -> str:
 
 def _value(text: str, path: Path, line: int) -> Any:
     try:
-        return ast.literal_eval(text)  # these values look the same in Python, comments too
-    except (ValueError, SyntaxError):
+        with warnings.catch_warnings(action="ignore"):  # on what it thinks is odd in Python
+            return ast.literal_eval(text)  # these values look the same, comments too
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise _not_understood(path, line, text) from None
 
 
 def _not_understood(path: Path, line: int, text: str) -> ValueError:
+    shown = text.strip()[:_LONG]
     return ValueError(
-        f"`{path}` has {text.strip()!r} in line {line}, expected the lines of the official file: "
+        f"`{path}` has {shown!r} in line {line}, expected the lines of the official file: "
         f"{_REMEDY}."
     )

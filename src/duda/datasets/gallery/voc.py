@@ -6,7 +6,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -27,6 +27,8 @@ _SETS = "ImageSets/Main"
 _KNOWN = {
     "bccd-voc": (("RBC", "WBC", "Platelets"), "https://github.com/Shenggan/BCCD_Dataset"),
 }
+_FORMATS = ("JPEG", "PNG", "BMP")  # whatever the name says; others may start programs
+_LONGEST = 200  # characters of a name, with its ending within what systems take
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -132,6 +134,11 @@ def voc(name: str, part: str = "train", *, classes: Sequence[str] | None = None)
 
 def _image_set(name: str, part: str, source: str) -> tuple[Path, list[str]]:
     """Return the folder of the data set, and the names of the pictures in one of its parts."""
+    if not _is_below(name) or not _is_below(part):
+        raise ValueError(
+            f"there is no data set {name!r} with an image set {part!r}, expected names of folders "
+            "and files below the one that DUDA_DATA names."
+        )
     root = os.environ.get("DUDA_DATA")
     sets = Path(root or "") / name / _SETS
     parts = sorted(file.stem for file in sets.glob("*.txt")) if root else []
@@ -146,7 +153,7 @@ def _image_set(name: str, part: str, source: str) -> tuple[Path, list[str]]:
         names = [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise ValueError(f"`{path}` is no text ({error}): get it again from {source}.") from error
-    odd = [line for line in names if len(line.split()) > 1]
+    odd = [line for line in names if len(line.split()) > 1 or not _is_below(line)]
     if odd or not names:
         found = f"has the line {odd[0]!r}" if odd else "is empty"
         raise ValueError(
@@ -160,6 +167,13 @@ def _image_set(name: str, part: str, source: str) -> tuple[Path, list[str]]:
             f"from {source}."
         )
     return folder, names
+
+
+def _is_below(name: str) -> bool:
+    """Return whether a name is that of a file in a folder, on any system, or below it."""
+    places = PurePosixPath(name), PureWindowsPath(name)
+    inside = not any(place.anchor or ".." in place.parts for place in places)
+    return inside and name.isprintable() and max(map(len, name.split("/"))) <= _LONGEST
 
 
 def _check_files(folder: Path, names: Sequence[str], part: str, source: str) -> None:
@@ -185,9 +199,9 @@ def _decoded(path: Path, source: str) -> Float[Tensor, "3 H W"]:
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=_FORMATS) as picture:
             pixels = np.array(picture.convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # pillow has many for damaged files, and no list of them
         raise ValueError(
             f"`{path}` is no whole picture ({error}): get it again from {source}."
         ) from error
