@@ -474,3 +474,18 @@ def test_token_classifiers_of_hugging_face() -> None:
         loss = F.cross_entropy(expected.flatten(0, 1), y.flatten())
         torch.testing.assert_close(model.eval().loss(x, y), loss)
         duda.fit(duda.MCDropout(network, duda.Categorical()), x | {"labels": y}, epochs=1)
+
+
+def test_a_causal_language_model_is_not_taught_to_copy() -> None:
+    words = 9
+    x, _ = tokens(N, LENGTH)
+    ids = x["ids"]
+    model = made("mc-dropout", lambda: Tagger("attribute", words), duda.Categorical(-100))
+    padded = ids.masked_fill(torch.arange(LENGTH) > 2, -100)
+    rows_of_dicts: Any = [{"ids": each, "labels": each} for each in ids]
+    for data in ((x, ids), x | {"labels": padded}, DataLoader(rows_of_dicts, 4)):
+        with pytest.raises(ValueError, match=r"labels are the network's own inputs.*`x\[:, 1:\]`"):
+            duda.fit(model, data, epochs=1)
+    duda.fit(model, ({"ids": ids[:, :-1]}, ids[:, 1:]), epochs=1)
+    copying = made("mc-dropout", lambda: Tagger("first", words))
+    duda.fit(copying, (x, ids), epochs=1)

@@ -12,6 +12,7 @@ from duda.checks import counted
 from duda.class_names import ClassNames
 from duda.items import ItemRule
 from duda.methods import UncertainModel
+from duda.methods.next_tokens import check_next_tokens
 from duda.methods.output_checks import first_outputs, note_outputs
 from duda.preservation import modes_kept
 from duda.sources import Labelled
@@ -175,6 +176,7 @@ def _check_targets(part: UncertainModel, data: TensorData, names: ClassNames | N
     """Check all targets at once, against the outputs for a few examples."""
     outputs = first_outputs(part, data.x_rows(slice(3)))
     note_outputs(part, outputs)
+    check_next_tokens(part, data.x, data.y)
     if names and names.known:
         _check_classes(part, outputs, names.known)
     outputs = outputs[:1].expand(len(data.y), *outputs.shape[1:])

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from duda.hooks import FitState
 from duda.methods import UncertainModel
+from duda.methods.next_tokens import check_next_tokens
 from duda.methods.output_checks import first_outputs, in_doubt
 from duda.preservation import devices_of, seeded
 from duda.training.callbacks import Audience
@@ -58,6 +59,7 @@ class LoopTrainer(Trainer):
         for batch, (x, y) in enumerate(data.shuffled(seed, self.first, epoch), 1):
             if self.step == 0 and isinstance(data, LoaderData) and in_doubt(x, y):
                 first_outputs(self.part, x)  # as tensors are looked at before
+                check_next_tokens(self.part, x, y)
             self.optimizer.zero_grad()
             loss = self.part.loss(x, y)
             value = loss.item()
