@@ -300,6 +300,36 @@ def test_a_network_is_searched_once_until_it_changes() -> None:
     assert random_in_train_mode(net, x) == [net.middle]
 
 
+def test_an_error_of_the_network_leaves_the_search_for_later() -> None:
+    net = Body(nn.Sequential(Step(attention_by, 0.5), nn.Dropout(0.1)))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        draws(net, torch.randn(6, LENGTH, WIDTH + 1))
+    x = torch.randn(6, LENGTH, WIDTH)
+    assert random_in_train_mode(net, x) == [net.middle[0]]
+
+
+class Wanting(nn.Module):
+    """Wants targets in train mode."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        if self.training and y is None:
+            raise ValueError("no targets")
+        return self.inner(x)
+
+
+def test_networks_that_want_more_in_train_mode() -> None:
+    x = torch.randn(6, LENGTH, WIDTH)
+    for net in (Wanting(Body(Step(attention_by))), Wanting(Wanting(Body(Step(attention_by))))):
+        assert (draws(net, x).std(0).amax(1) > 1e-6).all()
+    net = Body(Step(lambda m, h: 1 / 0 if m.training else F.dropout(h, m.p)))
+    with pytest.warns(UserWarning, match="cannot run in train mode"):
+        draws(net, x)
+
+
 def test_what_torch_makes_is_not_searched() -> None:
     net = nn.Sequential(nn.Linear(4, 8), nn.Dropout(), nn.Linear(8, 3))
     seen = []

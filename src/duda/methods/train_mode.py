@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from weakref import WeakKeyDictionary
 
 import torch
@@ -50,6 +50,8 @@ def random_in_train_mode(network: nn.Module, x: Batch) -> list[nn.Module]:
     known = _found.get(network)
     if known is None or known[0] != key:
         search = _Search(network, x)
+        if not search.runs():  # the network's own error, which the prediction will meet as well
+            return []
         _found[network] = known = key, search.found()
         if search.told:
             warnings.warn(search.sentence(), stacklevel=2)
@@ -72,7 +74,8 @@ def _structure(network: nn.Module, x: Batch) -> Hashable:
 
 
 def _settings(module: nn.Module) -> Iterator[tuple[str, float]]:
-    return ((name, value) for name, value in vars(module).items() if isinstance(value, float))
+    named = vars(module).items()
+    return ((name, value) for name, value in named if isinstance(value, float) and 0 <= value <= 1)
 
 
 class _Search:
@@ -93,13 +96,18 @@ class _Search:
         self.watched = WatchedNetwork(network, each_input(x, lambda values: values[:count]))
         self.told: dict[str, list[str]] = {}
 
-    def found(self) -> list[str]:
-        """Return the names of what is to run in train mode."""
+    def runs(self) -> bool:
+        """Return whether the network runs with these inputs, in eval mode."""
         try:
             self.plain = {level: self.watched.run((), level) for level in LEVELS}
-            self._check_known(self.watched.run((), "high"))
-        except Exception:  # the network's own, which the prediction will meet as well
-            return []
+            self.again = self.watched.run((), "high")
+        except Exception:
+            return False
+        return True
+
+    def found(self) -> list[str]:
+        """Return the names of what is to run in train mode, of a network that runs."""
+        self._check_known()
         self.trained = self._all_in_train_mode()
         missed: dict[str, list[str]] = {}
         for name, source in _places(self.trained):
@@ -134,22 +142,25 @@ class _Search:
     def _tell_off(self, names: list[str]) -> None:
         self._tell("is random in train mode only, and stays off as it does more there", names)
 
-    def _check_known(self, again: Pass) -> None:
+    def _check_known(self) -> None:
         """Note random numbers in eval mode that the engine does not make."""
-        others = {place for place in again.random if place[1] != "torch"}
+        others = {place for place in self.again.random if place[1] != "torch"}
         for name, source in sorted(others):
             self._tell(f"takes numbers from {source}, which follow no seed", [name])
-        if not others and _distance(self.plain["high"], again) > 0:
+        if not others and _distance(self.plain["high"], self.again) > 0:
             self._tell("takes numbers from a generator of its own, which follow no seed", [""])
 
     def _all_in_train_mode(self) -> list[Pass]:
         """Return passes with all in train mode but normalization."""
         every = [name for name, module in self.modules.items() if not _normalizes(module)]
-        for names in (every, [name for name in every if name]):  # the whole may want targets, too
+        inside = [name for name in every if name]  # the whole may want targets, too
+        leaves = [name for name in inside if not any(self.modules[name].children())]
+        for names in (every, inside, leaves):
             try:
                 return [self.watched.run(names, level) for level in ("low", "high")]
             except Exception:
                 continue
+        self._tell("cannot run in train mode with these inputs, so that it is not searched", [""])
         return []
 
     def _turned_on(self, names: list[str]) -> list[str]:
@@ -158,11 +169,14 @@ class _Search:
         for depth in range(1 + max(len(stacks[name]) for name in names)):
             callers = {each for name in names for each in stacks[name][len(stacks[name]) - depth :]}
             trained = self._with_scripted(callers, names)
-            if trained and self._makes(trained, names):
+            if not trained:
+                continue
+            passes = {level: self.watched.run(trained, level) for level in LEVELS}
+            if self._makes(passes.values(), names):
                 break
         else:
+            self._tell_off(names)
             return []
-        passes = {level: self.watched.run(trained, level) for level in LEVELS}
         if all(_distance(self.plain[level], passes[level], roundings=0) == 0 for level in LEVELS):
             return []  # it draws, but for nothing, as with a probability of 0
         if self._only_random(passes["middle"], trained):
@@ -180,9 +194,8 @@ class _Search:
         }
         return sorted(each for each in callers | scripted if not _normalizes(self.modules[each]))
 
-    def _makes(self, trained: list[str], names: list[str]) -> bool:
-        """Return whether modules make the calls that they miss if some are in train mode."""
-        passes = [self.watched.run(trained, level) for level in ("low", "high")]
+    def _makes(self, passes: Collection[Pass], names: list[str]) -> bool:
+        """Return whether modules make the calls in some passes that they miss in eval mode."""
         missing = (
             _most(passes, name, "torch") <= _most(self.plain.values(), name, "torch")
             for name in names
