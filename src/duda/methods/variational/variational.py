@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from duda.batches import Batch
+from duda.checks import check_above_0, check_at_least_0
 from duda.hooks import FitState
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
@@ -23,7 +24,8 @@ from duda.methods.variational.normal_weights import (
     WholeWeights,
 )
 from duda.methods.variational.priors import GaussianPrior, Prior
-from duda.sampling import LayerChoice, new_seed, random_draws, weight_layers, weights_of
+from duda.methods.variational.widths import random_weights
+from duda.sampling import LayerChoice, new_seed, random_draws, weight_layers
 
 __all__ = ["Variational"]
 
@@ -32,10 +34,6 @@ _ESTIMATORS: dict[str, type[WholeWeights | LocalNoise | Flipout]] = {
     "local": LocalNoise,
     "flipout": Flipout,
 }
-
-# A standard deviation at the start, for inputs of size 1 and one of them: small beside what layers
-# start with, 0.58 in the same units, so that the noise does not drown the first gradients.
-_START = 0.1
 
 
 class Variational(UncertainModel):
@@ -64,6 +62,13 @@ class Variational(UncertainModel):
         samples: number of draws.
         examples: the size of the training data; `fit` tells it by itself.
         annealing_epochs: epochs over which the weight of the KL divergence grows linearly to 1.
+        temperature: its weight then; a posterior with less than 1 is cold (Wenzel et al. 2020).
+        fan_in_prior: make the prior of a matrix 1 / √inputs as wide, by the inputs of an output.
+        centered_prior: centre the prior at the weights that the network has now.
+        initial_std: standard deviations at the start, in units of 1 / √inputs. The 0.1 is small
+            beside what layers start with, 0.58, so that noise does not drown the first gradients.
+        relative_std: take it in units of each weight's size. With `centered_prior` and a trained
+            network that is MOPED (Krishnan et al. 2020).
 
     >>> import duda, torch
     >>> model = duda.Variational(nn.Linear(2, 3), duda.Categorical(), examples=100)
@@ -87,6 +92,11 @@ class Variational(UncertainModel):
         *,
         examples: int | None = None,
         annealing_epochs: int = 0,
+        temperature: float = 1.0,
+        fan_in_prior: bool = False,
+        centered_prior: bool = False,
+        initial_std: float = 0.1,
+        relative_std: bool = False,
     ) -> None:
         super().__init__(likelihood, samples)
         self.network = check_network(network)
@@ -99,9 +109,19 @@ class Variational(UncertainModel):
         self._given = None if examples is None else check_count(examples, "examples")
         self.examples = self._given
         self.annealing_epochs = check_count(annealing_epochs, "annealing_epochs", least=0)
-        starts = _starting_raw_stds(weight_layers(network, layers))
-        self._names = list(starts)
-        self.raw_stds = nn.ParameterList(starts.values())
+        self.temperature = check_at_least_0(temperature, "temperature")
+        self.fan_in_prior, self.centered_prior = fan_in_prior, centered_prior
+        self.initial_std = check_above_0(initial_std, "initial_std")
+        self.relative_std = relative_std
+        found = random_weights(weight_layers(network, layers))
+        self._names, self._inputs = list(found), [each.inputs for each in found.values()]
+        self.raw_stds = nn.ParameterList(
+            each.raw_std(initial_std, relative=relative_std) for each in found.values()
+        )
+        self.centers = nn.Module()
+        if centered_prior:
+            for number, each in enumerate(found.values()):
+                self.centers.register_buffer(str(number), each.weight.detach().clone())
         # Examples and terms that were seen in training; a file of the model has no use for them.
         self.register_buffer("_seen", torch.zeros(2, dtype=torch.int64), persistent=False)
 
@@ -138,8 +158,16 @@ class Variational(UncertainModel):
 
         It is exact for a `GaussianPrior`, else an estimate from one draw of the weights.
         """
-        each = [self.prior.kl_divergence(*normal) for normal in self._normals().values()]
-        return torch.stack(each).sum()
+        normals = self._normals()
+        means, stds = ([normal[i] for normal in normals.values()] for i in (0, 1))
+        if self.centered_prior:
+            means = [m - center for m, center in zip(means, self.centers.buffers(), strict=True)]
+        if self.fan_in_prior:  # the divergence is the same in other units
+            units = [math.sqrt(inputs) for inputs in self._inputs]
+            means, stds = (
+                [u * v for u, v in zip(units, each, strict=True)] for each in (means, stds)
+            )
+        return torch.stack(list(map(self.prior.kl_divergence, means, stds))).sum()
 
     def training_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
         """Return -log p(y | x, w) for one draw w, and the share in the KL divergence, of one term.
@@ -148,7 +176,8 @@ class Variational(UncertainModel):
             ValueError: if nobody has told how many examples there are.
         """
         # A KL divergence of weight 0 would let the first epoch forget the prior.
-        kl = self.grown(self.annealing_epochs + 1, ahead=1) * self.kl_divergence()
+        weight = self.temperature * self.grown(self.annealing_epochs + 1, ahead=1)
+        kl = weight * self.kl_divergence()
         data = super().training_loss(x, y)
         self.examples = self.epoch_examples() or self.examples
         if self.examples is None:
@@ -205,37 +234,6 @@ class Variational(UncertainModel):
         kind = _ConvTransposeNd if estimator == "local" else _ConvNd
         owners = (self.network.get_submodule(name.rpartition(".")[0]) for name in self._names)
         return any(isinstance(each, kind) and each.weight.device.type == "cpu" for each in owners)
-
-
-def _starting_raw_stds(layers: dict[str, nn.Module]) -> dict[str, nn.Parameter]:
-    """Return ρ for each weight that is trained, of those with several names for the first one.
-
-    σ is a share of 1 / √inputs of a matrix; a bias has the least that its layer's matrices have.
-
-    Raises:
-        ValueError: if all weights are frozen.
-    """
-    found: dict[str, nn.Parameter] = {}
-    seen: set[int] = set()
-    for name, layer in layers.items():
-        weights = weights_of(layer, name, bias=True)
-        least = min(_starting_std(weight) for weight in weights.values() if weight.ndim > 1)
-        for full, weight in weights.items():
-            if id(weight) in seen or not weight.requires_grad:
-                continue
-            seen.add(id(weight))
-            std = _starting_std(weight) if weight.ndim > 1 else least
-            found[full] = nn.Parameter(torch.full_like(weight, math.log(math.expm1(std))))
-    if not found:
-        raise ValueError(
-            "the layers' weights are all frozen, expected some to train: call "
-            "`requires_grad_()` on these layers, or choose others by `layers`."
-        )
-    return found
-
-
-def _starting_std(matrix: Tensor) -> float:
-    return _START / math.sqrt(matrix[0].numel())
 
 
 def _check_prior(prior: Prior) -> Prior:
