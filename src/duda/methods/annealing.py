@@ -17,11 +17,13 @@ class Annealing(OldHooks):
     Attributes:
         training_epoch: the epoch, counted from 0, of the training that goes on; None if no hook has
             told of one.
+        in_training: whether a hook has told that a training starts, and none that it has ended.
     """
 
     likelihood: Likelihood
     training: bool
     training_epoch: int | None = None
+    in_training: bool = False
     _told_examples: int | None = None  # in an epoch, and how many batches they make
     _told_steps: int | None = None
     _seen_examples = 0  # since the epoch began, or the training, if nobody tells of epochs
@@ -84,7 +86,7 @@ class Annealing(OldHooks):
     def on_fit_start(self, state: FitState) -> None:
         """Take note of how many examples an epoch has, by which the model counts epochs."""
         super().on_fit_start(state)
-        self._informed = False
+        self._informed, self.in_training = False, True
         self._begin(state.examples, state)
 
     def on_epoch_start(self, state: FitState) -> None:
@@ -102,7 +104,7 @@ class Annealing(OldHooks):
     def forget_epoch(self) -> None:
         """Let the loss be as it is outside of a training, with all of its terms full-grown."""
         self.training_epoch = self._told_examples = None
-        self._informed = True
+        self._informed, self.in_training = True, False
 
     def _begin(self, examples: int | None, state: FitState) -> None:
         self._told_examples, self._told_steps = examples, state.steps

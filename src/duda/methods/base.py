@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
@@ -21,7 +22,7 @@ from duda.methods.losses import Losses
 from duda.methods.named_classes import NamedClasses
 from duda.methods.output_checks import PartsCheck, checked
 from duda.methods.prepare import prepare
-from duda.methods.sampler import Sampler
+from duda.methods.sampler import NotReady, Sampler
 from duda.predictions import Prediction
 from duda.progress import progress
 from duda.sampling import devices_of, new_seed, preserved, random_state, seeded
@@ -183,7 +184,7 @@ class UncertainModel(Losses, NamedClasses, ABC):
         parts = []
         with preserved(self, seed), following(x, seed):
             check, before = PartsCheck(self), random_state(None)
-            sampler = checked(self, self.sampler(samples, joint))
+            sampler = checked(self, _ready_sampler(self, samples, joint))
             fixed = all(map(torch.equal, before, random_state(None)))  # members, which are given
             again = new_seed()
             found = sampler.joint
@@ -272,3 +273,22 @@ def one_draw(model: UncertainModel, samples: int) -> Sampler:
             "which has one draw: leave `samples` out."
         )
     return Sampler(lambda x, chunk: [model(x).unsqueeze(0)], joint=True)
+
+
+def _ready_sampler(model: UncertainModel, samples: int, joint: bool) -> Sampler:
+    """Return the model's sampler, or in its training the plain network's until there is one."""
+    try:
+        return model.sampler(samples, joint)
+    except NotReady as error:
+        parts = (part for part in model.modules() if isinstance(part, UncertainModel))
+        why = str(error).rstrip(".")
+        if not any(part.in_training for part in parts):
+            raise NotReady(
+                f"{why}; for a validation before that, call `model.on_fit_start("
+                "duda.training.FitState())` first, and it answers as the plain network, or skip it "
+                "(in Lightning `num_sanity_val_steps=0`)."
+            ) from None
+        warnings.warn(
+            f"{why}; until then, in its training, it answers as the plain network.", stacklevel=4
+        )
+        return one_draw(model, 1)

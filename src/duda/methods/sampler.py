@@ -13,7 +13,11 @@ from torch import Tensor
 
 from duda.batches import Batch, each_input, rows_of
 
-__all__ = ["Sampler"]
+__all__ = ["NotReady", "Sampler"]
+
+
+class NotReady(ValueError):
+    """What a model draws from comes in its training, and is not there yet."""
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,9 @@ class TestTimeAugmentation(UncertainModel):
         self, x: Batch, sampler: Sampler, chunk: int | None, keep_draws: bool
     ) -> Prediction:
         """Return the prediction for one batch; what its versions differ in is aleatoric."""
-        versions = cast(_Versions, sampler).versions  # as it comes from here
+        if not isinstance(sampler, _Versions):  # that of the plain network, in its training
+            return super().predict_batch(x, sampler, chunk, keep_draws)
+        versions = sampler.versions
         whole, one = self.likelihood.reduction(keep_draws), self.likelihood.reduction()
         parts: list[Any] = []
         left = list(reversed(versions))

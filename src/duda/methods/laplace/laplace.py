@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -127,7 +127,7 @@ class Laplace(LastLayerPosterior):
         self, x: Batch, sampler: Sampler, chunk: int | None, keep_draws: bool
     ) -> Prediction:
         """Return the prediction for one batch, by draws or in closed form."""
-        if self.approximation == "draws":
+        if self.approximation == "draws" or not isinstance(sampler, _PosteriorSampler):
             return super().predict_batch(x, sampler, chunk, keep_draws)
         classes = isinstance(self.likelihood, Categorical)
         asked = "joint" if sampler.joint else "keep_draws" if keep_draws and not classes else None
@@ -140,8 +140,8 @@ class Laplace(LastLayerPosterior):
         covariance = self.output_covariance(features)
         if not classes:
             return exact_moments(self.likelihood, outputs, covariance)
-        reduction, of = ClassReduction(keep_draws), cast(_PosteriorSampler, sampler)
-        for draws in independent_draws(outputs, covariance, of.numbers, of.seed, chunk):
+        reduction = ClassReduction(keep_draws)
+        for draws in independent_draws(outputs, covariance, sampler.numbers, sampler.seed, chunk):
             reduction.add(draws)
         return probit_prediction(outputs, covariance, reduction.result())
 

@@ -26,6 +26,7 @@ from duda.methods.laplace.gaussian_outputs import OutputCovariance
 from duda.methods.laplace.training_sums import Pass, TrainingSums, counted, training_sums
 from duda.methods.output_checks import first_outputs
 from duda.methods.sampled_rows import SampledRows
+from duda.methods.sampler import NotReady
 from duda.sampling import last_linear, preserved
 from duda.sources import Labelled, read_pairs
 from duda.uncompiled import uncompiled
@@ -205,7 +206,7 @@ class LastLayerPosterior(UncertainModel):
     def check_fitted(self) -> None:
         """Raise a `ValueError` if there is no posterior."""
         if not self.examples:
-            raise ValueError(
+            raise NotReady(
                 "the Laplace posterior has seen no data, expected the training data first: call "
                 "`duda.fit(model, data, epochs=...)`, or `model.fit_posterior(data)` around a "
                 "network that is trained."

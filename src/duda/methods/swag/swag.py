@@ -15,7 +15,7 @@ from duda.hooks import FitState
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network, one_draw
 from duda.methods.sampled_rows import sampled_rows
-from duda.methods.sampler import Sampler
+from duda.methods.sampler import NotReady, Sampler
 from duda.methods.swag.batch_norm import TrainedNorms, refreshed_statistics
 from duda.methods.swag.flat_weights import flattened, shaped
 from duda.sampling import draw_generator, new_seed, raw_outputs, swapped_weights
@@ -180,13 +180,13 @@ class SWAG(UncertainModel):
     def _check_ready(self) -> None:
         count = int(self.collected)
         if count < 2:
-            raise ValueError(
+            raise NotReady(
                 f"the SWAG model has collected {count} iterates, expected at least 2: train it for "
                 "more epochs by `duda.fit`, with a smaller `start` or without `validation`, or "
                 "call `model.collect()` after each epoch of your own loop."
             )
         if self._inputs is None and self.trained_norms.of(self.network):
-            raise ValueError(
+            raise NotReady(
                 "`network` has BatchNorm, but the SWAG model no training inputs to compute its "
                 "statistics from, expected some: after your own loop call `model.on_fit_end("
                 "duda.training.FitState(batches=lambda: iter(loader)))`, with batches (x, y)."
