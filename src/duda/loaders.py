@@ -15,6 +15,8 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
+from duda.preservation import others_seeded
+
 __all__ = ["following"]
 
 _RANDOM = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
@@ -22,7 +24,9 @@ _RANDOM = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 
 @contextmanager
 def following(data: Any, seed: int | None) -> Iterator[None]:
-    """Let a DataLoader's own generators follow a seed, and put them back at the end.
+    """Let generators beside torch's global one follow a seed, and put them back at the end.
+
+    They are those of Python and numpy, which a Dataset may use, and a DataLoader's own.
 
     A warning tells of one that shuffles, as what is predicted comes in another order than labels
     that are read from its data.
@@ -43,14 +47,18 @@ def following(data: Any, seed: int | None) -> Iterator[None]:
             stacklevel=5,
         )
     found = (getattr(each, "generator", None) for each in (data, *samplers) if samplers)
-    generators = [] if seed is None else [g for g in found if isinstance(g, torch.Generator)]
-    states = [generator.get_state() for generator in generators]
-    try:
-        for generator in generators:
-            generator.manual_seed(seed)  # type: ignore[arg-type] # there are some if it is given
+    if seed is None:
         yield
+        return
+    own = [each for each in found if isinstance(each, torch.Generator)]
+    states = [generator.get_state() for generator in own]
+    try:
+        for generator in own:
+            generator.manual_seed(int(seed))
+        with others_seeded(seed):
+            yield
     finally:
-        for generator, state in zip(generators, states, strict=True):
+        for generator, state in zip(own, states, strict=True):
             generator.set_state(state)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,7 @@ __all__ = [
     "devices_of",
     "in_eval_mode",
     "modes_kept",
+    "others_seeded",
     "preserved",
     "random_state",
     "seeded",
@@ -122,6 +125,21 @@ def seeded(seed: int, devices: Iterable[torch.device]) -> Iterator[None]:
         finally:
             for device, state in before:
                 set_random_state(state, device)
+
+
+@contextmanager
+def others_seeded(seed: int | None) -> Iterator[None]:
+    """Start the generators of Python and numpy from a seed, if given, and put them back."""
+    with one_thread:
+        python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
+        try:
+            if seed is not None:
+                random.seed(int(seed))
+                np.random.seed(seed % 2**32)  # noqa: NPY002
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)  # noqa: NPY002
 
 
 def _generators(device: torch.device | None) -> list[torch.Generator]:

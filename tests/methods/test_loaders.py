@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -35,6 +37,11 @@ class Noisy(Dataset):
         return X[i] + torch.randn(4), 0
 
 
+class NoisyByOthers(Noisy):
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        return X[i] + random.random() + np.random.randn(), 0  # noqa: NPY002
+
+
 @pytest.fixture(params=["mc-dropout", "deterministic"])
 def model(request: pytest.FixtureRequest) -> duda.UncertainModel:
     torch.manual_seed(0)
@@ -60,16 +67,19 @@ LOADERS: dict[str, Callable[[], DataLoader[Any]]] = {
         PLAIN, batch_sampler=BatchSampler(RandomSampler(PLAIN, generator=own()), 8, False)
     ),
     "a data set": Noisy,
+    "by Python and numpy": lambda: DataLoader(NoisyByOthers(), 8),
+    "by Python and numpy, workers": lambda: DataLoader(NoisyByOthers(), 8, num_workers=2),
 }
 
 
-def states(loader: Any) -> list[Tensor]:
+def states(loader: Any) -> list[Any]:
     """Return the states of all generators that a prediction could move."""
     places = [loader, getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)]
     places.append(getattr(places[2], "sampler", None))
     generators = [getattr(each, "generator", None) for each in places]
     own = [each.get_state() for each in generators if isinstance(each, torch.Generator)]
-    return [torch.get_rng_state(), *own]
+    others = random.getstate(), np.random.get_state()  # noqa: NPY002
+    return [state.tolist() for state in (torch.get_rng_state(), *own)] + [repr(others)]
 
 
 @pytest.mark.filterwarnings("ignore:.*shuffles:UserWarning")
@@ -80,7 +90,7 @@ def test_with_a_seed_all_follows_it_and_no_state_moves(
     loader = LOADERS[name]()
     before = states(loader)
     one = model.predict(loader, seed=1).probs
-    assert all(map(torch.equal, states(loader), before))
+    assert states(loader) == before
     torch.rand(3)
     assert torch.equal(model.predict(loader, seed=1).probs, one)
     if name != "in order":
@@ -90,6 +100,14 @@ def test_with_a_seed_all_follows_it_and_no_state_moves(
 def test_a_loader_has_the_draws_of_its_tensor(model: duda.UncertainModel) -> None:
     expected = model.predict(X, seed=1, batch_size=8).probs
     assert torch.equal(model.predict(DataLoader(PLAIN, 8), seed=1).probs, expected)
+
+
+@pytest.mark.parametrize("seed", [np.int64(3), -1, 2**40])
+def test_any_whole_number_is_a_seed(seed: Any, model: duda.UncertainModel) -> None:
+    loader = LOADERS["sampler of its own"]()
+    with pytest.warns(UserWarning, match="shuffles"):
+        answers = [model.predict(loader, seed=seed).probs for _ in range(2)]
+    assert torch.equal(*answers)
 
 
 def test_without_a_seed_the_global_generator_decides() -> None:

@@ -146,9 +146,9 @@ class _Search:
         """Note random numbers in eval mode that the engine does not make."""
         others = {place for place in self.again.random if place[1] != "torch"}
         for name, source in sorted(others):
-            self._tell(f"takes numbers from {source}, which follow no seed", [name])
+            self._tell(f"takes numbers from {source}, which draws may share", [name])
         if not others and _distance(self.plain["high"], self.again) > 0:
-            self._tell("takes numbers from a generator of its own, which follow no seed", [""])
+            self._tell("takes numbers from a generator of its own, which draws may share", [""])
 
     def _all_in_train_mode(self) -> list[Pass]:
         """Return passes with all in train mode but normalization."""

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_map_only
 
 from duda.batches import Batch
 from duda.outputs import called
-from duda.preservation import preserved, random_state
+from duda.preservation import others_seeded, preserved, random_state
 from duda.sampling import HiddenDropout, Stream, draw_key, tensors
 
 __all__ = ["LEVELS", "Pass", "WatchedNetwork"]
@@ -112,15 +112,10 @@ class WatchedNetwork:
     @contextmanager
     def _in_modes(self, trained: Iterable[str], seed: int) -> Iterator[None]:
         """Put the network in eval mode, some of it in train mode, and all back at the end."""
-        python, legacy = random.getstate(), np.random.get_state(legacy=False)  # noqa: NPY002
-        try:
-            with preserved(self.network, seed):
-                for name in trained:
-                    self._modules[name].training = True
-                yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(legacy)  # noqa: NPY002
+        with preserved(self.network, seed), others_seeded(None):
+            for name in trained:
+                self._modules[name].training = True
+            yield
 
 
 class _Notes:
