@@ -41,7 +41,7 @@ def learn(split, epochs, make=network):
     torch.manual_seed(0)
     model = duda.Laplace(make(), duda.Gaussian(), "full", approximation="closed-form")
     duda.fit(model, split.train, epochs=epochs, lr=3e-3, batch_size=64, seed=0)
-    return model.predict(x).rescaled(split.y_std, split.y_mean)
+    return model.predict(x).rescaled(factor=split.y_std, offset=split.y_mean)
 
 
 # %%

@@ -61,7 +61,7 @@ for model in models.values():
 # They were trained on standardised targets; ``rescaled`` brings the answers back to the wave's own
 # units.
 def ask(model, inputs):
-    return model.predict(inputs, seed=0).rescaled(split.y_std, split.y_mean)
+    return model.predict(inputs, seed=0).rescaled(factor=split.y_std, offset=split.y_mean)
 
 
 shown = {name: ask(model, x) for name, model in models.items()}

@@ -53,7 +53,7 @@ seen, new = {}, {}
 for name, model in models.items():
     data, epochs = (x[train], y[train]), 8 if quick else 200
     duda.fit(model, data, epochs=epochs, lr=3e-3, batch_size=32, seed=0)
-    answer = model.predict(x, seed=0).rescaled(split.y_std, split.y_mean)
+    answer = model.predict(x, seed=0).rescaled(factor=split.y_std, offset=split.y_mean)
     seen[name], new[name] = answer[held_out], answer[test]
 
 # %%

@@ -14,11 +14,9 @@ from duda.checks import (
     check_count,
     check_finite,
     check_not_empty,
-    check_probs,
     check_same_shape,
     check_share,
     check_whole,
-    log_probs_from,
     nearest,
     plain_number,
 )
@@ -110,71 +108,6 @@ def test_shapes_are_told_with_their_remedy(
         check_same_shape(torch.zeros(found), "y", expected, "the outputs")
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
-def test_softmax_of_any_length_is_a_distribution(dtype: torch.dtype) -> None:
-    for classes in (2, 10, 1000):
-        check_probs(torch.randn(50, classes).softmax(1).to(dtype))
-        check_probs(torch.randn(5, classes, 2, 2).softmax(1).to(dtype))
-
-
-@pytest.mark.parametrize(
-    ("probs", "message"),
-    [
-        (torch.tensor([0.5, 0.5]), r"expected \(N, C\) or \(N, C, \*positions\)"),
-        (torch.ones(3, 1), "two classes given as one column, stack `1 - probs` and `probs`"),
-        (torch.zeros(0, 2), "empty"),
-        (torch.tensor([[1, 0]]), "has dtype torch.int64"),
-        (torch.tensor([[torch.nan, 1.0]]), "1 NaN"),
-        (torch.tensor([[-0.1, 1.1]]), r"lies in \[-0.1, 1.1\]"),
-        (torch.tensor([[0.5, 0.4]]), "0.1 away from 1"),
-        (torch.tensor([[0.3, 0.7], [0.7, 0.3], [0.2, 0.8]]).T, "sums over dimension 1"),
-    ],
-)
-def test_no_distributions_are_told(probs: torch.Tensor, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        check_probs(probs)
-    with pytest.raises(ValueError, match=message):
-        log_probs_from(probs, None)
-
-
-def test_probs_and_logits_give_the_same_log_probabilities() -> None:
-    logits = torch.randn(6, 4, 3, dtype=torch.float64)
-    expected = logits - logits.logsumexp(1, keepdim=True)
-    torch.testing.assert_close(log_probs_from(None, logits), expected)
-    torch.testing.assert_close(log_probs_from(logits.softmax(1), None), expected)
-    assert log_probs_from([[1.0, 0.0]], None).tolist() == [[0, -np.inf]]
-    assert log_probs_from(None, [[1000, 0]]).tolist() == [[0, -1000]]
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64])
-def test_logits_are_reduced_in_float32(dtype: torch.dtype) -> None:
-    logits = torch.tensor([[3, 1, 2]], dtype=dtype)
-    expected = torch.tensor([[3.0, 1.0, 2.0]]).log_softmax(1)
-    torch.testing.assert_close(log_probs_from(None, logits), expected, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize(
-    ("logits", "message"),
-    [
-        ([0.0, 1.0], r"`logits` has shape \(2,\), expected \(N, C\)"),
-        ([[0.0], [1.0]], "stack zeros and `logits`"),
-        (np.zeros((0, 2)), "empty"),
-        ([[np.nan, 0.0]], "NaN or"),
-        ([[np.inf, 0.0]], r"\+infinite"),
-        ([[-np.inf, -np.inf]], "-infinite ones for all classes"),
-    ],
-)
-def test_bad_logits_are_told(logits: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        log_probs_from(None, logits)
-
-
-def test_just_one_of_probs_and_logits_is_taken() -> None:
-    for both in ((None, None), ([[0.5, 0.5]], [[0.0, 0.0]])):
-        with pytest.raises(TypeError, match="either `probs` or `logits=`"):
-            log_probs_from(*both)
-
-
 def test_unknown_names_are_told_with_the_nearest() -> None:
     known = ["mnist", "fashion-mnist", "uci:NAME"]
     assert "did you mean 'mnist'" in nearest("MNIST", known, "data set")
@@ -183,13 +116,6 @@ def test_unknown_names_are_told_with_the_nearest() -> None:
     assert nearest("zzz", known, "data set") == (
         "unknown data set 'zzz': Known: mnist, fashion-mnist, uci:NAME."
     )
-
-
-def test_a_softmax_in_bfloat16_counts_as_probabilities() -> None:
-    generator = torch.Generator().manual_seed(0)
-    probs = torch.randn(500, 10, generator=generator).bfloat16().softmax(1)
-    assert float((probs.double().sum(1) - 1).abs().max()) > 1e-3
-    check_probs(probs)
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3), np.array([1, 3]).max()])

@@ -6,6 +6,7 @@ import difflib
 import math
 import numbers
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,13 @@ __all__ = [
     "check_count",
     "check_finite",
     "check_flag",
-    "check_logits",
     "check_not_empty",
-    "check_probs",
     "check_same_shape",
     "check_share",
+    "check_unmasked",
     "check_whole",
     "counted",
-    "log_probs_from",
+    "exact_share",
     "nearest",
     "plain_number",
     "seeded",
@@ -36,7 +36,8 @@ __all__ = [
 
 ArrayLike = Tensor | np.ndarray | list[Any] | tuple[Any, ...] | float
 
-_SUM_TOLERANCE = 1e-3  # probabilities stored as float16 sum to one only this well
+_PLAIN = 10**6  # the largest denominator of a fraction that somebody means
+_ROUNDING = 1e-15  # of a few operations on shares
 
 
 def as_tensor(value: ArrayLike, name: str) -> Tensor:
@@ -50,6 +51,7 @@ def as_tensor(value: ArrayLike, name: str) -> Tensor:
     """
     if isinstance(value, Tensor):
         return value.detach()
+    check_unmasked(value, name)
     try:
         return torch.from_numpy(_known_to_torch(np.array(value)))
     except (TypeError, ValueError) as error:
@@ -57,6 +59,25 @@ def as_tensor(value: ArrayLike, name: str) -> Tensor:
         raise TypeError(
             f"`{name}` is a {type(value).__name__}, expected a tensor or array of numbers: {why}."
         ) from None
+
+
+def check_unmasked(value: Any, name: str) -> None:
+    """Raise a `ValueError` that counts the masked values of numpy's masked arrays.
+
+    What lies beneath a mask, often -9999, would count as any other number.
+
+    >>> check_unmasked(np.ma.masked_array([1.0, -9999.0], mask=[False, False]), "y")
+    """
+    parts = value if isinstance(value, list | tuple) else [value]
+    arrays = [part for part in parts if isinstance(part, np.ma.MaskedArray)]
+    masked = sum(int(np.ma.getmaskarray(each).sum()) for each in arrays)
+    if masked:
+        total = sum(each.size for each in arrays)
+        raise ValueError(
+            f"`{name}` is a masked array with {masked} of {total} values masked, expected all to "
+            f"count: leave them out, or give `{name}.data`, and `mask=~{name}.mask` where there is "
+            "one."
+        )
 
 
 def _known_to_torch(array: np.ndarray) -> np.ndarray:
@@ -165,7 +186,21 @@ def check_share(value: Any, name: str) -> float:
         raise ValueError(
             f"`{name}` is {value!r}, expected a share between 0 and 1, such as 0.05 for 5 %."
         )
-    return share
+    plain = float(exact_share(share))
+    return share if plain == share else plain  # the very object, as clones of scikit-learn ask for
+
+
+def exact_share(share: float) -> Fraction:
+    """Return the plain fraction that rounding has moved, as in 1 - 0.9, or else the share itself.
+
+    Ranks are such shares of a number of examples, rounded up: one unit in the last digit counts.
+
+    >>> exact_share(1 - 0.9), exact_share(2 / 3)
+    (Fraction(1, 10), Fraction(2, 3))
+    """
+    written = Fraction(share)
+    plain = written.limit_denominator(_PLAIN)
+    return plain if abs(plain - written) < _ROUNDING else written
 
 
 def check_finite(value: Tensor, name: str, remedy: str = "remove or replace them") -> None:
@@ -195,82 +230,6 @@ def check_same_shape(value: Tensor, name: str, expected: tuple[int, ...], of: st
     elif (*found, 1) == tuple(expected):
         remedy = f"call `{name}.unsqueeze({len(found)})`"
     raise ValueError(f"`{name}` has shape {found}, expected {tuple(expected)}: {remedy}.")
-
-
-def check_probs(
-    probs: Tensor, name: str = "probs", remedy: str = "pass raw outputs as `logits=`"
-) -> None:
-    """Raise a `ValueError` unless `probs` `(N, C, *positions)` are distributions over classes."""
-    if probs.ndim < 2 or probs.shape[1] == 1:
-        raise ValueError(
-            f"`{name}` has shape {tuple(probs.shape)}, expected (N, C) or (N, C, *positions): for "
-            f"two classes given as one column, stack `1 - {name}` and `{name}`."
-        )
-    check_not_empty(probs, name)
-    if not probs.is_floating_point():
-        raise ValueError(
-            f"`{name}` has dtype {probs.dtype}, expected floating-point probabilities."
-        )
-    tolerance = max(_SUM_TOLERANCE, torch.finfo(probs.dtype).eps)  # bfloat16 rounds by more
-    if _plainly_fine(probs, tolerance):
-        return
-    check_finite(probs, name)
-    low, high = float(probs.min()), float(probs.max())
-    if low < 0 or high > 1 + tolerance:
-        raise ValueError(f"`{name}` lies in [{low:.4g}, {high:.4g}], expected [0, 1]: {remedy}.")
-    worst = float((probs.sum(1, dtype=torch.float64) - 1).abs().max())
-    if worst > tolerance:
-        raise ValueError(
-            f"`{name}` sums over dimension 1, the classes, to a number {worst:.4g} away from 1, "
-            f"expected 1: {remedy}."
-        )
-
-
-def _plainly_fine(probs: Tensor, tolerance: float) -> bool:
-    """Return whether two fast passes can tell that `probs` are distributions."""
-    if probs.shape[1] * torch.finfo(probs.dtype).eps > tolerance / 4:
-        return False  # sums in this dtype are too rough to tell
-    low, high = probs.aminmax()  # NaN where there is any
-    if not (low >= 0 and high <= 1 + tolerance):
-        return False
-    return bool((probs.sum(1) - 1).abs().max() <= tolerance / 2)
-
-
-def check_logits(logits: Tensor) -> None:
-    """Raise a `ValueError` unless `logits` have the shape `(N, C, *positions)`, with C > 1."""
-    if logits.ndim < 2 or logits.shape[1] == 1:
-        raise ValueError(
-            f"`logits` has shape {tuple(logits.shape)}, expected (N, C) or (N, C, *positions): for "
-            "two classes given as one column, stack zeros and `logits`."
-        )
-    check_not_empty(logits, "logits")
-
-
-def log_probs_from(probs: ArrayLike | None, logits: ArrayLike | None) -> Tensor:
-    """Return log-probabilities `(N, C, *positions)` from just one of `probs` and `logits`, in nats.
-
-    Raises:
-        TypeError: if both or neither are given.
-        ValueError: if they are no distributions (`probs`) or hold NaN (`logits`).
-
-    >>> log_probs_from(None, [[0.0, 0.0]]).exp()
-    tensor([[0.5000, 0.5000]], dtype=torch.float64)
-    """
-    if (probs is None) == (logits is None):
-        raise TypeError("give either `probs` or `logits=`, not both and not neither.")
-    if probs is not None:
-        values = as_tensor(probs, "probs")
-        check_probs(values)
-        return at_least_float32(values).log()
-    values = as_tensor(logits, "logits")  # type: ignore[arg-type]
-    check_logits(values)
-    log_probs = at_least_float32(values).log_softmax(1)
-    if bool(log_probs.isnan().any()):
-        raise ValueError(
-            "`logits` has NaN or +infinite values, or -infinite ones for all classes: remove or "
-            "replace them."
-        )
-    return log_probs
 
 
 def seeded(seed: Any) -> torch.Generator | None:

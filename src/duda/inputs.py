@@ -11,14 +11,14 @@ from duda.checks import (
     as_tensor,
     check_finite,
     check_not_empty,
-    check_probs,
     check_same_shape,
-    log_probs_from,
 )
+from duda.probabilities import check_probs, log_probs_from
 
 __all__ = [
     "class_log_probs",
     "class_probs",
+    "counted",
     "flags",
     "hard_labels",
     "label_shares",
@@ -41,12 +41,10 @@ def class_log_probs(
 def class_probs(
     probs: ArrayLike | None, logits: ArrayLike | None
 ) -> Float[Tensor, "N C *positions"]:
-    """Return probabilities from just one of `probs`, bit by bit as they came, and `logits`."""
+    """Return probabilities from just one of `probs`, as `check_probs` has them, and `logits`."""
     if probs is None or logits is not None:
         return class_log_probs(probs, logits).exp()
-    values = as_tensor(probs, "probs").cpu()
-    check_probs(values)
-    return values
+    return check_probs(as_tensor(probs, "probs").cpu())
 
 
 def hard_labels(
@@ -69,6 +67,11 @@ def hard_labels(
             f"`{name}.argmax(1)` on shares of votes."
         )
     expected = (shape[0], *shape[2:])
+    if tuple(labels.shape) == tuple(shape):
+        raise ValueError(
+            f"`{name}` has shape {tuple(shape)}, a number for each class, expected class numbers "
+            f"of shape {expected}: call `{name}.argmax(1)`."
+        )
     check_same_shape(labels, name, expected, "the predictions without their classes")
     labels = labels.long()
     wrong = (labels < 0) | (labels >= shape[1])
@@ -94,8 +97,7 @@ def label_shares(y: ArrayLike | None, shape: tuple[int, ...]) -> Float[Tensor, "
             f"`y` has dtype {values.dtype} and shape {tuple(values.shape)}, expected soft labels "
             f"of shape {tuple(shape)}: call `y.long()` if they are class numbers."
         )
-    check_probs(values, "y", "divide votes by their sum")
-    return values.double()
+    return check_probs(values, "y", "divide votes by their sum").double()
 
 
 def scores(value: ArrayLike, name: str = "score") -> Shaped[Tensor, "*shape"]:
@@ -176,6 +178,22 @@ def flags(value: ArrayLike, name: str, like: Tensor, of: str) -> Bool[Tensor, "*
             f"`{name}` holds {values[neither][0].item():.4g}, expected booleans or 0 and 1."
         )
     return values == 1
+
+
+def counted(
+    mask: ArrayLike | None, like: Tensor, of: str, may_be_empty: bool = False
+) -> Bool[Tensor, "*shape"]:
+    """Return which entries of `like` count: where `mask` says so, or all without one.
+
+    >>> counted([1, 0], torch.zeros(2), "`y`")
+    tensor([ True, False])
+    """
+    if mask is None:
+        return torch.ones((), dtype=torch.bool).expand(like.shape)
+    kept = flags(mask, "mask", like, of)
+    if not may_be_empty and not bool(kept.any()):
+        raise ValueError("`mask` is False everywhere, expected at least one target to count.")
+    return kept
 
 
 def _widened(value: ArrayLike, name: str) -> Tensor:

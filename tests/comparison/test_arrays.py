@@ -31,7 +31,7 @@ def stored(tmp_path):
 @pytest.mark.parametrize("arrays", [{"probs": PROBS}, {"logits": LOGITS}])
 @pytest.mark.parametrize("name", ["labels", "y"])
 def test_probabilities_and_logits_say_the_same(stored, arrays, name) -> None:
-    prediction, y = read_arrays(stored(**arrays, **{name: LABELS}, notes=np.arange(3)))
+    prediction, y, _ = read_arrays(stored(**arrays, **{name: LABELS}, notes=np.arange(3)))
     assert isinstance(prediction, ClassPrediction)
     np.testing.assert_allclose(prediction.probs, PROBS, atol=1e-6)
     assert torch.equal(y, torch.from_numpy(LABELS).long())
@@ -41,7 +41,7 @@ def test_probabilities_and_logits_say_the_same(stored, arrays, name) -> None:
 def test_mean_and_std(stored, columns) -> None:
     shape = (6, 1) if columns else (6,)
     path = stored(mean=MEAN.reshape(shape), std=STD.reshape(shape), y=Y.reshape(shape))
-    prediction, y = read_arrays(path)
+    prediction, y, _ = read_arrays(path)
     assert isinstance(prediction, GaussianPrediction)
     np.testing.assert_allclose(prediction.mean[:, 0], MEAN)
     np.testing.assert_allclose(prediction.std[:, 0], STD)
@@ -51,7 +51,7 @@ def test_mean_and_std(stored, columns) -> None:
 @pytest.mark.parametrize("columns", [False, True])
 def test_quantiles(stored, columns) -> None:
     shape = (6, 3, 1) if columns else (6, 3)
-    prediction, y = read_arrays(stored(quantiles=QUANTILES.reshape(shape), levels=LEVELS, y=Y))
+    prediction, y, _ = read_arrays(stored(quantiles=QUANTILES.reshape(shape), levels=LEVELS, y=Y))
     assert isinstance(prediction, QuantilePrediction)
     np.testing.assert_allclose(prediction.quantiles[:, :, 0], QUANTILES)
     np.testing.assert_allclose(prediction.levels, LEVELS)
@@ -62,7 +62,7 @@ def test_quantiles(stored, columns) -> None:
 def test_numbers_of_any_length_and_byte_order(stored, dtype) -> None:
     std = 300 * np.ones(6)  # whose square is beyond float16
     path = stored(mean=MEAN.astype(dtype), std=std.astype(dtype), y=Y.astype(dtype))
-    prediction, y = read_arrays(path)
+    prediction, y, _ = read_arrays(path)
     np.testing.assert_allclose(prediction.mean[:, 0], MEAN, atol=1e-3)
     np.testing.assert_allclose(prediction.std[:, 0], std)
     np.testing.assert_allclose(y[:, 0], Y, atol=1e-3)
@@ -70,14 +70,14 @@ def test_numbers_of_any_length_and_byte_order(stored, dtype) -> None:
 
 @pytest.mark.parametrize("dtype", [">i4", np.uint16, np.uint64])
 def test_labels_of_any_integers(stored, dtype) -> None:
-    _, y = read_arrays(stored(probs=PROBS, labels=LABELS.astype(dtype)))
+    _, y, _ = read_arrays(stored(probs=PROBS, labels=LABELS.astype(dtype)))
     assert torch.equal(y, torch.from_numpy(LABELS).long())
 
 
 @pytest.mark.parametrize("dtype", [bool, np.int8, np.uint16, np.uint64])
 def test_numbers_may_be_whole(stored, dtype) -> None:
     whole = np.arange(6).astype(dtype)
-    prediction, y = read_arrays(stored(mean=whole, std=whole, y=whole))
+    prediction, y, _ = read_arrays(stored(mean=whole, std=whole, y=whole))
     np.testing.assert_array_equal(prediction.std[:, 0], whole.astype(float))
     np.testing.assert_array_equal(y[:, 0], whole.astype(float))
 
@@ -89,7 +89,7 @@ def test_targets_may_be_missing(stored) -> None:
 BAD = {
     "nothing known": ({"p": PROBS}, "holds p, expected one of `probs` or `logits`"),
     "two kinds": ({"probs": PROBS, "logits": LOGITS}, "holds probs, logits, expected one of"),
-    "half a kind": ({"mean": MEAN, "y": Y}, "holds mean, y, expected one of"),
+    "half a kind": ({"std": MEAN, "y": Y}, "holds std, y, expected one of"),
     "two targets": ({"probs": PROBS, "y": LABELS, "labels": LABELS}, "one of `labels` and `y`"),
     "no distributions": ({"probs": LOGITS}, "`probs` lies in .*under the name `logits`"),
     "negative": ({"mean": MEAN, "std": -STD}, "`std` holds -1.*expected standard deviations"),

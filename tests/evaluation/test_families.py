@@ -92,6 +92,11 @@ OF_NUMBERS: dict[str, tuple[str, Numbers, Numbers]] = {
         lambda p, y: evaluation.rmse(p, y),
         lambda p, y: (p.centre.double() - y).square().mean().sqrt(),
     ),
+    "mae": (
+        "centre",
+        lambda p, y: evaluation.mae(p, y),
+        lambda p, y: (p.centre.double() - y).abs().mean(),
+    ),
     "density_nll": (
         "log_prob",
         lambda p, y: evaluation.density_nll(p, y),

@@ -95,7 +95,7 @@ def test_arrays_keep_their_precision() -> None:
         ([[1.5, -0.5]], r"lies in \[-0.5, 1.5\].*Categorical\(\).reduce\(logits\[None\]\)"),
         ([[0.5, 0.3]], "0.2 away from 1.*raw outputs go into"),
         ([[0.5, torch.nan]], "1 NaN and 0 infinite"),
-        ([[1, 0]], "expected floating-point probabilities"),
+        ([[3, 1]], r"lies in \[1, 3\], expected \[0, 1\]"),
         (np.empty((0, 3)), "empty, expected at least one example"),
     ],
 )

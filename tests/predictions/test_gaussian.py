@@ -167,10 +167,17 @@ def test_positions_keep_their_places(keep_draws: bool) -> None:
         torch.testing.assert_close(found[..., 4, 2], getattr(alone, verb)(part))
 
 
-@pytest.mark.parametrize("dtype", [torch.int64, torch.float16, torch.bfloat16])
-def test_whole_and_short_numbers_become_float32(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "wide"),
+    [
+        (torch.int64, torch.float64),  # integers of more than seven digits have no place in float32
+        (torch.float16, torch.float32),
+        (torch.bfloat16, torch.float32),
+    ],
+)
+def test_whole_and_short_numbers_are_widened(dtype: torch.dtype, wide: torch.dtype) -> None:
     answer = GaussianPrediction(torch.zeros(1, 1, dtype=dtype), torch.ones(1, 1, dtype=dtype))
-    assert answer.std.dtype == torch.float32
+    assert answer.std.dtype == wide
     assert float(answer.cdf([[0.5]])) == pytest.approx(0.6914624612740131, abs=1e-6)
 
 
@@ -219,7 +226,7 @@ def test_rescaled_is_the_prediction_in_other_units(kept: bool) -> None:
     outputs = torch.randn(3, 4, 2, dtype=torch.float64)
     answer = Gaussian().reduce(outputs, keep_draws=kept)
     y = torch.randn(4, 1, dtype=torch.float64)
-    found = answer.rescaled(2.0, -3.0)
+    found = answer.rescaled(factor=2.0, offset=-3.0)
     torch.testing.assert_close(found.mean, 2 * answer.mean - 3)
     torch.testing.assert_close(found.std, 2 * answer.std)
     torch.testing.assert_close(found.cdf(2 * y - 3), answer.cdf(y))
@@ -235,4 +242,4 @@ def test_units_that_turn_or_lose_the_order_are_refused(
     answer: GaussianPrediction, factor: float, offset: float
 ) -> None:
     with pytest.raises(ValueError, match="`factor` is"):
-        answer.rescaled(factor, offset)
+        answer.rescaled(factor=factor, offset=offset)

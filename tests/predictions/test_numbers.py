@@ -41,7 +41,7 @@ def test_numerical_crps_is_near_the_closed_form() -> None:
 
 
 def test_other_units_and_wider_ones(answer: LogisticPrediction) -> None:
-    moved = answer.rescaled(2.0, 5.0)
+    moved = answer.rescaled(factor=2.0, offset=5.0)
     assert isinstance(moved, AffinePrediction)
     torch.testing.assert_close(moved.quantile(0.1), 5 + 2 * answer.quantile(0.1))
     torch.testing.assert_close(moved.std, 2 * answer.std)
@@ -54,7 +54,10 @@ def test_other_units_and_wider_ones(answer: LogisticPrediction) -> None:
 
 def test_affine_forms_agree_with_a_family_that_has_its_own() -> None:
     normal, y = GaussianPrediction([[1.0], [2.0]], [[4.0], [0.25]]), torch.randn(2, 1).double()
-    own, other = normal.rescaled(3.0, -1.0), NumberPrediction.rescaled(normal, 3.0, -1.0)
+    own, other = (
+        normal.rescaled(factor=3.0, offset=-1.0),
+        NumberPrediction.affine(normal, torch.tensor(3.0), torch.tensor(-1.0)),
+    )
     assert type(own) is GaussianPrediction
     assert type(other) is AffinePrediction
     for ask in ("cdf", "log_prob", "crps", "mid_cdf"):
@@ -63,7 +66,7 @@ def test_affine_forms_agree_with_a_family_that_has_its_own() -> None:
 
 def test_affine_forms_score_as_their_base_does() -> None:
     answer = QuantilePrediction([[[-1.0], [0.0], [3.0]]], [0.05, 0.5, 0.95])
-    moved = answer.affine(torch.tensor(2.0), torch.tensor(1.0))
+    moved = NumberPrediction.affine(answer, torch.tensor(2.0), torch.tensor(1.0))
     assert moved.score.tolist() == [[8.0]]
     assert moved.score_name == answer.score_name
     assert not moved.can("std")
@@ -95,5 +98,5 @@ def test_a_family_of_ones_own_is_saved_and_loaded(
         load_prediction(path)
     monkeypatch.setitem(PREDICTIONS, "LogisticPrediction", LogisticPrediction)
     assert torch.equal(load_prediction(path).std, answer.std)
-    moved = load_prediction(answer.rescaled(2.0).save(path))
+    moved = load_prediction(answer.rescaled(factor=2.0).save(path))
     assert torch.equal(moved.base.mean, answer.mean)

@@ -134,13 +134,13 @@ def test_rescaled_is_the_prediction_in_other_units(answer: QuantilePrediction) -
     known = QuantilePrediction(
         answer.quantiles, answer.levels, torch.ones(2, 1), answer.quantiles.unsqueeze(0)
     )
-    found = known.rescaled(2.0, -3.0)
+    found = known.rescaled(factor=2.0, offset=-3.0)
     assert torch.equal(found.quantile(0.3), 2 * known.quantile(0.3) - 3)
     assert torch.equal(found.epistemic, torch.full((2, 1), 4.0))
     assert found.draws is not None
     assert torch.equal(found.draws[0], found.quantiles)
     with pytest.raises(ValueError, match="`factor` is 0"):
-        known.rescaled(0.0)
+        known.rescaled(factor=0.0)
 
 
 def disagreeing(spread: float, shape: tuple[int, ...] = (4, 2), seed: int = 0) -> torch.Tensor:
@@ -230,9 +230,8 @@ def test_the_score_holds_what_draws_disagree_about_and_not_whether_they_were_kep
     torch.testing.assert_close(kept.score > between + 1e-9, kept.epistemic > 0)
     lower, upper = streamed.interval(0.9)
     assert torch.equal(streamed.score, upper - lower)
-    torch.testing.assert_close(
-        kept.rescaled(10.0, 5e6).quantile(0.3), 10 * kept.quantile(0.3) + 5e6, rtol=1e-12, atol=0
-    )
+    moved = kept.rescaled(factor=10.0, offset=5e6).quantile(0.3)
+    torch.testing.assert_close(moved, 10 * kept.quantile(0.3) + 5e6, rtol=1e-12, atol=0)
 
 
 def test_the_quantiles_of_kept_draws_are_what_is_asked_for() -> None:

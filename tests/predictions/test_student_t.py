@@ -59,7 +59,7 @@ def test_a_mixture_is_exact_where_draws_were_kept() -> None:
 
 def test_changing_units_changes_all_alike() -> None:
     answer = NormalInverseGamma().reduce(torch.randn(5, 3, 4).double(), keep_draws=True)
-    moved, y = answer.rescaled(3.0, -1.0), torch.randn(3, 1).double()
+    moved, y = answer.rescaled(factor=3.0, offset=-1.0), torch.randn(3, 1).double()
     torch.testing.assert_close(moved.quantile(0.2), 3 * answer.quantile(0.2) - 1)
     torch.testing.assert_close(moved.cdf(3 * y - 1), answer.cdf(y))
     torch.testing.assert_close(moved.log_prob(3 * y - 1), answer.log_prob(y) - np.log(3))

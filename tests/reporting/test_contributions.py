@@ -95,7 +95,10 @@ def families() -> dict[str, Case]:
     ]
     own = [family(LogisticPrediction, seed, shape) for seed, shape in ((4, (50, 2)), (5, (16, 2)))]
     found: dict[str, Case] = {"student t": (heavy[0], y, heavy[1]), "own": (own[0], y, own[1])}
-    moved = [NumberPrediction.rescaled(each, 3.0, -1.0) for each in (*heavy, *own)]
+    moved = [
+        NumberPrediction.affine(each, torch.tensor(3.0), torch.tensor(-1.0))
+        for each in (*heavy, *own)
+    ]
     return found | {
         "student t, affine": (moved[0], 3 * y - 1, moved[1]),
         "own, affine": (moved[2], 3 * y - 1, moved[3]),
@@ -159,7 +162,8 @@ def by_evaluation(prediction: Prediction, y: torch.Tensor, ood: Prediction) -> d
         )
         if isinstance(prediction, QuantilePrediction):
             found["pinball"] = evaluation.pinball(prediction, y)
-            found["width"] = float(prediction.score.mean(dtype=torch.float64))
+            level = prediction.widest_level
+            found["width"] = evaluation.interval_width(prediction, level=level)
         else:
             found["nll"] = evaluation.density_nll(prediction, y)
     scores = torch.cat([prediction.score.flatten(), ood.score.flatten()])

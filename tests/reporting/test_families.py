@@ -29,7 +29,7 @@ def student_t(seed: int) -> StudentTPrediction:
 
 
 def affine(seed: int) -> AffinePrediction:
-    moved = NumberPrediction.rescaled(student_t(seed), 2.0, 1.0)
+    moved = NumberPrediction.affine(student_t(seed), torch.tensor(2.0), torch.tensor(1.0))
     assert isinstance(moved, AffinePrediction)
     return moved
 
@@ -39,7 +39,7 @@ KINDS = {
     "logistic": lambda seed: family(LogisticPrediction, seed),
     "student t": student_t,
     "affine": affine,
-    "affine of its own": lambda seed: family(LogisticPrediction, seed).rescaled(3.0),
+    "affine of its own": lambda seed: family(LogisticPrediction, seed).rescaled(factor=3.0),
 }
 
 

@@ -106,3 +106,27 @@ def test_intervals_of_numbers_are_set_against_what_they_promise(std, headline):
     assert found.headline == headline
     assert found.sentences[0].startswith("Its 95 % intervals hold ")
     assert "of the squared error" in found.sentences[1]
+
+
+def test_too_sure_at_one_level_and_too_cautious_at_another():
+    generator = torch.Generator().manual_seed(0)
+    far = 0.55 + torch.rand(2000, generator=generator)
+    y = (torch.where(torch.rand(2000, generator=generator) < 0.5, -far, far)).unsqueeze(1)
+    answer = GaussianPrediction(torch.zeros(2000, 1), torch.ones(2000, 1))
+    found = verdicts(Evidence.of({"net": answer}, y))["net"]
+    assert found.headline.startswith("too cautious at 95 %, too sure at ")
+    assert "hold 100.0 % of the values, but those that should hold" in found.sentences[0]
+    narrow = GaussianPrediction(torch.zeros(2000, 1), torch.full((2000, 1), 1e-4))
+    assert verdicts(Evidence.of({"net": narrow}, y))["net"].headline == "over-confident"
+    wide = GaussianPrediction(torch.zeros(2000, 1), torch.full((2000, 1), 100.0))
+    assert verdicts(Evidence.of({"net": wide}, y))["net"].headline == "under-confident"
+
+
+def test_the_headline_of_numbers_that_are_large_beside_their_spread():
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.full((2000, 1), 5e6)
+    answer = GaussianPrediction(mean, torch.full((2000, 1), 0.04))
+    y = mean.double() + 0.2 * torch.randn(2000, 1, generator=generator).double()
+    assert verdicts(Evidence.of({"net": answer}, y))["net"].good
+    y = mean.double() + 0.4 * torch.randn(2000, 1, generator=generator).double()
+    assert verdicts(Evidence.of({"net": answer}, y))["net"].headline == "over-confident"

@@ -20,12 +20,15 @@ def evaluate(
     predictions: Annotated[
         Path,
         typer.Argument(
-            help="An .npz file with probs or logits, or mean and std, or quantiles and levels; and "
-            "labels or y."
+            help="An .npz file with probs or logits, or mean and std, or mean alone, or quantiles "
+            "and levels; and labels or y, and where some do not count a mask."
         ),
     ],
     ood: Annotated[
         Path | None, typer.Option(help="A file with predictions for out-of-distribution inputs.")
+    ] = None,
+    ignore_index: Annotated[
+        int | None, typer.Option(help="The label of positions that do not count, such as 255.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the report and the numbers, if wanted.")
@@ -38,10 +41,10 @@ def evaluate(
         from duda.shown import visible
 
         if out is None:
-            _show(evaluate_file(predictions, ood))
+            _show(evaluate_file(predictions, ood, ignore_index=ignore_index))
             return
         with writable(out) as folder:
-            evaluation = evaluate_file(predictions, ood)
+            evaluation = evaluate_file(predictions, ood, ignore_index=ignore_index)
             path = evaluation.save(folder)
         _show(evaluation)
         typer.echo(f"report: {visible(str(path))}")
@@ -64,7 +67,9 @@ def _show(evaluation: Evaluation) -> None:
         table.add_row(row.metric.label, cell.mean, cell.interval, row.metric.direction)
     console = terminal()
     examples = counted(len(evaluation.prediction), "example")
-    console.print(f"{evaluation.name}: {examples}", style="bold")
+    left_out = int((~evaluation.counted).sum())
+    told = f", {counted(left_out, 'target')} left out" if left_out else ""
+    console.print(f"{evaluation.name}: {examples}{told}", style="bold")
     console.print()
     console.print(table)
     if evaluation.note:

@@ -6,21 +6,22 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from duda.checks import (
     as_tensor,
     at_least_float32,
     check_finite,
-    check_probs,
     check_same_shape,
-    log_probs_from,
 )
 from duda.comparison.npz import read_npz
-from duda.inputs import hard_labels
+from duda.comparison.points import PointPrediction
+from duda.inputs import flags, hard_labels
 from duda.likelihoods import Categorical
 from duda.predictions import (
     ClassPrediction,
@@ -28,25 +29,36 @@ from duda.predictions import (
     Prediction,
     QuantilePrediction,
 )
+from duda.probabilities import check_probs, log_probs_from
 
-__all__ = ["read_arrays", "read_prediction"]
+__all__ = ["Arrays", "read_arrays", "read_prediction"]
 
-_KINDS = (("probs",), ("logits",), ("mean", "std"), ("quantiles", "levels"))
+_KINDS = (("probs",), ("logits",), ("mean", "std"), ("mean",), ("quantiles", "levels"))
 _TARGETS = ("labels", "y")
 _NUMBERS = "biuf"  # numpy's kinds of real numbers
 _LAYOUT = (
-    "`probs` or `logits` (N, C), or `mean` and `std` (N,) or (N, D), or `quantiles` (N, Q) or "
-    "(N, Q, D) with `levels` (Q,)"
+    "`probs` or `logits` (N, C), or `mean` and `std` (N,) or (N, D), `mean` alone, or `quantiles` "
+    "(N, Q) or (N, Q, D) with `levels` (Q,)"
 )
 
 
-def read_arrays(path: str | os.PathLike[str]) -> tuple[Prediction, Tensor | None]:
-    """Return the prediction in an `.npz` file, and the targets, None where there are none.
+class Arrays(NamedTuple):
+    """A prediction, its targets, and which of them count; None where there are no targets."""
+
+    prediction: Prediction
+    y: Tensor | None
+    counted: Bool[Tensor, "N *rest"] | None
+
+
+def read_arrays(path: str | os.PathLike[str], ignore_index: int | None = None) -> Arrays:
+    """Return what an `.npz` file holds.
 
     Args:
         path: a file with `probs` or `logits` `(N, C, *positions)`; or `mean` and `std` `(N,)` or
-            `(N, D, *positions)`; or `quantiles` `(N, Q)` or `(N, Q, D, *positions)` and `levels`
-            `(Q,)`. Targets are `labels` or `y`. Other arrays are not read.
+            `(N, D, *positions)`, or `mean` alone; or `quantiles` `(N, Q)` or
+            `(N, Q, D, *positions)` and `levels` `(Q,)`. Targets are `labels` or `y`; where a
+            `mask` of their shape is False they do not count. Other arrays are not read.
+        ignore_index: the label of what does not count.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -56,7 +68,11 @@ def read_arrays(path: str | os.PathLike[str]) -> tuple[Prediction, Tensor | None
     with _named(path):
         prediction, fitting = _prediction(arrays)
         name = next((name for name in _TARGETS if name in arrays), None)
-        return prediction, None if name is None else fitting(arrays[name], name)
+        if name is None:
+            return Arrays(prediction, None, None)
+        array, kept = _counted(arrays[name], name, arrays.get("mask"), ignore_index)
+        y = fitting(array, name)
+        return Arrays(prediction, y, torch.from_numpy(kept).reshape(y.shape))
 
 
 def read_prediction(path: str | os.PathLike[str]) -> Prediction:
@@ -77,26 +93,47 @@ def _named(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def _stored(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Return the arrays of the one kind of prediction in a file, and of its targets, if any."""
-    known = [name for kind in _KINDS for name in kind] + list(_TARGETS)
-    arrays, names = read_npz(path, known)
+    known = list(dict.fromkeys(name for kind in _KINDS for name in kind))
+    arrays, names = read_npz(path, [*known, *_TARGETS, "mask"])
     found = [kind for kind in _KINDS if all(name in arrays for name in kind)]
+    found = [kind for kind in found if not any(set(kind) < set(other) for other in found)]
     targets = [name for name in _TARGETS if name in arrays]
     if len(found) != 1 or len(targets) > 1:
         raise ValueError(
             f"`{path}` holds {', '.join(names) or 'nothing'}, expected one of {_LAYOUT}, and "
             "targets as one of `labels` and `y`."
         )
-    return {name: arrays[name] for name in (*found[0], *targets)}
+    return {name: arrays[name] for name in (*found[0], *targets, "mask") if name in arrays}
+
+
+def _counted(
+    array: np.ndarray, name: str, mask: np.ndarray | None, ignore_index: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return targets, with 0 in place of those that do not count, and which of them do."""
+    kept = np.ones(array.shape, dtype=bool)
+    if ignore_index is not None:
+        if array.dtype.kind not in "iu":
+            raise ValueError(
+                f"`{name}` has dtype {array.dtype} and `ignore_index` is {ignore_index}, expected "
+                "labels with it, which are integers: store which numbers count as `mask`."
+            )
+        kept = array != ignore_index
+    if mask is not None:
+        kept = kept & flags(mask, "mask", torch.from_numpy(kept), f"`{name}`").numpy()
+    if kept.size and not kept.any():
+        raise ValueError(f"none of `{name}` counts, by `mask` or `ignore_index`: expected some.")
+    return (array if kept.all() else np.where(kept, array, 0).astype(array.dtype)), kept
 
 
 def _prediction(
     arrays: dict[str, np.ndarray],
 ) -> tuple[Prediction, Callable[[np.ndarray, str], Tensor]]:
     """Return the prediction, and what makes an array of that name targets that fit it."""
-    values = {name: _numbers(array, name) for name, array in arrays.items() if name not in _TARGETS}
+    others = (*_TARGETS, "mask")
+    values = {name: _numbers(array, name) for name, array in arrays.items() if name not in others}
     match values:
         case {"probs": probs}:
-            check_probs(probs, remedy="store raw outputs under the name `logits`")
+            probs = check_probs(probs, remedy="store raw outputs under the name `logits`")
             return ClassPrediction.from_probs(probs), partial(_labels, shape=tuple(probs.shape))
         case {"logits": logits}:
             log_probs = log_probs_from(None, logits)
@@ -106,13 +143,16 @@ def _prediction(
             known = QuantilePrediction(_with_outputs(quantiles, 2), levels)
             return known, partial(_outcomes, like=known.centre)
     mean = _with_outputs(values["mean"], 1)
+    fitting = partial(_outcomes, like=mean)
+    if "std" not in values:
+        return PointPrediction(mean), fitting
     std = _in_shape(values["std"], "std", mean, "`mean`")
     if bool((std < 0).any()):
         raise ValueError(
             f"`std` holds {float(std.min()):.4g}, expected standard deviations of at least 0."
         )
     variance = std.double().square().to(at_least_float32(std).dtype)
-    return GaussianPrediction(mean, variance), partial(_outcomes, like=mean)
+    return GaussianPrediction(mean, variance), fitting
 
 
 def _outcomes(array: np.ndarray, name: str, like: Tensor) -> Tensor:

@@ -44,8 +44,19 @@ def read_npz(
         except Exception as error:  # of many kinds: zipfile, zlib and numpy have no list of them
             why = str(error).partition("\n")[0][:_LONG].rstrip(".") or type(error).__name__
             raise ValueError(
-                f"`{path}` is no .npz file of numbers ({why}): write one by `numpy.savez`."
+                f"`{path}` is no .npz file of numbers ({why}): {_remedy(path)}."
             ) from error
+
+
+def _remedy(path: str | os.PathLike[str]) -> str:
+    """Return how to make such a file, of what a table or a single array holds too."""
+    ending = Path(path).suffix.lower()
+    how = {
+        **dict.fromkeys((".csv", ".tsv", ".txt", ".parquet"), "read its columns by pandas"),
+        ".npy": "load the array by `numpy.load`",
+    }.get(ending)
+    save = "`numpy.savez(path, mean=..., std=..., y=...)`, or `probs=` and `labels=`"
+    return f"{how} and write {save}" if how else "write one by `numpy.savez`"
 
 
 def _numpys(name: str, members: list[ZipInfo]) -> ZipInfo:

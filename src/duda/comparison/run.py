@@ -84,7 +84,7 @@ def _ask(model: UncertainModel, task: Task, x: Inputs, seed: int) -> Prediction:
     split = task.split
     if split is None or split.task == "classification":
         return answer
-    return answer.rescaled(split.y_std, split.y_mean)  # type: ignore[attr-defined,no-any-return]
+    return answer.rescaled(factor=split.y_std, offset=split.y_mean)  # type: ignore[attr-defined,no-any-return]
 
 
 @contextmanager

@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor, check_count, check_probs, nearest, seeded
+from duda.checks import ArrayLike, as_tensor, check_count, nearest, seeded
 from duda.decisions.batch_bald import batch_bald
 from duda.predictions import ClassPrediction, Prediction
 from duda.predictions.given import ClassesGiven, ScoresGiven, prediction_given
+from duda.probabilities import check_probs
 
 __all__ = ["acquire", "epig"]
 
@@ -163,8 +164,8 @@ def _of_draws(draws: Tensor, name: str) -> ClassPrediction:
             f"`{name}` has shape {tuple(draws.shape)}, expected (M, N, C): draws, examples, "
             "classes."
         )
-    check_probs(draws.flatten(0, 1), name, remedy="call `logits.softmax(2)` on raw outputs")
-    draws = draws.cpu().double()
+    rows = check_probs(draws.flatten(0, 1), name, "call `logits.softmax(2)` on raw outputs")
+    draws = rows.view(draws.shape).cpu().double()
     votes = torch.nn.functional.one_hot(draws.argmax(2), draws.shape[2]).sum(0)
     aleatoric = _entropy(draws, 2).mean(0)
     return ClassPrediction(draws.mean(0).log(), aleatoric, votes, draws, joint=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from functools import cached_property
+from typing import Self
 
 import torch
 from jaxtyping import Float, Int
@@ -45,9 +47,24 @@ class Claims:
         rows = self._rows()
         return rows if self.is_log else rows.log()
 
-    def labels(self, y: ArrayLike | None) -> Int[Tensor, "R"]:
-        """Return the class of each row, from integer labels `(N, *positions)`."""
-        return hard_labels(labels_given(self.prediction, y), self.shape).flatten()
+    def labelled(
+        self, y: ArrayLike | None, ignore_index: int | None = None
+    ) -> tuple[Self, Int[Tensor, "K"]]:
+        """Return the rows whose label is not `ignore_index`, and their labels `(N, *positions)`."""
+        labels = hard_labels(labels_given(self.prediction, y), self.shape, ignore_index)
+        labels = labels.flatten()
+        if ignore_index is None:
+            return self, labels
+        kept = labels != ignore_index
+        if not bool(kept.any()):
+            raise ValueError(
+                f"`y` is `ignore_index` {ignore_index} everywhere, expected at least one other "
+                "label."
+            )
+        rows = copy.copy(self)
+        rows.given = self._rows()[kept]
+        rows.shape = tuple(rows.given.shape)
+        return rows, labels[kept]
 
     def corrected(self, log_probs: Float[Tensor, "R C"]) -> ClassPrediction | Tensor:
         """Return what came with other probabilities: a prediction, or `(N, C, *positions)`.
@@ -57,6 +74,19 @@ class Claims:
         examples, classes, *positions = self.shape
         whole = log_probs.view(examples, *positions, classes).movedim(-1, 1)
         return whole.exp() if self.prediction is None else _moved(self.prediction, whole)
+
+    @property
+    def name(self) -> str:
+        """What errors call the probabilities."""
+        return "the softmax of `logits`" if self.is_log and self.prediction is None else "`probs`"
+
+    @property
+    def remedy(self) -> str:
+        """What to do about probabilities of 0, whose logs are infinite."""
+        if not self.is_log:
+            return "pass `logits=`, which do not underflow"
+        given = "probabilities" if self.prediction is not None else "logits of -inf"
+        return f"leave out the classes with such {given}, or use `Temperature`, which keeps them"
 
     def check_width(self, classes: int) -> None:
         """Raise a `ValueError` unless there are as many classes as `fit` saw."""

@@ -20,7 +20,7 @@ from duda.decisions.risk import Risk
 from duda.inputs import flags
 from duda.params import Params
 from duda.predictions import Prediction
-from duda.predictions.given import ScoresGiven, prediction_given, scored
+from duda.predictions.given import ScoresGiven, prediction_given, scored, targets_counted
 from duda.renamed import OldAttribute
 
 __all__ = ["Gate"]
@@ -105,6 +105,7 @@ class Gate(Params):
         *,
         is_bad: ArrayLike | None = None,
         tolerance: float | None = None,
+        ignore_index: int | None = None,
     ) -> Self:
         """Find the threshold on held-out examples, and return the gate.
 
@@ -114,15 +115,22 @@ class Gate(Params):
                 more than `tolerance`. `keep` and `false_alarm` do not look at it.
             is_bad: `(N)`, booleans or 0 and 1, in place of `y`.
             tolerance: the largest good |error| of a number, in its units.
+            ignore_index: the label of examples to leave out.
 
         Raises:
+            TypeError: if `ignore_index` came without labels of a prediction of classes.
             ValueError: if scores are NaN or not one for each example, if what is bad is not said,
                 or if no threshold can be guaranteed.
         """
         score = _example_scores(prediction)
+        kept = None
+        if ignore_index is not None:
+            y, kept = _labels_that_count(prediction, y, ignore_index)
         bad = torch.zeros_like(score, dtype=torch.bool)  # looked at by those that need it
         if self.guarantee.needs_bad:
             bad = _bad(prediction, score, y, is_bad, tolerance)
+        if kept is not None:
+            score, bad = score[kept], bad[kept]
         self.guarantee.fit(score, bad)
         return self
 
@@ -176,6 +184,18 @@ def _example_scores(source: ScoresGiven) -> Float[Tensor, "N"]:
             f"`score` has {lowest} values of -inf, below which there is no threshold: replace them."
         )
     return values
+
+
+def _labels_that_count(
+    source: ScoresGiven, y: ArrayLike | None, ignore_index: int
+) -> tuple[Tensor, Bool[Tensor, "N"] | None]:
+    prediction = prediction_given(source, Prediction, "prediction")
+    if prediction is None or y is None:
+        raise TypeError(
+            f"`ignore_index` is {ignore_index} without a prediction and its labels `y`: give both, "
+            "or leave those scores out."
+        )
+    return targets_counted(prediction, y, ignore_index)
 
 
 def _bad(

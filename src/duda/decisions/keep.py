@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import ClassVar, Self
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from duda.checks import check_share, counted
+from duda.checks import check_share, counted, exact_share
 from duda.decisions.guarantee import Guarantee, percent
 from duda.fitted import check_that
 
@@ -87,8 +86,8 @@ class Keep(Guarantee):
 
     def _rank(self, examples: int) -> int:
         # As a fraction, since in floating point (99 + 1) * 0.07 is more than 7.
-        return math.ceil((examples + 1) * Fraction(str(float(self.share))))
+        return math.ceil((examples + 1) * exact_share(self.share))
 
     def _fewest(self) -> int:
-        share = Fraction(str(float(self.share)))
+        share = exact_share(self.share)
         return math.ceil(share / (1 - share))

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from duda.checks import ArrayLike, check_finite, check_same_shape
-from duda.inputs import numbers
+from duda.checks import ArrayLike, as_tensor, check_finite, check_same_shape
+from duda.inputs import counted, numbers
 from duda.predictions import NumberPrediction
 
-__all__ = ["check_spread", "targets"]
+__all__ = ["by_output", "check_spread", "targets"]
 
 
-def targets(y: ArrayLike | None, shape: tuple[int, ...]) -> Float[Tensor, "*shape"]:
-    """Return what came true, of the shape of the predicted numbers."""
+def targets(
+    y: ArrayLike | None, shape: tuple[int, ...], mask: ArrayLike | None = None
+) -> tuple[Float[Tensor, "*shape"], Bool[Tensor, "*shape"]]:
+    """Return what came true, of the shape of the predicted numbers, and which of it counts.
+
+    Zeros stand in for what does not, whatever it was.
+    """
     if y is None:
         raise TypeError("`y` is missing: give the targets to compare with.")
-    values = numbers(y, "y")
+    values = as_tensor(y, "y").cpu()
+    kept = counted(mask, values, "`y`")
+    values = numbers(values if mask is None else torch.where(kept, values, 0), "y")
     check_same_shape(values, "y", shape, "the predicted numbers")
-    return values
+    return values, kept
+
+
+def by_output(
+    values: Float[Tensor, "N D *positions"], kept: Bool[Tensor, "N D *positions"]
+) -> list[Float[Tensor, "K"]]:
+    """Return the values that count of each output by itself.
+
+    Raises:
+        ValueError: if there are none of one.
+    """
+    columns = [values[:, output][kept[:, output]] for output in range(values.shape[1])]
+    for output, column in enumerate(columns):
+        if not len(column):
+            raise ValueError(
+                f"`mask` leaves no target of output {output}, expected some of each: fit without "
+                "that output."
+            )
+    return columns
 
 
 def check_spread(prediction: NumberPrediction) -> None:

@@ -274,6 +274,8 @@ def reliability_of(
     *,
     bins: int = 15,
     binning: Binning = "uniform",
+    ignore_index: int | None = None,
+    mask: ArrayLike | None = None,
 ) -> Reliability:
     """Return how often a claim is right, in bins of the confidence in it.
 
@@ -284,6 +286,8 @@ def reliability_of(
             shape: booleans, or 0 and 1.
         bins: how many.
         binning: of equal width, or with equally many examples, as far as ties let them.
+        ignore_index: the label of positions to leave out, beside a prediction and its labels.
+        mask: of the shape of the confidences: which of them count.
 
     Raises:
         TypeError: for a prediction of numbers, or if truth values came beside one of classes.
@@ -292,7 +296,7 @@ def reliability_of(
     >>> reliability_of([0.2, 0.9, 1.0], [False, True, True], bins=2).counts
     tensor([1, 2])
     """
-    values, right = checked_claims(confidence, correct)
+    values, right = checked_claims(confidence, correct, ignore_index, mask)
     uniform = is_uniform(binning)
     scale = Bins.of_equal_width(bins) if uniform else Bins.of_equal_counts(values, bins)
     return Reliability(scale.edges, *scale.count(values, right))

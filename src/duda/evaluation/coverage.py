@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_share
-from duda.evaluation.numbers import blocks, compared
+from duda.evaluation.numbers import compared
 from duda.predictions.given import NumbersGiven
 from duda.shown import Shown
 
@@ -162,17 +162,15 @@ def coverage(
     tensor([0.5000, 1.0000], dtype=torch.float64)
     """
     of_classes = "`evaluation.reliability(prediction, y)`"
-    answer, values, counted = compared(prediction, y, std, mask, instead=of_classes)
-    answer = answer.to("cpu")
-    values = values.to(answer.centre)
-    promised = promised_levels(levels if levels is not None else answer.interval_levels or _LEVELS)
+    found = compared(prediction, y, std, mask, instead=of_classes)
+    known = found.prediction.interval_levels or _LEVELS
+    promised = promised_levels(known if levels is None else levels)
     inside = torch.zeros(len(promised), dtype=torch.int64)
-    for part in blocks(values):
-        rows, y_part = answer[part], values[part]
+    for rows, values, counted in found:
         for place, level in enumerate(promised.tolist()):
             lower, upper = rows.interval(level)
-            inside[place] += ((lower <= y_part) & (y_part <= upper) & counted[part]).sum()
-    return Coverage(promised, inside, int(counted.sum()))
+            inside[place] += ((lower <= values) & (values <= upper) & counted).sum()
+    return Coverage(promised, inside, int(found.counted.sum()))
 
 
 def promised_levels(levels: ArrayLike) -> Float[Tensor, "L"]:

@@ -58,11 +58,8 @@ def crps(
     0.2337
     """
     of_classes = "`evaluation.brier(prediction, y)`"
-    answer, values, counted = compared(prediction, y, std, mask, instead=of_classes)
-    scores = torch.empty_like(values)
-    for part in blocks(values):
-        scores[part] = answer[part].to("cpu", torch.float64).crps(values[part])
-    return float(scores[counted].mean())
+    found = compared(prediction, y, std, mask, instead=of_classes)
+    return float(found.each(lambda rows, values: rows.crps(values)).mean())
 
 
 def crps_of_gaussian(mean: ArrayLike, std: ArrayLike, y: ArrayLike) -> Float[Tensor, "*shape"]:

@@ -6,26 +6,37 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor
-from duda.inputs import flags, numbers, scores
+from duda.checks import ArrayLike, as_tensor, check_same_shape
+from duda.inputs import counted, flags, numbers, scores
 from duda.predictions import ClassPrediction, NumberPrediction, Prediction
-from duda.predictions.given import NumbersGiven, ScoresGiven, prediction_given
+from duda.predictions.given import (
+    NumbersGiven,
+    ScoresGiven,
+    labels_given,
+    prediction_given,
+    targets_counted,
+)
 
 __all__ = [
     "checked_claims",
     "confidence_and_hits",
     "score_and_error",
+    "score_and_flags",
     "score_and_loss",
     "scores_of_both",
     "std_and_error",
     "std_of",
 ]
 
-_ROUNDING = 1e-3  # as far above one as `duda.checks.check_probs` lets float16 round
+_ROUNDING = 1e-3  # as far above one and below 0 as `check_probs` lets float16 round
 
 
 def score_and_loss(
-    score: ScoresGiven, loss: ArrayLike, name: str = "loss"
+    score: ScoresGiven,
+    loss: ArrayLike,
+    name: str = "loss",
+    ignore_index: int | None = None,
+    mask: ArrayLike | None = None,
 ) -> tuple[ArrayLike, ArrayLike]:
     """Return scores and losses: those of a prediction when `y` came, or both as they are.
 
@@ -33,6 +44,8 @@ def score_and_loss(
         score: a prediction, or numbers.
         loss: what came true beside a prediction, else numbers.
         name: what errors call `loss`.
+        ignore_index: the label of what does not count, beside a prediction.
+        mask: of the scores' shape: which of them count.
 
     Raises:
         TypeError: if truth values came beside a prediction, such as whether it is wrong.
@@ -44,19 +57,56 @@ def score_and_loss(
     """
     prediction = prediction_given(score, Prediction, "score")
     if prediction is None:
-        return score, loss  # type: ignore[return-value] # no prediction
-    return prediction.score, prediction.loss(_not_flags(loss, name, prediction))
+        _no_labels(ignore_index, name)
+        return _kept(score, loss, ("score", name), mask)  # type: ignore[arg-type] # no prediction
+    y, kept = targets_counted(prediction, _not_flags(loss, name, prediction), ignore_index, mask)
+    return _kept(prediction.score, prediction.loss(y), ("score", name), kept)
 
 
-def score_and_error(score: ScoresGiven, error: ArrayLike) -> tuple[ArrayLike, ArrayLike]:
+def score_and_error(
+    score: ScoresGiven,
+    error: ArrayLike,
+    ignore_index: int | None = None,
+    mask: ArrayLike | None = None,
+) -> tuple[ArrayLike, ArrayLike]:
     """Return scores and sizes of errors: of a prediction the roots of its losses, or as they are.
 
     Raises:
         TypeError: if truth values came beside a prediction.
         ValueError: if what came true does not fit the prediction.
     """
-    values, loss = score_and_loss(score, error, "error")
-    return values, loss if values is score else as_tensor(loss, "error").sqrt()
+    values, loss = score_and_loss(score, error, "error", ignore_index, mask)
+    prediction = prediction_given(score, Prediction, "score")
+    return values, loss if prediction is None else as_tensor(loss, "error").sqrt()
+
+
+def score_and_flags(
+    score: ScoresGiven,
+    is_bad: ArrayLike,
+    ignore_index: int | None = None,
+    mask: ArrayLike | None = None,
+) -> tuple[ArrayLike, ArrayLike]:
+    """Return scores, of a prediction or as they are, and which of them are bad.
+
+    Raises:
+        TypeError: if numbers came beside a prediction, and no `ignore_index` says that they are
+            labels; or an `ignore_index` beside no prediction.
+        ValueError: if labels do not fit the prediction.
+    """
+    flagged = as_tensor(is_bad, "is_bad")
+    prediction = prediction_given(score, Prediction, "score")
+    if prediction is None:
+        _no_labels(ignore_index, "is_bad")
+        return _kept(score, flagged, ("score", "is_bad"), mask)  # type: ignore[arg-type] # no prediction
+    if ignore_index is not None:
+        y, mask = targets_counted(prediction, flagged, ignore_index, mask)
+        flagged = prediction.is_bad(y)
+    if flagged.dtype is not torch.bool:
+        raise TypeError(
+            f"`is_bad` holds numbers beside a {type(prediction).__name__}, expected booleans, "
+            "which are no targets: give `prediction.is_bad(y)`, or labels and `ignore_index`."
+        )
+    return _kept(prediction.score, flagged, ("score", "is_bad"), mask)
 
 
 def scores_of_both(id_scores: ScoresGiven, ood_scores: ScoresGiven) -> tuple[ArrayLike, ArrayLike]:
@@ -88,7 +138,9 @@ def std_of(std: NumbersGiven, instead: str) -> ArrayLike:
     return prediction.std
 
 
-def std_and_error(std: NumbersGiven, error: ArrayLike, instead: str) -> tuple[ArrayLike, ArrayLike]:
+def std_and_error(
+    std: NumbersGiven, error: ArrayLike, instead: str, mask: ArrayLike | None = None
+) -> tuple[ArrayLike, ArrayLike]:
     """Return standard deviations and errors: of a prediction those of its mean, or as they are.
 
     Raises:
@@ -98,13 +150,18 @@ def std_and_error(std: NumbersGiven, error: ArrayLike, instead: str) -> tuple[Ar
     values = std_of(std, instead)
     prediction = prediction_given(std, NumberPrediction, "std")
     if prediction is None:
-        return values, error
+        return _kept(values, error, ("std", "error"), mask)
+    y, kept = targets_counted(prediction, error, mask=mask)
     mean = prediction.mean.detach().cpu().double()
-    return values, mean - numbers(error, "error", mean)
+    return _kept(values, mean - numbers(y, "error", mean), ("std", "error"), kept)
 
 
 def confidence_and_hits(
-    confidence: ClassPrediction | ArrayLike, correct: ArrayLike, instead: str
+    confidence: ClassPrediction | ArrayLike,
+    correct: ArrayLike,
+    instead: str,
+    ignore_index: int | None = None,
+    mask: ArrayLike | None = None,
 ) -> tuple[ArrayLike, ArrayLike]:
     """Return confidences and whether they came true: a prediction's, or both as they are.
 
@@ -113,29 +170,56 @@ def confidence_and_hits(
         ValueError: if what came true does not fit the prediction.
     """
     prediction = prediction_given(confidence, ClassPrediction, "confidence", "numbers", instead)
+    names = ("confidence", "correct")
     if prediction is None:
-        return confidence, correct  # type: ignore[return-value] # no prediction
-    wrong = prediction.is_bad(_not_flags(correct, "correct", prediction))
-    return prediction.confidence, ~wrong
+        _no_labels(ignore_index, "correct")
+        return _kept(confidence, correct, names, mask)  # type: ignore[arg-type] # no prediction
+    labels = _not_flags(correct, "correct", prediction)
+    y, kept = targets_counted(prediction, labels, ignore_index, mask)
+    return _kept(prediction.confidence, ~prediction.is_bad(y), names, kept)
 
 
 def checked_claims(
-    confidence: ClassPrediction | ArrayLike, correct: ArrayLike
+    confidence: ClassPrediction | ArrayLike,
+    correct: ArrayLike,
+    ignore_index: int | None = None,
+    mask: ArrayLike | None = None,
 ) -> tuple[Float[Tensor, "n"], Bool[Tensor, "n"]]:
     """Return confidences in float64, all in [0, 1] or it raises, and whether they came true."""
     of_numbers = "`evaluation.coverage(prediction, y)`"
-    confidence, correct = confidence_and_hits(confidence, correct, of_numbers)
+    confidence, correct = confidence_and_hits(confidence, correct, of_numbers, ignore_index, mask)
     values = scores(confidence, "confidence").double()
     low, high = float(values.min()), float(values.max())
-    if low < 0 or high > 1 + _ROUNDING:
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
         raise ValueError(
             f"`confidence` lies in [{low:.4g}, {high:.4g}], expected probabilities in [0, 1]."
         )
-    return values.flatten(), flags(correct, "correct", values, "`confidence`").flatten()
+    right = flags(correct, "correct", values, "`confidence`").flatten()
+    return values.flatten().clamp(min=0), right
+
+
+def _kept(
+    values: ArrayLike, others: ArrayLike, names: tuple[str, str], mask: ArrayLike | None
+) -> tuple[ArrayLike, ArrayLike]:
+    """Return both as they are, or where `mask` says that they count."""
+    if mask is None:
+        return values, others
+    one, other = as_tensor(values, names[0]).cpu(), as_tensor(others, names[1]).cpu()
+    check_same_shape(other, names[1], tuple(one.shape), f"`{names[0]}`")
+    kept = counted(mask, one, f"`{names[0]}`")
+    return one[kept], other[kept]
+
+
+def _no_labels(ignore_index: int | None, name: str) -> None:
+    if ignore_index is not None:
+        raise TypeError(
+            f"`ignore_index` is {ignore_index} beside numbers, of which `{name}` holds no labels: "
+            "give a prediction and its labels, or `mask=labels != ignore_index`."
+        )
 
 
 def _not_flags(y: ArrayLike, name: str, prediction: Prediction) -> Tensor:
-    values = as_tensor(y, name)
+    values = as_tensor(labels_given(prediction, y), name)
     if values.dtype == torch.bool:
         raise TypeError(
             f"`{name}` holds truth values beside a {type(prediction).__name__}, expected the "

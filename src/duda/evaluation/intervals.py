@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from duda.checks import ArrayLike, check_same_shape, check_share
+from duda.checks import ArrayLike, as_tensor, check_same_shape, check_share
 from duda.evaluation.coverage import promised_levels
 from duda.evaluation.numbers import compared
-from duda.inputs import numbers, ordered_ends
+from duda.inputs import counted, numbers, ordered_ends
 from duda.predictions import NumberPrediction
 from duda.predictions.given import NumbersGiven, prediction_given
 
@@ -32,6 +32,7 @@ def interval_coverage(
     y: ArrayLike | None = None,
     *,
     level: float | None = None,
+    mask: ArrayLike | None = None,
 ) -> float:
     """Return the share of `y` in [`lower`, `upper`], whose ends belong to it (PICP).
 
@@ -40,6 +41,7 @@ def interval_coverage(
         upper: of the same shape; inf may pass.
         y: of the same shape, finite.
         level: the probability of the prediction's central intervals.
+        mask: of the same shape: which targets count. Where it is False `y` may be NaN.
 
     Raises:
         TypeError: if `level` is missing beside a prediction, or comes without one.
@@ -49,7 +51,7 @@ def interval_coverage(
     0.5
     """
     low, high, y = _ends(lower, upper, y, level)
-    values = numbers(y, "y", low)
+    low, high, values = _counted(low, high, y, mask)
     return int(((low <= values) & (values <= high)).sum()) / values.numel()
 
 
@@ -81,6 +83,8 @@ def interval_score(
     upper: ArrayLike | None = None,
     y: ArrayLike | None = None,
     level: float | None = None,
+    *,
+    mask: ArrayLike | None = None,
 ) -> float:
     """Return the mean width, plus 2 / (1 - `level`) times how far `y` lies outside.
 
@@ -92,6 +96,7 @@ def interval_score(
         upper: of the same shape.
         y: of the same shape.
         level: the probability that the intervals promise.
+        mask: of the same shape: which targets count. Where it is False `y` may be NaN.
 
     Raises:
         TypeError: if `level` is missing.
@@ -105,7 +110,7 @@ def interval_score(
         raise TypeError("`level` is missing: give the probability that the intervals promise.")
     level = check_share(level, "level")
     low, high, y = _ends(lower, upper, y, level, of_arrays_too=True)
-    values = numbers(y, "y", low)
+    low, high, values = _counted(low, high, y, mask)
     outside = (low - values).clamp(min=0) + (values - high).clamp(min=0)
     return float((high - low + 2 / (1 - level) * outside).mean())
 
@@ -141,14 +146,17 @@ def pinball(
     0.05
     """
     of_classes = "`evaluation.brier(prediction, y)`"
-    answer, values, counted = compared(prediction, y, std, mask, instead=of_classes)
-    answer = answer.to("cpu")
-    levels = getattr(answer, "levels", None) if levels is None else levels
+    found = compared(prediction, y, std, mask, instead=of_classes)
+    levels = getattr(found.prediction, "levels", None) if levels is None else levels
     if levels is None:
         raise TypeError("`levels` is missing: give the probabilities of some quantiles.")
     promised = promised_levels(levels).tolist()
-    losses = [_loss(values - answer.quantile(level), level)[counted] for level in promised]
-    return float(torch.stack([loss.mean() for loss in losses]).mean())
+
+    def losses(rows: NumberPrediction, values: Tensor) -> Tensor:
+        each = [_loss(values - rows.quantile(level), level) for level in promised]
+        return torch.stack(each).mean(0)
+
+    return float(found.each(losses).mean())
 
 
 def pinball_of_quantiles(
@@ -193,7 +201,18 @@ def _ends(
         )
     if upper is not None and y is not None:
         raise TypeError(_OTHER_END.format(type(lower).__name__))
-    return *ordered_ends(*prediction.interval(level)), upper if y is None else y
+    ends = prediction.to("cpu", torch.float64).interval(level)
+    return *ordered_ends(*ends), upper if y is None else y
+
+
+def _counted(low: Tensor, high: Tensor, y: Any, mask: ArrayLike | None) -> list[Tensor]:
+    """Return the ends and the targets that count."""
+    if mask is None:
+        return [low, high, numbers(y, "y", low)]
+    values = as_tensor(y, "y").cpu()
+    check_same_shape(values, "y", tuple(low.shape), "the intervals")
+    kept = counted(mask, values, "`y`")
+    return [low[kept], high[kept], numbers(values[kept], "y")]
 
 
 def _loss(above: Tensor, level: float | Tensor) -> Tensor:

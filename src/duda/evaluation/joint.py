@@ -17,12 +17,19 @@ from torch import Tensor
 from duda.checks import ArrayLike, check_count
 from duda.inputs import scores
 from duda.predictions import Prediction
+from duda.predictions.given import targets_counted
 
 __all__ = ["joint_nll", "joint_nll_of_draws"]
 
 
 def joint_nll(
-    prediction: Prediction, y: ArrayLike, *, size: int = 10, seed: int | None = None
+    prediction: Prediction,
+    y: ArrayLike,
+    *,
+    size: int = 10,
+    seed: int | None = None,
+    ignore_index: int | None = None,
+    mask: ArrayLike | None = None,
 ) -> float:
     """Return the mean over batches of their negative joint log-likelihood, nats; lower is better.
 
@@ -34,6 +41,8 @@ def joint_nll(
         y: labels or numbers that fit the prediction.
         size: examples in a batch, τ in the sources; it divides the number of examples.
         seed: of the order in which they are put into batches; by default their own.
+        ignore_index: the label of positions that add nothing.
+        mask: of the shape of `y`: which targets count. Where it is False `y` may be NaN.
 
     Raises:
         TypeError: for a prediction without likelihood, such as one of quantiles.
@@ -50,7 +59,11 @@ def joint_nll(
             "`prediction` has no draws that are one function for all examples: call "
             "`model.predict(x, joint=True, keep_draws=True)`."
         )
-    return _mean_over_batches(prediction.log_likelihoods(y), len(prediction), size, seed)
+    targets, kept = targets_counted(prediction, y, ignore_index, mask)
+    each = prediction.log_likelihoods(targets)
+    if kept is not None:
+        each = (torch.where(kept, one, 0.0) for one in each)
+    return _mean_over_batches(each, len(prediction), size, seed)
 
 
 def joint_nll_of_draws(

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty, check_same_shape
-from duda.inputs import flags
+from duda.inputs import counted
 from duda.predictions import NumberPrediction
 from duda.predictions.given import NumbersGiven, number_prediction
 
-__all__ = ["blocks", "check_members", "compared"]
+__all__ = ["Compared", "blocks", "check_members", "compared"]
 
 _NUMBERS_IN_A_BLOCK = 2**16
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """A prediction of numbers, what it is compared with, and which of that counts.
+
+    It is gone through in blocks in float64, as numbers may be large beside their spread.
+    """
+
+    prediction: NumberPrediction
+    y: Float[Tensor, "N D *positions"]
+    counted: Bool[Tensor, "N D *positions"]
+
+    def __iter__(self) -> Iterator[tuple[NumberPrediction, Tensor, Tensor]]:
+        for part in blocks(self.y):
+            rows = self.prediction[part].to("cpu", torch.float64)
+            yield rows, self.y[part], self.counted[part]
+
+    def each(
+        self, measure: Callable[[NumberPrediction, Tensor], Float[Tensor, "n D *positions"]]
+    ) -> Float[Tensor, "K"]:
+        """Return what each target that counts has of a measure."""
+        return torch.cat([measure(rows, y)[counted] for rows, y, counted in self])
 
 
 def compared(
@@ -26,7 +50,7 @@ def compared(
     *,
     instead: str,
     may_be_empty: bool = False,
-) -> tuple[NumberPrediction, Float[Tensor, "N D *positions"], Bool[Tensor, "N D *positions"]]:
+) -> Compared:
     """Return a prediction, what it is compared with, and which of it counts.
 
     Where `mask` is False `y` may be anything, NaN too: the predicted number stands there. It may
@@ -44,14 +68,10 @@ def compared(
     values, centre = as_tensor(y, "y").cpu().double(), answer.centre.cpu()
     check_not_empty(values, "y")
     check_same_shape(values, "y", shape, "the predicted numbers")
-    counted = torch.ones((), dtype=torch.bool).expand_as(values)
-    if mask is not None:
-        counted = flags(mask, "mask", values, "`y`")
-        if not may_be_empty and not bool(counted.any()):
-            raise ValueError("`mask` is False everywhere, expected at least one target to count.")
-        values = torch.where(counted, values, centre.double().reshape(shape))
+    kept = counted(mask, values, "`y`", may_be_empty)
+    values = torch.where(kept, values, centre.double().reshape(shape))
     check_finite(values, "y", "remove or replace them, or leave them out by `mask`")
-    return answer, values.reshape(centre.shape), counted.reshape(centre.shape)
+    return Compared(answer, values.reshape(centre.shape), kept.reshape(centre.shape))
 
 
 def check_members(members: Tensor, name: str, y: Tensor) -> None:

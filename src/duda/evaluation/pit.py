@@ -15,7 +15,7 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_count, check_finite
 from duda.evaluation.coverage import Coverage, binomial_band
-from duda.evaluation.numbers import blocks, check_members, compared
+from duda.evaluation.numbers import check_members, compared
 from duda.inputs import numbers
 from duda.predictions.given import NumbersGiven
 from duda.shown import Shown
@@ -147,15 +147,12 @@ def tally(
 ) -> Pit:
     """Return the `pit`, also of no targets at all if `mask` `may_be_empty`."""
     of_classes = "`evaluation.reliability(prediction, y)`"
-    answer, values, counted = compared(
-        prediction, y, std, mask, instead=of_classes, may_be_empty=may_be_empty
-    )
-    answer.check_can("cdf", instead="`evaluation.coverage(prediction, y)`")
-    found = torch.zeros(2 * check_count(bins, "bins") + 1, dtype=torch.int64)
-    for part in blocks(values):
-        below = answer[part].to("cpu", torch.float64).mid_cdf(values[part])
-        found += _counts(below[counted[part]].double(), bins)
-    return Pit(found)
+    found = compared(prediction, y, std, mask, instead=of_classes, may_be_empty=may_be_empty)
+    found.prediction.check_can("cdf", instead="`evaluation.coverage(prediction, y)`")
+    counts = torch.zeros(2 * check_count(bins, "bins") + 1, dtype=torch.int64)
+    for rows, values, counted in found:
+        counts += _counts(rows.mid_cdf(values)[counted].double(), bins)
+    return Pit(counts)
 
 
 def pit_of_draws(draws: ArrayLike, y: ArrayLike) -> Pit:

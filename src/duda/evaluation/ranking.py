@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor
+from duda.checks import ArrayLike
 from duda.evaluation import curves
+from duda.evaluation.given import score_and_flags
 from duda.evaluation.ties import tied_runs
 from duda.inputs import flags, scores
-from duda.predictions import Prediction
-from duda.predictions.given import ScoresGiven, prediction_given, score_of
+from duda.predictions.given import ScoresGiven
 from duda.shown import Shown
 
 if TYPE_CHECKING:
@@ -146,13 +146,21 @@ class Ranking(Shown):
         return self.caught.numpy(), self.false_alarms.numpy()
 
 
-def rank(score: ScoresGiven, is_bad: ArrayLike) -> Ranking:
+def rank(
+    score: ScoresGiven,
+    is_bad: ArrayLike,
+    *,
+    ignore_index: int | None = None,
+    mask: ArrayLike | None = None,
+) -> Ranking:
     """Return how well a score, higher for worse, tells bad examples from good ones.
 
     Args:
         score: a prediction; or any numbers, infinite ones too, such as entropies or energies.
         is_bad: of the same shape: booleans, such as `prediction.is_bad(y)`, or beside plain scores
             also 0 and 1.
+        ignore_index: the label of positions to leave out, beside a prediction and its labels `y`.
+        mask: of the shape of the scores: which of them count.
 
     Raises:
         TypeError: if numbers came beside a prediction, which may be its targets.
@@ -161,15 +169,9 @@ def rank(score: ScoresGiven, is_bad: ArrayLike) -> Ranking:
     >>> rank([0.1, 0.4, 0.4, 0.8], [0, 0, 1, 1]).auroc
     0.875
     """
-    values = scores(score_of(score))
-    flagged = as_tensor(is_bad, "is_bad")
-    prediction = prediction_given(score, Prediction, "score")
-    if prediction is not None and flagged.dtype is not torch.bool:
-        raise TypeError(
-            f"`is_bad` holds numbers beside a {type(prediction).__name__}, expected booleans, "
-            "which are no targets: give `prediction.is_bad(y)`."
-        )
-    bad = flags(flagged, "is_bad", values, "`score`").flatten()
+    score, is_bad = score_and_flags(score, is_bad, ignore_index, mask)
+    values = scores(score)
+    bad = flags(is_bad, "is_bad", values, "`score`").flatten()
     if bool(bad.all()) or not bool(bad.any()):
         kind = "bad" if bool(bad[0]) else "good"
         raise ValueError(

@@ -122,13 +122,21 @@ class Selection(Shown):
         return risk_coverage(self.coverages, self.risks, self.aurc, ax)
 
 
-def selective(score: ScoresGiven, loss: ArrayLike) -> Selection:
+def selective(
+    score: ScoresGiven,
+    loss: ArrayLike,
+    *,
+    ignore_index: int | None = None,
+    mask: ArrayLike | None = None,
+) -> Selection:
     """Return the risk at each coverage when examples are accepted from the lowest score up.
 
     Args:
         score: a prediction; or uncertainty, higher is worse: infinite values may pass.
         loss: beside a prediction `y`, from which it knows its losses: 0 and 1 for classes, squared
             errors for numbers. Else finite numbers of the shape of `score`.
+        ignore_index: the label of positions to leave out, beside a prediction and its labels.
+        mask: of the shape of the scores: which of them count.
 
     Raises:
         TypeError: if truth values came beside a prediction.
@@ -137,7 +145,7 @@ def selective(score: ScoresGiven, loss: ArrayLike) -> Selection:
     >>> selective([0.1, 0.9, 0.4, 0.2], [0, 1, 1, 0]).risks
     tensor([0.0000, 0.0000, 0.0000, 0.3333, 0.5000], dtype=torch.float64)
     """
-    score, loss = score_and_loss(score, loss, "loss")
+    score, loss = score_and_loss(score, loss, "loss", ignore_index, mask)
     values = scores(score)
     losses = as_tensor(loss, "loss").cpu()
     check_same_shape(losses, "loss", tuple(values.shape), "`score`")
@@ -174,7 +182,12 @@ class AccuracyAbove(Shown):
 
 
 def accuracy_above(
-    confidence: ClassPrediction | ArrayLike, correct: ArrayLike, *, levels: ArrayLike | None = None
+    confidence: ClassPrediction | ArrayLike,
+    correct: ArrayLike,
+    *,
+    levels: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    mask: ArrayLike | None = None,
 ) -> AccuracyAbove:
     """Return the accuracy on examples of at least each confidence, from 0 to 1 in steps of 0.01.
 
@@ -187,6 +200,8 @@ def accuracy_above(
         correct: beside a prediction the labels `y`; else whether it was right, of the same shape:
             booleans, or 0 and 1.
         levels: others of confidence, `(L)`.
+        ignore_index: the label of positions to leave out, beside a prediction and its labels.
+        mask: of the shape of the confidences: which of them count.
 
     Raises:
         TypeError: for a prediction of numbers, or if truth values came beside one of classes.
@@ -196,7 +211,7 @@ def accuracy_above(
     tensor([0.6667, 1.0000], dtype=torch.float64)
     """
     of_numbers = "`evaluation.selective(prediction, y)`"
-    confidence, correct = confidence_and_hits(confidence, correct, of_numbers)
+    confidence, correct = confidence_and_hits(confidence, correct, of_numbers, ignore_index, mask)
     values = scores(confidence, "confidence")
     right = flags(correct, "correct", values, "`confidence`").flatten()
     wanted = torch.arange(_LEVELS + 1).double() / _LEVELS

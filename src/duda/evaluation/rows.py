@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor, check_logits, check_probs, log_probs_from
+from duda.checks import ArrayLike, as_tensor
 from duda.inputs import hard_labels, label_shares
 from duda.predictions.given import ClassesGiven, class_arrays, labels_given
+from duda.probabilities import check_logits, check_probs, log_probs_from
 
 __all__ = ["Kind", "LabelledRows", "Rows", "check_kind"]
 
@@ -116,8 +117,7 @@ class LabelledRows:
             self._values = as_tensor(logits, "logits").cpu()
             check_logits(self._values)
         else:
-            self._values = as_tensor(probs, "probs").cpu()  # type: ignore[arg-type]
-            check_probs(self._values)
+            self._values = check_probs(as_tensor(probs, "probs").cpu())  # type: ignore[arg-type]
         self._ignore_index = ignore_index
         self._target = self._checked_target(y, votes)
         if ignore_index is not None and not may_be_empty:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 
-from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty, check_same_shape
+from jaxtyping import Float
+from torch import Tensor
+
+from duda.checks import ArrayLike, as_tensor, check_same_shape
 from duda.evaluation.numbers import compared
 from duda.evaluation.rows import LabelledRows, Rows
+from duda.inputs import counted, numbers
 from duda.predictions.given import ClassesGiven, NumbersGiven, centres
 
-__all__ = ["accuracy", "brier", "density_nll", "nll", "rmse"]
+__all__ = ["accuracy", "brier", "density_nll", "mae", "nll", "rmse"]
 
 
 def accuracy(
@@ -86,12 +90,13 @@ def brier(
     return _mean(LabelledRows(probs, y, logits, ignore_index).total(Rows.squared_distances))
 
 
-def rmse(mean: NumbersGiven, y: ArrayLike) -> float:
+def rmse(mean: NumbersGiven, y: ArrayLike, *, mask: ArrayLike | None = None) -> float:
     """Return the root of the mean squared error over all examples and outputs, in units of `y`.
 
     Args:
         mean: a prediction, whose `centre` is compared, or numbers of any shape.
         y: of the same shape.
+        mask: of `y`'s shape: which targets count. Where it is False `y` may be NaN.
 
     Raises:
         TypeError: for a prediction of classes.
@@ -100,16 +105,34 @@ def rmse(mean: NumbersGiven, y: ArrayLike) -> float:
     >>> rmse([[1.0], [2.0]], [[1.0], [4.0]]) == 2**0.5
     True
     """
-    given = centres(mean, instead="`evaluation.accuracy(prediction, y)`")
-    means, targets = as_tensor(given, "mean").cpu(), as_tensor(y, "y").cpu()
-    check_same_shape(targets, "y", tuple(means.shape), "the predicted mean")
-    check_finite(means, "mean")
-    check_finite(targets, "y")
-    check_not_empty(means, "mean")
-    return math.sqrt((means.double() - targets.double()).square().mean())
+    return math.sqrt(_errors(mean, y, mask).square().mean())
 
 
-def density_nll(prediction: NumbersGiven, y: ArrayLike, *, std: ArrayLike | None = None) -> float:
+def mae(mean: NumbersGiven, y: ArrayLike, *, mask: ArrayLike | None = None) -> float:
+    """Return the mean absolute error over all examples and outputs, in units of `y`.
+
+    Args:
+        mean: a prediction, whose `centre` is compared, or numbers of any shape.
+        y: of the same shape.
+        mask: of `y`'s shape: which targets count. Where it is False `y` may be NaN.
+
+    Raises:
+        TypeError: for a prediction of classes.
+        ValueError: if the shapes differ, or there are NaN, infinite or no numbers.
+
+    >>> mae([[1.0], [2.0]], [[1.0], [4.0]])
+    1.0
+    """
+    return float(_errors(mean, y, mask).abs().mean())
+
+
+def density_nll(
+    prediction: NumbersGiven,
+    y: ArrayLike,
+    *,
+    std: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+) -> float:
     """Return the mean negative log-density of numbers `y`, over examples and outputs, in nats.
 
     It is in `y`'s units: with y times k, each output gains log k. Of the exact mixture where the
@@ -119,6 +142,7 @@ def density_nll(prediction: NumbersGiven, y: ArrayLike, *, std: ArrayLike | None
         prediction: with a `log_prob`; or means, of Gaussians.
         y: of the same shape.
         std: one for each of the means.
+        mask: of `y`'s shape: which targets count. Where it is False `y` may be NaN.
 
     Raises:
         TypeError: for a prediction without density, such as one of quantiles.
@@ -128,9 +152,9 @@ def density_nll(prediction: NumbersGiven, y: ArrayLike, *, std: ArrayLike | None
     >>> round(density_nll([0.0], [0.0], std=[1.0]), 4)
     0.9189
     """
-    answer, targets, _ = compared(prediction, y, std, instead="`evaluation.nll(prediction, y)`")
-    answer.check_can("log_prob", instead="`evaluation.pinball(prediction, y)` or `crps`")
-    log_density = answer.log_prob(targets.to(answer.device)).cpu().double()
+    found = compared(prediction, y, std, mask, instead="`evaluation.nll(prediction, y)`")
+    found.prediction.check_can("log_prob", instead="`evaluation.pinball(prediction, y)` or `crps`")
+    log_density = found.each(lambda rows, values: rows.log_prob(values))
     infinite = int((log_density == math.inf).sum())
     if infinite:
         raise ValueError(
@@ -138,6 +162,17 @@ def density_nll(prediction: NumbersGiven, y: ArrayLike, *, std: ArrayLike | None
             "deviation is 0: give the likelihood a larger floor."
         )
     return -float(log_density.mean())
+
+
+def _errors(mean: NumbersGiven, y: ArrayLike, mask: ArrayLike | None) -> Float[Tensor, "K"]:
+    """Return how far each target that counts is from what is predicted."""
+    given = centres(mean, instead="`evaluation.accuracy(prediction, y)`")
+    means, targets = as_tensor(given, "mean").cpu(), as_tensor(y, "y").cpu()
+    check_same_shape(targets, "y", tuple(means.shape), "the predicted mean")
+    if mask is not None:
+        kept = counted(mask, targets, "`y`")
+        means, targets = means[kept], targets[kept]
+    return numbers(means, "mean") - numbers(targets, "y")
 
 
 def _mean(total: tuple[float, int]) -> float:

@@ -58,7 +58,12 @@ def smooth_ece(
 
 
 def smooth_ece_of(
-    confidence: ClassPrediction | ArrayLike, correct: ArrayLike, *, bandwidth: float | None = None
+    confidence: ClassPrediction | ArrayLike,
+    correct: ArrayLike,
+    *,
+    bandwidth: float | None = None,
+    ignore_index: int | None = None,
+    mask: ArrayLike | None = None,
 ) -> float:
     """Return the smooth calibration error of a claim, given the confidence in it.
 
@@ -72,6 +77,8 @@ def smooth_ece_of(
         correct: beside a prediction the labels `y`; else whether they were right, of the same
             shape: booleans, or 0 and 1.
         bandwidth: in units of confidence, if it is not to be found.
+        ignore_index: the label of positions to leave out, beside a prediction and its labels.
+        mask: of the shape of the confidences: which of them count.
 
     Raises:
         ValueError: if shapes differ, or a confidence is NaN or not in [0, 1].
@@ -79,7 +86,7 @@ def smooth_ece_of(
     >>> round(smooth_ece_of([0.75, 0.75, 0.25, 0.25], [1, 1, 0, 0]), 4)
     0.1982
     """
-    values, right = checked_claims(confidence, correct)
+    values, right = checked_claims(confidence, correct, ignore_index, mask)
     return _smooth_error(_on_grid(values, right) / len(values), bandwidth)
 
 

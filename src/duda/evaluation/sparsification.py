@@ -55,13 +55,21 @@ class Sparsification(Shown):
         return sparsification_curve(self.by_score / start, self.by_error / start, ax)
 
 
-def sparsification(score: ScoresGiven, error: ArrayLike) -> Sparsification:
+def sparsification(
+    score: ScoresGiven,
+    error: ArrayLike,
+    *,
+    ignore_index: int | None = None,
+    mask: ArrayLike | None = None,
+) -> Sparsification:
     """Return how the mean error falls when the most uncertain examples are left out.
 
     Args:
         score: a prediction; or uncertainty, higher is worse, of any shape.
         error: beside a prediction `y`, from which it knows its errors: |centre - y| of numbers, 0
             and 1 of classes. Else numbers of the shape of `score`, at least 0.
+        ignore_index: the label of positions to leave out, beside a prediction and its labels.
+        mask: of the shape of the scores: which of them count.
 
     Raises:
         TypeError: if truth values came beside a prediction.
@@ -70,7 +78,7 @@ def sparsification(score: ScoresGiven, error: ArrayLike) -> Sparsification:
     >>> sparsification([0.1, 0.9, 0.5], [1.0, 2.0, 6.0]).by_score
     tensor([3.0000, 3.5000, 1.0000], dtype=torch.float64)
     """
-    score, error = score_and_error(score, error)
+    score, error = score_and_error(score, error, ignore_index, mask)
     values = scores(score)
     errors = numbers(error, "error")
     check_same_shape(errors, "error", tuple(values.shape), "`score`")

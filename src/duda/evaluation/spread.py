@@ -79,6 +79,7 @@ def spread(
     *,
     bins: int = 15,
     binning: Binning = "uniform",
+    mask: ArrayLike | None = None,
 ) -> Spread:
     """Return how large errors are where the standard deviation promises alike.
 
@@ -89,6 +90,7 @@ def spread(
         bins: how many.
         binning: `"uniform"`, of equal width from the least to the largest `std`, or `"quantile"`,
             of equal counts, as far as equal ones allow: they stay together.
+        mask: of the shape of `std`: which errors count. Where it is False they may be NaN.
 
     Raises:
         TypeError: for a prediction without standard deviation.
@@ -97,7 +99,7 @@ def spread(
     >>> round(spread([1.0, 1.1, 2.0, 2.1], [1.0, -1.0, 1.0, 3.0], bins=2).ence, 4)
     0.0696
     """
-    std, error = std_and_error(std, error, "`evaluation.coverage(prediction, y)`")
+    std, error = std_and_error(std, error, "`evaluation.coverage(prediction, y)`", mask)
     stds = spreads(std)
     promised, errors = stds.flatten(), numbers(error, "error", stds).flatten()
     edges = _edges(promised, check_count(bins, "bins"), binning)

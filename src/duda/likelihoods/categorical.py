@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from duda.checks import at_least_float32, check_not_empty, check_probs, check_same_shape
+from duda.checks import at_least_float32, check_not_empty, check_same_shape
 from duda.likelihoods.base import Likelihood, Reduction
 from duda.likelihoods.class_draws import ClassReduction
 from duda.likelihoods.outputs import CHANCE, check_dim, check_no_probs, log_of_probs, outputs_first
 from duda.predictions import Prediction
+from duda.probabilities import check_probs
 
 __all__ = ["Categorical"]
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from duda.checks import check_probs
+from duda.probabilities import check_probs
 
 __all__ = [
     "CHANCE",
@@ -52,8 +52,8 @@ def log_of_probs(outputs: Tensor, dim: int = 1) -> Tensor:
     Raises:
         ValueError: if they are no probabilities.
     """
-    check_probs(outputs.movedim(dim, 1), "outputs", "leave `probs` out for logits")
-    return outputs.log()
+    probs = check_probs(outputs.movedim(dim, 1), "outputs", "leave `probs` out for logits")
+    return probs.movedim(1, dim).log()
 
 
 def check_no_probs(outputs: Tensor, remedy: str, chance: float = CHANCE) -> None:

@@ -45,17 +45,17 @@ class AffinePrediction(NumberPrediction):
     @property
     def mean(self) -> Tensor:  # type: ignore[override] # follows from the base
         """Mean, in units of the target."""
-        return self.offset + self.factor * self.base.mean
+        return self._moved(self.base.mean)
 
     @property
     def std(self) -> Tensor:  # type: ignore[override] # follows from the base
         """Standard deviation, in units of the target."""
-        return self.factor * self.base.std
+        return self.factor.double() * self.base.std
 
     @property
     def centre(self) -> Tensor:
         """The one number to name where only one is asked for."""
-        return self.offset + self.factor * self.base.centre
+        return self._moved(self.base.centre)
 
     @property
     def score(self) -> Tensor:
@@ -90,7 +90,7 @@ class AffinePrediction(NumberPrediction):
 
     def quantile(self, q: float) -> Tensor:
         """Return the value below which the target lies with probability `q`."""
-        return self.offset + self.factor * self.base.quantile(q)
+        return self._moved(self.base.quantile(q))
 
     def cdf(self, y: ArrayLike) -> Tensor:
         """Return the probability that the target is at most `y`."""
@@ -102,11 +102,11 @@ class AffinePrediction(NumberPrediction):
 
     def log_prob(self, y: ArrayLike) -> Tensor:
         """Return the log-density at `y`, nats."""
-        return self.base.log_prob(self._inverse(y)) - self.factor.log()
+        return self.base.log_prob(self._inverse(y)) - self.factor.double().log()
 
     def sample(self, count: int, seed: int | None = None) -> Tensor:
         """Return `count` targets drawn for each output by itself."""
-        return self.offset + self.factor * self.base.sample(count, seed)
+        return self._moved(self.base.sample(count, seed))
 
     def components(self) -> Sequence[NumberPrediction]:
         """Return the prediction of each draw."""
@@ -126,6 +126,9 @@ class AffinePrediction(NumberPrediction):
     def can(self, ability: str) -> bool:
         """Return whether the base has this ability, and it is passed on."""
         return self.base.can(ability) and hasattr(self, ability)
+
+    def _moved(self, y: Tensor) -> Tensor:
+        return self.offset.double() + self.factor.double() * y
 
     def _inverse(self, y: ArrayLike) -> Tensor:
         return (self._target(y) - self.offset) / self.factor

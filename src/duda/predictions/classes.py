@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor, at_least_float32, check_probs, check_same_shape
+from duda.checks import ArrayLike, as_tensor, at_least_float32, check_same_shape
 from duda.inputs import hard_labels
 from duda.predictions.base import Prediction
 from duda.predictions.named_labels import NamedLabels
@@ -22,6 +22,7 @@ from duda.predictions.validity import (
     check_log_probs,
     check_votes,
 )
+from duda.probabilities import check_probs
 
 __all__ = ["ClassPrediction", "entropy"]
 
@@ -111,8 +112,8 @@ class ClassPrediction(NamedLabels, Prediction):
         Raises:
             ValueError: if `probs` are no distributions over at least two classes.
         """
-        values = as_tensor(probs, "probs")
-        check_probs(values, remedy="raw outputs go into `Categorical().reduce(logits[None])`")
+        raw = "raw outputs go into `Categorical().reduce(logits[None])`"
+        values = check_probs(as_tensor(probs, "probs"), remedy=raw)
         log_probs = at_least_float32(values).log().log_softmax(1)
         votes = torch.zeros_like(log_probs, dtype=torch.int32)
         votes.scatter_(1, log_probs.argmax(1, keepdim=True), 1)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from duda.checks import ArrayLike, check_not_empty
-from duda.inputs import numbers, scores, spreads
+from duda.checks import ArrayLike, as_tensor, check_not_empty, check_same_shape
+from duda.inputs import counted, numbers, scores, spreads
 from duda.predictions.base import Prediction
 from duda.predictions.classes import ClassPrediction
 from duda.predictions.gaussian import GaussianPrediction
@@ -25,6 +26,7 @@ __all__ = [
     "prediction_given",
     "score_of",
     "scored",
+    "targets_counted",
 ]
 
 ClassesGiven = ClassPrediction | ArrayLike | None  # what may come as `probs`
@@ -150,3 +152,49 @@ def scored(source: ScoresGiven, name: str = "score") -> Float[Tensor, "N *rest"]
     tensor([[2.]], dtype=torch.float64)
     """
     return scores(score_of(source), name).double()
+
+
+def targets_counted(
+    prediction: Prediction,
+    y: ArrayLike,
+    ignore_index: int | None = None,
+    mask: ArrayLike | None = None,
+) -> tuple[Shaped[Tensor, "N *rest"], Bool[Tensor, "N *rest"] | None]:
+    """Return targets, and which of them count, None where all do.
+
+    What is predicted stands in for those that do not, whatever they were: NaN, or no class.
+
+    Args:
+        prediction: of classes or of numbers.
+        y: labels `(N, *positions)`, or targets of the shape of the centre.
+        ignore_index: the label of what does not count.
+        mask: of `y`'s shape: what counts.
+
+    Raises:
+        TypeError: if `ignore_index` came beside a prediction of numbers.
+        ValueError: if shapes differ, or nothing counts.
+
+    >>> targets_counted(ClassPrediction.from_probs([[0.9, 0.1], [0.2, 0.8]]), [0, 255], 255)
+    (tensor([0, 1]), tensor([ True, False]))
+    """
+    values = as_tensor(labels_given(prediction, y), "y").cpu()
+    if ignore_index is None and mask is None:
+        return values, None
+    labels = getattr(prediction, "labels", None)
+    if labels is None and ignore_index is not None:
+        raise TypeError(
+            f"`ignore_index` is {ignore_index} beside a {type(prediction).__name__}, expected it "
+            "with labels: leave numbers out by `mask`."
+        )
+    answer = (prediction.centre if labels is None else labels).detach().cpu()  # type: ignore[attr-defined] # of numbers
+    check_same_shape(values, "y", tuple(answer.shape), "what is predicted")
+    values = values if values.is_floating_point() else values.long()  # which torch can compare
+    kept = counted(mask, values, "`y`")
+    if ignore_index is not None:
+        kept = kept & (values != ignore_index)
+        if not bool(kept.any()):
+            raise ValueError(
+                f"`y` is `ignore_index` {ignore_index} wherever it counts, expected at least one "
+                "other label."
+            )
+    return torch.where(kept, values, answer), kept

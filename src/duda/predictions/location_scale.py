@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import torch
 from jaxtyping import Float
@@ -17,7 +17,7 @@ from duda.predictions.crps import Distances, mixture_crps
 from duda.predictions.mixture import bisected
 from duda.predictions.numbers import NumberPrediction
 from duda.predictions.terms import Parts
-from duda.predictions.validity import check_draws, check_scale, check_variances, finite_numbers
+from duda.predictions.validity import check_draws, check_variances, finite_numbers
 
 __all__ = ["LocationScalePrediction"]
 
@@ -29,7 +29,8 @@ class LocationScalePrediction(NumberPrediction):
     The variance splits into `aleatoric`, the mean of the variances, and `epistemic`, the variance
     of the means. Quantiles, densities and intervals are those of the family's distribution with
     these moments, and those of the exact mixture where the draws were kept. A family is told by
-    functions of its member with mean 0 and variance 1, which get its `shape_parameters` too.
+    functions of its member with mean 0 and variance 1, which get its `shape_parameters` too, all
+    in float64.
 
     Attributes:
         shape_parameters: the names of what else a member has, each of the mean's shape.
@@ -111,30 +112,17 @@ class LocationScalePrediction(NumberPrediction):
             type(self)(**dict(zip(names, each, strict=True))) for each in zip(*parts, strict=True)
         ]
 
-    def rescaled(self, factor: float, offset: float = 0.0) -> Self:
-        """Return the prediction of `offset + factor * y`, such as y in its own units.
-
-        Raises:
-            ValueError: unless 0 < `factor`, and both are finite.
-        """
-        check_scale(factor, offset)
-        return self._affine(offset + factor * self.mean, factor, offset)
-
-    def stretched(self, scale: Float[Tensor, "D"]) -> Self:
-        """Return the prediction with its standard deviations multiplied, about the mean."""
-        scale = scale.to(self.mean).view(-1, *[1] * (self.mean.ndim - 2))
-        return self._affine(self.mean, scale, (1 - scale) * self.mean)
-
-    def _affine(self, mean: Tensor, factor: Any, offset: Any) -> Self:
+    def affine(self, factor: Tensor, offset: Tensor) -> Self:
+        """Return the prediction of `offset + factor * y`, in float64."""
         draws = self.draws
         if draws is not None:
-            means, variances, *shape = draws.chunk(2 + len(self.shape_parameters), dim=2)
+            means, variances, *shape = draws.double().chunk(2 + len(self.shape_parameters), dim=2)
             draws = torch.cat([offset + factor * means, factor**2 * variances, *shape], dim=2)
         return replace(
             self,
-            mean=mean,
-            aleatoric=factor**2 * self.aleatoric,
-            epistemic=factor**2 * self.epistemic,
+            mean=offset + factor * self.mean.double(),
+            aleatoric=factor**2 * self.aleatoric.double(),
+            epistemic=factor**2 * self.epistemic.double(),
             draws=draws,
         )
 
@@ -150,20 +138,19 @@ class LocationScalePrediction(NumberPrediction):
         level = torch.tensor(q, dtype=torch.float64, device=mean.device)
         z = self._standard_quantile(level, *shape)
         if self.draws is None:
-            return (mean + z.to(mean) * std)[0]
-        mean, std = mean.double(), std.double()
+            return (mean + z * std)[0]
 
         def below(value: Tensor) -> Tensor:
             return self._cdf(value, mean, std, *shape).mean(0)
 
-        return bisected(below, q, mean + z * std).to(self.mean.dtype)
+        return bisected(below, q, mean + z * std)
 
     def cdf(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
         """Return the probability that the target is at most `y`, of `mean`'s shape."""
-        return self._cdf(self._target(y), *self._parameters()).mean(0).to(self.mean.dtype)
+        return self._cdf(self._target(y), *self._parameters()).mean(0)
 
     def mid_cdf(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
-        """Return `cdf(y)` in float64, less half the step at a mean whose std is 0."""
+        """Return `cdf(y)` less half the step at a mean whose std is 0."""
         target, (mean, std, *shape) = self._target(y), self._parameters()
         below = self._cdf(target, mean, std, *shape)
         return (below - 0.5 * ((std == 0) & (target == mean))).mean(0)
@@ -175,7 +162,7 @@ class LocationScalePrediction(NumberPrediction):
         each = self._standard_log_density((target - mean) / std, *shape) - std.log()
         point = torch.where(target == mean, math.inf, -math.inf).to(each)
         each = torch.where(std > 0, each, point)  # a point mass where the std is 0
-        return (each.logsumexp(0) - math.log(len(mean))).to(self.mean.dtype)
+        return each.logsumexp(0) - math.log(len(mean))
 
     def sample(self, count: int, seed: int | None = None) -> Float[Tensor, "K N D *positions"]:
         """Return `count` targets drawn for each output by itself, each from one of the members."""
@@ -186,7 +173,7 @@ class LocationScalePrediction(NumberPrediction):
         picked = [each.gather(0, member) for each in (mean, std, *shape)]
         uniform = torch.rand(size, generator=generator, dtype=torch.float64).to(mean.device)
         z = self._standard_quantile(uniform.clamp(min=torch.finfo().tiny), *picked[2:])
-        return (picked[0] + z.to(mean) * picked[1]).to(self.mean.dtype)
+        return picked[0] + z * picked[1]
 
     def crps(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
         """Return the CRPS at `y` of the exact mixture, in units of the target, float64.
@@ -196,7 +183,7 @@ class LocationScalePrediction(NumberPrediction):
         if self.distances is None:
             return super().crps(y)
         mean, std, *_ = self._parameters()
-        return mixture_crps(mean.double(), std.double(), self._target(y), self.distances)
+        return mixture_crps(mean, std, self._target(y), self.distances)
 
     def _cdf(self, y: Tensor, mean: Tensor, std: Tensor, *shape: Tensor) -> Tensor:
         """Return the probability of at most `y`, a step at `mean` where `std` is 0."""
@@ -204,9 +191,13 @@ class LocationScalePrediction(NumberPrediction):
         return torch.where(std > 0, smooth, (y >= mean).to(smooth))
 
     def _parameters(self) -> tuple[Tensor, ...]:
-        """Return mean, std and shape parameters `(M, N, D, *positions)`; M = 1 without draws."""
+        """Return mean, std and shape parameters `(M, N, D, *positions)`; M = 1 without draws.
+
+        In float64, as a mean may be so large beside its std that float32 has no digits left for it.
+        """
         if self.draws is None:
-            own = (getattr(self, name)[None] for name in self.shape_parameters)
-            return self.mean[None], self.std[None], *own
-        mean, variance, *shape = self.draws.chunk(2 + len(self.shape_parameters), dim=2)
+            own = (getattr(self, name)[None].double() for name in self.shape_parameters)
+            variance = self.aleatoric.double() + self.epistemic.double()
+            return self.mean[None].double(), variance.sqrt()[None], *own
+        mean, variance, *shape = self.draws.double().chunk(2 + len(self.shape_parameters), dim=2)
         return mean, variance.sqrt(), *shape

@@ -36,19 +36,19 @@ def bisected(
 def mixture_quantile(
     draws: Float[Tensor, "M N Q *rest"], levels: Float[Tensor, "Q"], q: float
 ) -> Float[Tensor, "N *rest"]:
-    """Return the quantile at `q` of M distributions together, from their quantiles at `levels`.
+    """Return the quantile at `q`, in float64, of M distributions, from their quantiles at `levels`.
 
     Between two levels the probability is interpolated linearly; beyond the outermost it is that of
     the normal distribution through the two quantiles that are nearest.
 
     >>> two = torch.tensor([0.0, 1.0, 2.0, 3.0, 5.0, 7.0]).view(2, 1, 3)
     >>> mixture_quantile(two, torch.tensor([0.1, 0.5, 0.9]), 0.5)
-    tensor([2.3333])
+    tensor([2.3333], dtype=torch.float64)
     """
     each = draws.double().movedim(2, -1).contiguous()
     promised = levels.to(each)
-    ends = quantile_at(draws.double(), levels.tolist(), q, dim=2)
-    return bisected(lambda y: _mean_cdf(y, each, promised), q, ends).to(draws.dtype)
+    ends = quantile_at(draws, levels.tolist(), q, dim=2)
+    return bisected(lambda y: _mean_cdf(y, each, promised), q, ends)
 
 
 def _mean_cdf(y: Tensor, quantiles: Tensor, levels: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def mixture_of_normals(
 
     >>> levels = torch.tensor([0.1587, 0.5, 0.8413])  # z = -1, 0, 1
     >>> mixture_of_normals(torch.tensor([[-3.0, 0.0, 3.0]]), levels, torch.tensor([16.0])).round()
-    tensor([[-5.,  0.,  5.]])
+    tensor([[-5.,  0.,  5.]], dtype=torch.float64)
     """
     like = [1, -1, *[1] * (quantiles.ndim - 2)]
     z = torch.special.ndtri(levels.to(quantiles.device, torch.float64)).view(like)
@@ -96,10 +96,11 @@ def mixture_of_normals(
 
 
 def quantile_at(quantiles: Tensor, levels: Sequence[float], q: float, dim: int) -> Tensor:
-    """Return the quantile at `q`, from those at `levels` along `dim` that are nearest to it."""
+    """Return the quantile at `q`, in float64, from the nearest ones at `levels` along `dim`."""
     for place, level in enumerate(levels):
         if abs(level - q) <= ROUNDING:
-            return quantiles.select(dim, place)
+            return quantiles.select(dim, place).double()
     above = bisect(levels, q)
     below, part = above - 1, (q - levels[above - 1]) / (levels[above] - levels[above - 1])
-    return torch.lerp(quantiles.select(dim, below), quantiles.select(dim, above), part)
+    low, high = quantiles.select(dim, below).double(), quantiles.select(dim, above).double()
+    return torch.lerp(low, high, part)

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, NoReturn, Self
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -26,7 +27,8 @@ class NumberPrediction(Prediction):
 
     A family is a frozen dataclass with `mean` and `std` `(N, D, *positions)`, as fields or
     properties, and a `quantile`. What it may have beside is `cdf`, `log_prob`, `sample` and draws
-    with their `components`; what it lacks is told by whoever asks for it.
+    with their `components`; what it lacks is told by whoever asks for it. What it computes is
+    float64, as float32 has no digits for a std that is small beside its mean.
 
     Attributes:
         mean: in units of the target.
@@ -81,7 +83,8 @@ class NumberPrediction(Prediction):
         """
         if not 0 < level < 1:
             raise ValueError(f"`level` is {level}, expected a probability between 0 and 1.")
-        return self.quantile((1 - level) / 2), self.quantile((1 + level) / 2)
+        quantile = self._exact().quantile
+        return quantile((1 - level) / 2), quantile((1 + level) / 2)
 
     def cdf(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
         """Return the probability that the target is at most `y`, of the centre's shape."""
@@ -115,38 +118,39 @@ class NumberPrediction(Prediction):
 
         Here by 400 quantiles. Source: Gneiting & Raftery 2007, eq. 21.
         """
-        return numerical_crps(self.quantile, self._target(y))
+        return numerical_crps(self._exact().quantile, self._target(y))
 
     def affine(self, factor: Tensor, offset: Tensor) -> NumberPrediction:
-        """Return the prediction of `offset + factor * y`, which broadcast against the centre."""
+        """Return the prediction of `offset + factor * y`, in float64.
+
+        Both are float64 on this device, and broadcast against the centre.
+        """
         from duda.predictions.affine import AffinePrediction
 
-        centre = self.centre
-        return AffinePrediction(
-            self,
-            factor.to(centre).expand_as(centre).clone(),
-            offset.to(centre).expand_as(centre).clone(),
-        ).with_joint(self.joint)
+        shape = self.centre.shape
+        factor, offset = factor.expand(shape).clone(), offset.expand(shape).clone()
+        return AffinePrediction(self, factor, offset).with_joint(self.joint)
 
-    def rescaled(self, factor: float, offset: float = 0.0) -> Self:
-        """Return the prediction of `offset + factor * y`, such as y in its own units.
+    def rescaled(self, *, factor: float, offset: float = 0.0) -> Self:
+        """Return the prediction of `offset + factor * y`, such as y in its own units, in float64.
 
         Raises:
             ValueError: unless 0 < `factor`, and both are finite.
         """
         check_scale(factor, offset)
-        like = self.centre
+        like = self.centre.new_empty((), dtype=torch.float64)
         return self.affine(like.new_tensor(factor), like.new_tensor(offset))  # type: ignore[return-value] # of a family of its own it is of that family
 
     def stretched(self, scale: Float[Tensor, "D"]) -> Self:
-        """Return the prediction with its standard deviations multiplied, about the mean."""
+        """Return the prediction with its standard deviations multiplied, in float64."""
         self.check_can("mean")
-        scale = scale.to(self.mean).view(-1, *[1] * (self.mean.ndim - 2))
-        return self.affine(scale, (1 - scale) * self.mean)  # type: ignore[return-value] # as above
+        mean = self.mean.double()
+        scale = scale.to(mean).view(-1, *[1] * (mean.ndim - 2))
+        return self.affine(scale, (1 - scale) * mean)  # type: ignore[return-value] # as above
 
     def loss(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
         """Return the squared errors of the centre, in squared units of the target."""
-        return (self.centre.detach().cpu().double() - self._finite_target(y)).square()
+        return self._errors(y).square()
 
     def is_bad(
         self, y: ArrayLike, tolerance: float | None = None
@@ -156,8 +160,7 @@ class NumberPrediction(Prediction):
         Raises:
             ValueError: if the tolerance is missing or negative, or `y` does not fit.
         """
-        largest, target = valid_tolerance(tolerance), self._finite_target(y)
-        return (target - self.centre.detach().cpu().double()).abs() > largest
+        return self._errors(y).abs() > valid_tolerance(tolerance)
 
     def contributions(self, y: ArrayLike) -> dict[str, Terms]:
         """Return squared errors, negative log-densities, and which targets their 95 % hold."""
@@ -168,7 +171,7 @@ class NumberPrediction(Prediction):
 
     def bands(self) -> Bands:
         """Return what to draw about a curve: 1, 2 and 3 standard deviations about the mean."""
-        mean, std = self.mean, self.std
+        mean, std = self.mean.double(), self.std.double()
         return Bands(
             "mean",
             "are 1, 2 and 3 standard deviations about it",
@@ -202,17 +205,20 @@ class NumberPrediction(Prediction):
             f"has it, such as a GaussianPrediction, or call {instead or quantiles}."
         )
 
+    def _exact(self) -> Self:
+        """Return the prediction in float64, for families whose quantiles follow their dtype."""
+        return self if self.centre.dtype == torch.float64 else self.to(self.device, torch.float64)
+
     def _target(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
-        """Return `y` in float64 and the centre's shape; infinite values may pass."""
         return numbers_like(self.centre, y)
 
-    def _finite_target(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
+    def _errors(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
         target = self._target(y).cpu()
         check_finite(target, "y")
-        return target
+        return target - self.centre.detach().cpu().double()
 
     def _inside(self, y: ArrayLike, level: float) -> Float[Tensor, "N D *positions"]:
         """Return 1 where the target lies in its central interval, the ends included, else 0."""
         lower, upper = self.interval(level)
-        target = self._target(y).to(lower)
+        target = self._target(y)
         return ((lower <= target) & (target <= upper)).cpu().double()

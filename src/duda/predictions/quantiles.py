@@ -20,7 +20,7 @@ from duda.predictions.mixture import (
 )
 from duda.predictions.numbers import NumberPrediction
 from duda.predictions.terms import Bands, Terms
-from duda.predictions.validity import check_draws, check_scale, finite_numbers
+from duda.predictions.validity import check_draws, finite_numbers
 
 __all__ = ["QuantilePrediction", "check_levels", "shares_of_levels"]
 
@@ -102,16 +102,7 @@ class QuantilePrediction(NumberPrediction):
     @property
     def central_levels(self) -> tuple[float, ...]:
         """The probabilities of the central intervals between two of the levels, and the widest."""
-        levels = self.levels.tolist()
-        lower = [
-            low
-            for low in levels
-            if low < 0.5 and any(abs(1 - low - high) <= ROUNDING for high in levels)
-        ]
-        outermost = max(levels[0], 1 - levels[-1])
-        if not lower or outermost < lower[0] - ROUNDING:
-            lower.insert(0, outermost)
-        return tuple(1 - 2 * low for low in reversed(lower))
+        return _central(self.levels.tolist())
 
     @property
     def widest_level(self) -> float:
@@ -137,7 +128,7 @@ class QuantilePrediction(NumberPrediction):
         lower, upper = (
             quantile_at(quantiles, levels, (1 + side * level) / 2, dim=1) for side in (-1, 1)
         )
-        return upper - lower
+        return (upper - lower).to(self.quantiles.dtype)
 
     def _without_draws(self) -> Tensor:
         """Return the quantiles as they are where draws are not kept."""
@@ -145,24 +136,21 @@ class QuantilePrediction(NumberPrediction):
             return self.quantiles
         medians = quantile_at(self.draws, self.levels.tolist(), 0.5, dim=2)
         variance = (medians - medians.mean(0)).square().mean(0)
-        return mixture_of_normals(self.draws.mean(0), self.levels, variance)
+        return mixture_of_normals(self.draws.double().mean(0), self.levels, variance)
 
     def with_epistemic(self, epistemic: Float[Tensor, "N D *positions"]) -> Self:
         """Return the prediction with that part of the median's variance epistemic."""
         return replace(self, epistemic=epistemic)
 
-    def rescaled(self, factor: float, offset: float = 0.0) -> Self:
-        """Return the prediction of `offset + factor * y`, such as y in its own units.
-
-        Raises:
-            ValueError: unless 0 < `factor`, and both are finite.
-        """
-        check_scale(factor, offset)
+    def affine(self, factor: Tensor, offset: Tensor) -> Self:
+        """Return the prediction of `offset + factor * y`, in float64."""
+        factor, offset = (each.expand(self.epistemic.shape) for each in (factor, offset))
+        each = factor.unsqueeze(1), offset.unsqueeze(1)
         return replace(
             self,
-            quantiles=offset + factor * self.quantiles,
-            epistemic=factor**2 * self.epistemic,
-            draws=None if self.draws is None else offset + factor * self.draws,
+            quantiles=each[1] + each[0] * self.quantiles.double(),
+            epistemic=factor**2 * self.epistemic.double(),
+            draws=None if self.draws is None else each[1] + each[0] * self.draws.double(),
         )
 
     def components(self) -> Sequence[Self]:
@@ -228,7 +216,7 @@ class QuantilePrediction(NumberPrediction):
         usual = abs(level - _USUAL) <= ROUNDING
         return {
             "rmse": Terms(self.loss(y), "root-mean"),
-            "pinball": Terms(self.pinball(y).cpu()),
+            "pinball": Terms(self.pinball(y).cpu().mean(1)),
             "coverage" if usual else "coverage_surplus": Terms(
                 self._inside(y, level), less=0.0 if usual else level
             ),
@@ -241,6 +229,15 @@ class QuantilePrediction(NumberPrediction):
         shares = f"{', '.join(others)} and {last}" if others else last
         ends = [self.interval(level) for level in reversed(self.central_levels)]
         return Bands("median", f"should hold {shares} of the true values", ends)
+
+
+def _central(levels: Sequence[float]) -> tuple[float, ...]:
+    both = [low for low in levels if any(abs(1 - low - high) <= ROUNDING for high in levels)]
+    lower = [low for low in both if low < 0.5]
+    outermost = max(levels[0], 1 - levels[-1])
+    if not lower or outermost < lower[0] - ROUNDING:
+        lower.insert(0, outermost)
+    return tuple(1 - 2 * low for low in reversed(lower))
 
 
 def shares_of_levels(levels: Float[Tensor, "Q"]) -> Float[Tensor, "Q"]:

@@ -62,16 +62,16 @@ class StudentTPrediction(LocationScalePrediction):
         from scipy.special import stdtr
 
         [df] = shape
-        at = z.double() / _scale(df)
-        below = stdtr(df.double().detach().cpu().numpy(), at.detach().cpu().numpy())
+        at = z / _scale(df)
+        below = stdtr(df.detach().cpu().numpy(), at.detach().cpu().numpy())
         return torch.as_tensor(below).to(z.device)
 
     @staticmethod
     def _standard_log_density(z: Tensor, *shape: Tensor) -> Tensor:
-        df = shape[0].double()
+        [df] = shape
         scale = _scale(df)
         constant = log_gamma_step(df / 2) - (math.pi * df).log() / 2
-        at = (z.double() / scale).square() / df
+        at = (z / scale).square() / df
         return constant - scale.log() - (df + 1) / 2 * at.log1p()
 
     @staticmethod
@@ -79,7 +79,7 @@ class StudentTPrediction(LocationScalePrediction):
         from scipy.special import stdtrit
 
         [df] = shape
-        found = stdtrit(df.double().detach().cpu().numpy(), q.cpu().numpy())
+        found = stdtrit(df.detach().cpu().numpy(), q.cpu().numpy())
         return torch.as_tensor(found).to(df.device) * _scale(df)
 
     def crps(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
@@ -89,8 +89,9 @@ class StudentTPrediction(LocationScalePrediction):
         """
         if self.draws is not None:
             return super().crps(y)
-        df, scale = self.df, self.std.double() * _scale(self.df)
-        gap = self._target(y) - self.mean.double()
+        [mean], [std], [df] = self._parameters()
+        scale = std * _scale(df)
+        gap = self._target(y) - mean
         z = gap / scale
         at = (z.square() / df).log1p()
         constant = log_gamma_step(df / 2) - (math.pi * df).log() / 2
@@ -117,7 +118,7 @@ def log_gamma_step(alpha: Tensor) -> Tensor:
 
 def _scale(df: Tensor) -> Tensor:
     """Return the scale at which the variance is 1."""
-    return ((df.double() - 2) / df.double()).sqrt()
+    return ((df - 2) / df).sqrt()
 
 
 def _log_beta(a: Tensor, b: Tensor) -> Tensor:

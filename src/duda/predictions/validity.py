@@ -118,7 +118,9 @@ def check_variances(value: Tensor, name: str) -> None:
 
 def finite_numbers(value: ArrayLike, name: str) -> Tensor:
     """Return `value` as floating-point numbers, none of them NaN or infinite."""
-    numbers = at_least_float32(as_tensor(value, name))
+    numbers = as_tensor(value, name)
+    # Integers of more than seven digits have no place in float32.
+    numbers = at_least_float32(numbers) if numbers.is_floating_point() else numbers.double()
     check_finite(numbers, name, "check the network's weights and inputs")
     return numbers
 

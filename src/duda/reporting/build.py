@@ -32,6 +32,8 @@ def report(
     one_input: OneInput | None = None,
     measured: Measured | None = None,
     ends: Mapping[str, Intervals] | None = None,
+    ignore_index: int | None = None,
+    mask: ArrayLike | None = None,
     title: str = "How sure, and how right?",
     about: str = "",
 ) -> Report:
@@ -53,6 +55,8 @@ def report(
         measured: `measured[method][metric]`, a number for each seed, for the table; by default what
             `measure` finds.
         ends: `ends[method][metric]`, a 95 % interval for the table, as `intervals` finds them.
+        ignore_index: the label of positions to leave out.
+        mask: of the shape of `y`: what counts. Where it is False `y` may be NaN.
         title: the page's headline.
         about: a line below it.
 
@@ -65,7 +69,9 @@ def report(
     >>> [section.title for section in report({"net": answer}, [0, 1]).sections]
     ['Is confidence deserved?', 'What does refusing gain?', 'Class by class']
     """
-    evidence = Evidence.of(predictions, y, ood, inputs, ood_inputs, classes, one_input)
+    evidence = Evidence.of(
+        predictions, y, ood, inputs, ood_inputs, classes, one_input, ignore_index, mask
+    )
     measured = _measured(evidence, measured)
     return Report(
         title=title,
@@ -84,7 +90,7 @@ def _measured(evidence: Evidence, measured: Measured | None) -> Measured:
     """Return the numbers of the table, in the order of the predictions."""
     if measured is None:
         found = {
-            method: measure(prediction, evidence.y, evidence.ood.get(method))
+            method: measure(prediction, evidence.y, evidence.ood.get(method), mask=evidence.counted)
             for method, prediction in evidence.predictions.items()
         }
         return {m: {name: [value] for name, value in each.items()} for m, each in found.items()}

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor, check_not_empty, nearest
+from duda.checks import ArrayLike, check_not_empty, check_same_shape, nearest
 from duda.evaluation.bins import Bins
 from duda.predictions import Prediction
+from duda.predictions.given import targets_counted
 from duda.predictions.terms import Terms
 from duda.reporting.evidence import checked
 from duda.reporting.metrics import METRICS
@@ -28,7 +29,12 @@ _NUMBERS_IN_A_BLOCK = 2**20  # a prediction's, while its examples are gone throu
 
 
 def measure(
-    prediction: Prediction, y: ArrayLike, ood: Prediction | None = None
+    prediction: Prediction,
+    y: ArrayLike,
+    ood: Prediction | None = None,
+    *,
+    ignore_index: int | None = None,
+    mask: ArrayLike | None = None,
 ) -> dict[str, float]:
     """Return the metrics of `METRICS` that the prediction has, by name, as `evaluation` finds them.
 
@@ -38,6 +44,8 @@ def measure(
         prediction: for the test examples.
         y: their labels `(N, *positions)`, or targets of the shape of the centre.
         ood: for out-of-distribution inputs.
+        ignore_index: the label of what does not count.
+        mask: of the shape of `y`: what counts. Where it is False `y` may be NaN.
 
     Raises:
         TypeError: if something is no prediction.
@@ -48,7 +56,7 @@ def measure(
     >>> round(measure(answer, [0, 1])["accuracy"], 4)
     0.5
     """
-    each = Contributions.of(prediction, y, ood)
+    each = Contributions.of(prediction, y, ood, ignore_index, mask)
     return each.measure(torch.arange(each.examples), torch.arange(each.ood))
 
 
@@ -70,22 +78,30 @@ class Contributions:
     rankings: Mapping[str, Ranked]
 
     @classmethod
-    def of(cls, prediction: Prediction, y: ArrayLike, ood: Prediction | None = None) -> Self:
+    def of(
+        cls,
+        prediction: Prediction,
+        y: ArrayLike,
+        ood: Prediction | None = None,
+        ignore_index: int | None = None,
+        mask: ArrayLike | None = None,
+    ) -> Self:
         """Return what there is for the arguments of `measure`."""
         prediction = checked(prediction, "prediction")
+        y, kept = targets_counted(prediction, y, ignore_index, mask)
         figures: dict[str, Figure] = {}
         rankings: dict[str, Ranked] = {}
-        for name, terms in _terms(prediction, as_tensor(y, "y").cpu()).items():
-            _check_metric(name, terms)
+        for name, terms in _terms(prediction, y).items():
+            counts = _which(terms.values, kept, name)
+            _check_metric(name, terms, counts)
             if terms.how == "ranking":
-                rankings[name] = Ranked.of(
-                    terms.values.flatten(), _true(terms).flatten(), _example(terms.values)
-                )
+                own = _example(terms.values)[counts.flatten()]
+                rankings[name] = Ranked.of(terms.values[counts], _true(terms)[counts], own)
             else:
-                figures[name] = _figure(terms)
+                figures[name] = _figure(terms, counts)
         if ood is not None:
-            ood = checked(ood, "ood")
-            rankings["auroc_ood"] = _ranked_ood(prediction.score, ood.score)
+            own, other = prediction.score, checked(ood, "ood").score
+            rankings["auroc_ood"] = _ranked_ood(own, other, _which(own, kept, "auroc_ood"))
         return cls(len(prediction), 0 if ood is None else len(ood), figures, rankings)
 
     def measure(self, rows: Int[Tensor, "n"], ood: Int[Tensor, "m"]) -> dict[str, float]:
@@ -131,13 +147,23 @@ def _true(terms: Terms) -> Tensor:
     return terms.true
 
 
-def _check_metric(name: str, terms: Terms) -> None:
+def _which(
+    values: Float[Tensor, "N *rest"], kept: Bool[Tensor, "N *rest"] | None, name: str
+) -> Bool[Tensor, "N *rest"]:
+    """Return which values count: all, or those of targets that do."""
+    if kept is None:
+        return torch.ones_like(values, dtype=torch.bool)
+    check_same_shape(values, name, tuple(kept.shape), "the targets, of which some do not count")
+    return kept
+
+
+def _check_metric(name: str, terms: Terms, kept: Bool[Tensor, "N *rest"]) -> None:
     if name not in METRICS:
         raise ValueError(
             f"{nearest(name, METRICS, 'metric')} Of a metric of its own, a family says what it "
             "means in `duda.reporting.METRICS`."
         )
-    infinite = int((terms.values == -math.inf).sum()) if terms.how == "mean" else 0
+    infinite = int((terms.values[kept] == -math.inf).sum()) if terms.how == "mean" else 0
     if infinite:
         raise ValueError(
             f"`prediction` has an infinite density at {infinite} targets, where its standard "
@@ -145,24 +171,28 @@ def _check_metric(name: str, terms: Terms) -> None:
         )
 
 
-def _figure(terms: Terms) -> Figure:
-    """Return what tells the metric of drawn examples."""
-    values = terms.values.reshape(len(terms.values), -1)
+def _figure(terms: Terms, kept: Bool[Tensor, "N *rest"]) -> Figure:
+    """Return what tells the metric of drawn examples, from what counts."""
+    flat = (len(kept), -1)
+    counts = kept.reshape(flat).sum(1)
     if terms.how == "calibration":
-        return _ece_of(_BINS.index(values), _true(terms).reshape(values.shape).double() - values)
-    each = values.mean(1)
+        surplus = torch.where(kept, _true(terms).double() - terms.values, 0.0)
+        return _ece_of(_BINS.index(terms.values.reshape(flat)), surplus.reshape(flat), counts)
+    each = torch.where(kept, terms.values, 0.0).reshape(flat).sum(1)
     root, less = terms.how == "root-mean", terms.less
 
-    # Not a mean weighted by counts: 0 times an infinite loss is NaN, and where all examples have
-    # the same value, rounding would let it seem to differ from draw to draw.
+    # Not a mean weighted by how often each was drawn: 0 times an infinite loss is NaN, and where
+    # all examples have the same value, rounding would let it seem to differ from draw to draw.
     def mean(rows: Int[Tensor, "n"]) -> float:
-        found = float(each[rows].mean())
+        found = float(each[rows].sum() / counts[rows].sum())  # NaN where nothing counts
         return math.sqrt(found) if root else found - less
 
     return mean
 
 
-def _ece_of(index: Int[Tensor, "N P"], surplus: Float[Tensor, "N P"]) -> Figure:
+def _ece_of(
+    index: Int[Tensor, "N P"], surplus: Float[Tensor, "N P"], counts: Int[Tensor, "N"]
+) -> Figure:
     """Return what tells the ECE of drawn examples, P claims each, from the bins of these."""
     bins, (examples, claims) = len(_BINS), index.shape
     if claims > bins:
@@ -173,14 +203,14 @@ def _ece_of(index: Int[Tensor, "N P"], surplus: Float[Tensor, "N P"]) -> Figure:
 
     def ece(rows: Int[Tensor, "n"]) -> float:
         sums = torch.bincount(index[rows].flatten(), surplus[rows].flatten(), bins)
-        return float(sums.abs().sum()) / (len(rows) * claims)
+        return float(sums.abs().sum() / counts[rows].sum())
 
     return ece
 
 
-def _ranked_ood(own: Tensor, other: Tensor) -> Ranked:
-    example = torch.cat([_example(own), len(own) + _example(other)])
-    score = torch.cat([each.detach().double().flatten() for each in (own, other)])
+def _ranked_ood(own: Tensor, other: Tensor, kept: Bool[Tensor, "N *rest"]) -> Ranked:
+    example = torch.cat([_example(own)[kept.flatten()], len(own) + _example(other)])
+    score = torch.cat([each.detach().double().flatten() for each in (own[kept], other)])
     return Ranked.of(score, example >= len(own), example)
 
 

@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self, cast
 
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor, check_not_empty, check_same_shape, counted
+from duda.checks import ArrayLike, check_not_empty, check_same_shape, counted
 from duda.predictions import ClassPrediction, NumberPrediction, Prediction
-from duda.predictions.given import labels_given, prediction_given
+from duda.predictions.given import prediction_given, targets_counted
 from duda.reporting.images import as_pictures
 from duda.reporting.one_input import OneInput
 from duda.reporting.theme import Style, palette
 
-__all__ = ["Evidence", "Other", "check_alike", "check_methods", "checked"]
+__all__ = ["IGNORED", "Evidence", "Other", "check_alike", "check_methods", "checked"]
 
+IGNORED = -1  # the label of what does not count
 Other = Mapping[str, Prediction | Mapping[str, Prediction]]  # by the name of the inputs
 
 
@@ -29,6 +31,7 @@ class Evidence:
     Args:
         predictions: for the test examples by method, all of classes or all of numbers.
         y: labels `(N, *positions)`, or targets of the shape of the centre.
+        counted: of the same shape, which of them count; others are as the first method predicts.
         ood: predictions for out-of-distribution inputs by method; empty without any.
         ood_name: where these come from.
         inputs: the test pictures `(N, 1 or 3, H, W)`, if there are some to show.
@@ -39,6 +42,7 @@ class Evidence:
 
     predictions: Mapping[str, Prediction]
     y: Tensor
+    counted: Bool[Tensor, "N *rest"]
     ood: Mapping[str, Prediction]
     ood_name: str
     inputs: Tensor | None
@@ -56,6 +60,8 @@ class Evidence:
         ood_inputs: ArrayLike | None = None,
         classes: Iterable[str] = (),
         one_input: OneInput | None = None,
+        ignore_index: int | None = None,
+        mask: ArrayLike | None = None,
     ) -> Self:
         """Return the evidence on the CPU, if all of it fits; see `report`.
 
@@ -72,12 +78,21 @@ class Evidence:
             )
         if one_input is not None:
             _check_curve(known, one_input)
+        pictures = _pictures(known, inputs, "inputs")
+        first = next(iter(known.values()))
+        targets, kept = targets_counted(first, y, ignore_index, mask)
+        if kept is not None and kept.numel() == len(first):
+            rows = kept.flatten()  # an example has nothing else that counts
+            known = {method: prediction[rows] for method, prediction in known.items()}
+            targets, kept = targets[rows], None
+            pictures = None if pictures is None else pictures[rows]
         found = cls(
             predictions=known,
-            y=as_tensor(labels_given(next(iter(known.values())), y), "y").cpu(),
+            y=targets,
+            counted=torch.ones_like(targets, dtype=torch.bool) if kept is None else kept,
             ood=other,
             ood_name=name,
-            inputs=_pictures(known, inputs, "inputs"),
+            inputs=pictures,
             ood_inputs=_pictures(other, ood_inputs, "ood_inputs"),
             classes=_class_names(known, tuple(str(each) for each in classes)),
             one_input=one_input,
@@ -107,13 +122,20 @@ class Evidence:
         """The predictions for out-of-distribution inputs if they are of classes; else none."""
         return _of_classes(self.ood)
 
+    @property
+    def labels(self) -> Int[Tensor, "N *positions"]:
+        """The labels, with `IGNORED` where they do not count."""
+        return torch.where(self.counted, self.y.long(), IGNORED)
+
+    @cached_property
+    def scores(self) -> Mapping[str, Float[Tensor, "S"]]:
+        """The scores of what counts, by method."""
+        return {m: each.score[self.counted] for m, each in self.predictions.items()}
+
     @cached_property
     def losses(self) -> Mapping[str, Float[Tensor, "S"]]:
         """What each score's answer costs, by method: 0 or 1, or a squared error."""
-        return {
-            method: prediction.loss(self.y).flatten()
-            for method, prediction in self.predictions.items()
-        }
+        return {m: each.loss(self.y)[self.counted] for m, each in self.predictions.items()}
 
     @property
     def loss_name(self) -> str:

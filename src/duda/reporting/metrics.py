@@ -65,6 +65,7 @@ METRICS: dict[str, Metric] = {
         "Root of the mean squared error of the predicted mean, or median, in units of the target.",
         "lower",
     ),
+    "mae": Metric("MAE", "Mean absolute error, in units of the target.", "lower"),
     "nll": Metric(
         "NLL",
         "Negative log-likelihood: the mean of minus the logarithm of the probability, or density, "

@@ -13,7 +13,7 @@ from duda.progress import progress
 from duda.reporting.contributions import Contributions
 from duda.reporting.metrics import LEVEL
 
-__all__ = ["Intervals", "intervals"]
+__all__ = ["Intervals", "intervals", "intervals_of"]
 
 Intervals = dict[str, tuple[float, float]]
 
@@ -27,6 +27,8 @@ def intervals(
     ood: Prediction | None = None,
     *,
     seed: int = 0,
+    ignore_index: int | None = None,
+    mask: ArrayLike | None = None,
 ) -> Intervals:
     """Return the ends of a 95 % interval for each metric that `measure` finds, by its name.
 
@@ -42,6 +44,8 @@ def intervals(
         y: their labels `(N, *positions)`, or targets of the shape of the centre.
         ood: for out-of-distribution inputs.
         seed: of the draws; the global random state stays as it was.
+        ignore_index: the label of what does not count.
+        mask: of the shape of `y`: what counts. Where it is False `y` may be NaN.
 
     >>> from duda import ClassPrediction
     >>> answer = ClassPrediction.from_probs([[0.9, 0.1]] * 50 + [[0.6, 0.4]] * 50)
@@ -49,9 +53,13 @@ def intervals(
     >>> 0.3 < low < 0.5 < high < 0.7
     True
     """
-    generator = torch.Generator().manual_seed(seed)
     # What the classes, levels and draws of a prediction tell is found once, not in each draw.
-    each = Contributions.of(prediction, y, ood)
+    return intervals_of(Contributions.of(prediction, y, ood, ignore_index, mask), seed)
+
+
+def intervals_of(each: Contributions, seed: int) -> Intervals:
+    """Return the ends of what these contributions make up."""
+    generator = torch.Generator().manual_seed(seed)
     values = each.measure(torch.arange(each.examples), torch.arange(each.ood))
     found: dict[str, list[float]] = {name: [] for name in values}
     for _ in progress(range(_RESAMPLES), "resample", _RESAMPLES):

@@ -17,6 +17,7 @@ Measured = Mapping[str, Mapping[str, Sequence[float]]]
 
 _MOST_DECIMALS = 4
 _SMALL = 1e-3  # below which numbers are written with a power of ten
+_LARGE = 1e9  # from which on too
 _ALIKE = 1e4  # between the largest and the smallest number of a column that get as many decimals
 _NOTHING = "–"
 
@@ -164,7 +165,7 @@ def _text(value: float, decimals: int | None) -> str:
         return _NOTHING
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    if decimals is None and value and abs(value) < _SMALL:
+    if abs(value) >= _LARGE or (decimals is None and 0 < abs(value) < _SMALL):
         text = f"{value:.2e}"
     else:
         digits = (max(0, _three_digits(value)) if value else 2) if decimals is None else decimals

@@ -9,9 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda import evaluation
+from duda.evaluation import Coverage
 from duda.predictions import ClassPrediction, NumberPrediction
 from duda.reporting.chance import p_value_of_count
-from duda.reporting.evidence import Evidence
+from duda.reporting.evidence import IGNORED, Evidence
 
 __all__ = ["Verdict", "removed_by_refusing", "verdicts"]
 
@@ -70,21 +71,22 @@ def removed_by_refusing(
 
 def _verdict(evidence: Evidence, method: str) -> Verdict:
     if evidence.of_classes:
-        headline, good, first = _confidence(evidence.of_classes[method], evidence.y)
+        headline, good, first = _confidence(evidence, evidence.of_classes[method])
     else:
-        headline, good, first = _intervals(evidence.of_numbers[method], evidence.y)
+        headline, good, first = _intervals(evidence, evidence.of_numbers[method])
     sentences = [first, _refusal(evidence, method)]
     if evidence.ood:
         sentences.append(_noticed(evidence, method))
     return Verdict(headline, good, tuple(sentences))
 
 
-def _confidence(prediction: ClassPrediction, y: Tensor) -> tuple[str, bool, str]:
-    bins = evaluation.reliability(prediction, y)
+def _confidence(evidence: Evidence, prediction: ClassPrediction) -> tuple[str, bool, str]:
+    bins = evaluation.reliability(prediction, evidence.labels, ignore_index=IGNORED)
     count = int(bins.counts.sum())
     right = float(bins.hits.sum()) / count
     surplus = float((bins.confidence_sums - bins.hits).sum())
-    chance = p_value_of_count(prediction.confidence.flatten(), int(bins.hits.sum()))
+    confidence = prediction.confidence[evidence.counted]
+    chance = p_value_of_count(confidence, int(bins.hits.sum()))
     if chance < _SURE:
         says = _says(right + surplus / count, right, most_digits=6)
         return ("over-confident" if surplus > 0 else "under-confident"), False, f"{says}."
@@ -98,25 +100,48 @@ def _confidence(prediction: ClassPrediction, y: Tensor) -> tuple[str, bool, str]
     return "as sure as it should be", True, f"{says}; chance explains the difference."
 
 
-def _intervals(prediction: NumberPrediction, y: Tensor) -> tuple[str, bool, str]:
+def _intervals(evidence: Evidence, prediction: NumberPrediction) -> tuple[str, bool, str]:
     level = prediction.widest_level
-    wide = evaluation.coverage(prediction, y, [level])
+    wide = evaluation.coverage(prediction, evidence.y, [level], mask=evidence.counted)
     held = float(wide.observed)
     says = f"Its {100 * level:.3g} % intervals hold {100 * held:.1f} % of the values"
-    if p_value_of_count(torch.full((wide.total,), level), int(wide.inside)) < _SURE:
-        return ("over-confident" if held < level else "under-confident"), False, f"{says}."
-    others = evaluation.coverage(prediction, y)
+    others = evaluation.coverage(prediction, evidence.y, mask=evidence.counted)
+    if _chance(wide, 0) < _SURE:
+        return _off(level, held, others, says)
     if others.p_value() < _SURE:
         worst = int((others.observed - others.levels).abs().argmax())
-        promised, found = (100 * float(each[worst]) for each in (others.levels, others.observed))
-        told = f"{says}, but those that should hold {promised:.3g} % hold {found:.1f} %."
+        told = f"{says}, but {_at(others, worst)}."
         return f"right at {100 * level:.3g} % only", False, told
     return "as sure as it should be", True, f"{says}; chance explains the difference."
 
 
+def _off(level: float, held: float, others: Coverage, says: str) -> tuple[str, bool, str]:
+    """Return what to say where the widest intervals are off: others may be off the other way."""
+    narrow = held < level
+    other_way = (others.observed - others.levels) * (1 if narrow else -1)
+    worst = int(other_way.argmax())
+    # The worst of many may be off by chance (Bonferroni).
+    if float(other_way[worst]) <= 0 or _chance(others, worst) * len(other_way) >= _SURE:
+        return ("over-confident" if narrow else "under-confident"), False, f"{says}."
+    words = ("too sure", "too cautious") if narrow else ("too cautious", "too sure")
+    levels = (100 * level, 100 * float(others.levels[worst]))
+    headline = ", ".join(f"{word} at {at:.3g} %" for word, at in zip(words, levels, strict=True))
+    return headline, False, f"{says}, but {_at(others, worst)}."
+
+
+def _chance(found: Coverage, place: int) -> float:
+    """Return how often intervals that keep their promise hold as unlikely a number of values."""
+    promised = torch.full((found.total,), float(found.levels[place]))
+    return p_value_of_count(promised, int(found.inside[place]))
+
+
+def _at(found: Coverage, place: int) -> str:
+    promised, held = (100 * float(each[place]) for each in (found.levels, found.observed))
+    return f"those that should hold {promised:.3g} % hold {held:.1f} %"
+
+
 def _refusal(evidence: Evidence, method: str) -> str:
-    score = evidence.predictions[method].score.flatten()
-    removed = removed_by_refusing(score, evidence.losses[method], _REFUSED)
+    removed = removed_by_refusing(evidence.scores[method], evidence.losses[method], _REFUSED)
     if removed is None:
         return "There are no errors here that refusing could remove."
     what = "errors" if evidence.of_classes else "squared error"
@@ -127,7 +152,7 @@ def _refusal(evidence: Evidence, method: str) -> str:
 
 
 def _noticed(evidence: Evidence, method: str) -> str:
-    own, other = evidence.predictions[method].score.flatten(), evidence.ood[method].score.flatten()
+    own, other = evidence.scores[method], evidence.ood[method].score.flatten()
     threshold = evaluation.ood(own, other).threshold_in
     noticed = float((other > threshold).double().mean())
     return f"At 5 % false alarms it notices {100 * noticed:.0f} % of out-of-distribution inputs."

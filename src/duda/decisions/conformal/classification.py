@@ -81,6 +81,7 @@ class ConformalClassifier(Fitted):
         y: ArrayLike | None = None,
         *,
         logits: ArrayLike | None = None,
+        ignore_index: int | None = None,
     ) -> Self:
         """Find the thresholds on held-out examples, and return itself.
 
@@ -88,13 +89,13 @@ class ConformalClassifier(Fitted):
             probs: a `ClassPrediction`, or probabilities `(N, C)`.
             y: integer labels `(N)`.
             logits: in place of `probs`.
+            ignore_index: the label of examples to leave out.
 
         Raises:
             ValueError: if `probs` are no distributions `(N, C)`, shapes differ, a label is not in 0
                 to C - 1, there are no examples, or NaN.
         """
-        claims = _of_examples(probs, logits)
-        labels = claims.labels(y)
+        claims, labels = _of_examples(probs, logits).labelled(y, ignore_index)
         own = self._scores(claims, _FIT).gather(1, labels.unsqueeze(1)).squeeze(1)
         classes = claims.shape[1]
         groups = [own[labels == each] for each in range(classes)] if self.per_class else [own]

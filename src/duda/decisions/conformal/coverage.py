@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from duda.checks import check_share
+from duda.checks import ArrayLike, as_tensor, check_share
 from duda.decisions.conformal.quantile import conformal_rank
 
-__all__ = ["GroupCoverage", "GuaranteedCoverage", "covered_by_group"]
+__all__ = ["GroupCoverage", "GuaranteedCoverage", "calibration_counts", "covered_by_group"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class GroupCoverage:
     @property
     def overall(self) -> float:
         """Share covered of the examples of all groups."""
-        return float(self.hits.sum() / self.counts.sum())
+        return float(self.hits.sum().double() / self.counts.sum())
 
     def confidence(self, level: float = 0.95) -> tuple[Float[Tensor, "G"], Float[Tensor, "G"]]:
         """Return between which shares the true ones lie with probability `level`, each.
@@ -113,6 +113,22 @@ class GuaranteedCoverage(GroupCoverage):
 
     def _ranks(self) -> Int[Tensor, "G"]:
         return torch.tensor([conformal_rank(n, self.alpha) for n in self.calibration.tolist()])
+
+
+def calibration_counts(calibration: ArrayLike, groups: int, of: str) -> Int[Tensor, "G"]:
+    """Return on how many examples thresholds rest: one number, or one for each of the groups.
+
+    >>> calibration_counts(99, 10, "class")
+    tensor([99])
+    """
+    counts = as_tensor(calibration, "calibration").cpu().reshape(-1)
+    whole = counts.long()
+    if len(counts) not in (1, groups) or bool(((whole != counts) | (counts < 0)).any()):
+        raise ValueError(
+            f"`calibration` is {calibration!r}, expected the number of examples that the threshold "
+            f"rests on, or one for each of {groups} thresholds, by {of}."
+        )
+    return whole
 
 
 def covered_by_group(

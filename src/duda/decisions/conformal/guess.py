@@ -51,18 +51,24 @@ def guessed(
     names = tuple(name for name, value in given.items() if value is not None)
     wanted = ("mean",) if prediction is not None else _ARRAYS[score]
     if names != wanted:
+        alone = names == ("mean",)  # predictions of points
+        remedy = ': for means alone choose `score="absolute"`' if alone else ""
         raise TypeError(
             f"the score {score!r} got {_listed(names)}, expected a prediction alone, or the arrays "
-            f"{_listed(_ARRAYS[score])}."
+            f"{_listed(_ARRAYS[score])}{remedy}."
         )
     if score == "normalized":
         return _standardized(*number_prediction(mean, std))  # type: ignore[arg-type] # wanted above
     if score == "absolute":
         low = high = numbers(centres(mean), "mean")  # type: ignore[arg-type] # wanted above
     else:
-        ends = (lower, upper) if prediction is None else prediction.interval(1 - alpha)
+        ends = (lower, upper) if prediction is None else _interval(prediction, 1 - alpha)
         low, high = ordered_ends(numbers(ends[0], "lower"), numbers(ends[1], "upper"))  # type: ignore[arg-type] # wanted above
     return _checked(low, high, torch.ones_like(low))
+
+
+def _interval(prediction: NumberPrediction, level: float) -> tuple[Tensor, Tensor]:
+    return prediction.to("cpu", torch.float64).interval(level)
 
 
 def _standardized(prediction: NumberPrediction, shape: tuple[int, ...]) -> Guess:

@@ -14,11 +14,12 @@ from duda.checks import ArrayLike, check_same_shape, check_share
 from duda.decisions.conformal.coverage import (
     GroupCoverage,
     GuaranteedCoverage,
+    calibration_counts,
     covered_by_group,
 )
 from duda.decisions.numbers import targets
-from duda.fitted import Kept, check_that
-from duda.predictions.validity import check_no_nan
+from duda.fitted import Kept
+from duda.inputs import scores
 from duda.renamed import OldAttribute
 from duda.shown import Shown
 from duda.storage import Format
@@ -35,16 +36,20 @@ _QUARTERS = ("least", "low", "high", "most")
 class PredictionIntervals(Shown, Kept):
     """An interval for each number, both ends inside; none is inside where `lower` > `upper`.
 
+    Intervals of any program will do, as any arrays.
+
     Args:
-        lower: `(N)` or `(N, D)`, in units of the target, float64.
-        upper: of the same shape.
+        lower: `(N)` or `(N, D)`, in units of the target, float64; -inf may pass.
+        upper: of the same shape; inf may pass.
         alpha: the share of intervals that may miss the target.
         calibration: `(D)`, on how many examples the threshold of each output rests.
 
-    >>> ends = torch.tensor([0.0, 0.0]), torch.tensor([2.0, 4.0])
-    >>> found = PredictionIntervals(*ends, alpha=0.1, calibration=torch.tensor([99]))
+    Raises:
+        ValueError: if shapes differ, or there is NaN.
+
+    >>> found = PredictionIntervals([0, 0], [2, 4], alpha=0.1, calibration=99)
     >>> found.widths, found.coverage([1.0, 5.0])
-    (tensor([2., 4.]), 0.5)
+    (tensor([2., 4.], dtype=torch.float64), 0.5)
     """
 
     format = Format("prediction intervals")
@@ -53,14 +58,17 @@ class PredictionIntervals(Shown, Kept):
     alpha: float
     calibration: Int[Tensor, "D"]
 
-    def check_values(self) -> None:
-        """Raise a `ValueError` unless ends are numbers, and each output has its calibration."""
-        check_share(self.alpha, "alpha")
-        check_no_nan(self.lower, "lower")
-        check_no_nan(self.upper, "upper")
-        outputs = 1 if self.lower.ndim == 1 else self.lower.shape[1]
-        check_same_shape(self.calibration, "calibration", (outputs,), "the outputs")
-        check_that(self.calibration >= 0, "`calibration` is below 0")
+    def __post_init__(self) -> None:
+        lower, upper = (scores(getattr(self, end), end).double() for end in ("lower", "upper"))
+        check_same_shape(upper, "upper", tuple(lower.shape), "`lower`")
+        if lower.ndim not in (1, 2):
+            raise ValueError(f"`lower` has shape {tuple(lower.shape)}, expected (N,) or (N, D).")
+        outputs = 1 if lower.ndim == 1 else lower.shape[1]
+        calibration = calibration_counts(self.calibration, outputs, "output").expand(outputs)
+        object.__setattr__(self, "lower", lower)
+        object.__setattr__(self, "upper", upper)
+        object.__setattr__(self, "alpha", check_share(self.alpha, "alpha"))
+        object.__setattr__(self, "calibration", calibration.clone())
 
     def __len__(self) -> int:
         return len(self.lower)
@@ -76,34 +84,44 @@ class PredictionIntervals(Shown, Kept):
         Raises:
             ValueError: if `y` has another shape, or NaN or infinite values.
         """
-        values = targets(y, tuple(self.lower.shape))
-        return (self.lower <= values) & (values <= self.upper)
+        values, _ = targets(y, tuple(self.lower.shape))
+        return self._inside(values)
 
-    def coverage(self, y: ArrayLike) -> float:
-        """Return the share of targets inside.
+    def coverage(self, y: ArrayLike, *, mask: ArrayLike | None = None) -> float:
+        """Return the share of targets inside, of those that `mask` says count.
 
         Raises:
             ValueError: if `y` has another shape, or NaN or infinite values.
         """
-        return float(self.contains(y).double().mean())
+        values, kept = targets(y, tuple(self.lower.shape), mask)
+        return float(self._inside(values)[kept].double().mean())
 
-    def summary(self, y: ArrayLike) -> IntervalSummary:
+    def summary(self, y: ArrayLike, *, mask: ArrayLike | None = None) -> IntervalSummary:
         """Return the coverage beside what is expected, and by width; print it to read it.
 
+        Args:
+            y: targets, of the shape of the ends.
+            mask: of that shape: which targets count. Where it is False `y` may be NaN.
+
         Raises:
             ValueError: if `y` has another shape, or NaN or infinite values.
         """
-        inside = self.contains(y).view(len(self), -1)
-        counts = torch.full((inside.shape[1],), len(inside))
-        widths = self.widths.flatten()
+        values, kept = targets(y, tuple(self.lower.shape), mask)
+        inside = self._inside(values)
+        outputs = len(self), len(self.calibration)
+        hits, counts = ((each & kept).view(outputs).sum(0) for each in (inside, kept))
+        widths = self.widths[kept]
         # Not interpolated, as widths may be infinite; equal ones stay together.
         edges = np.quantile(widths.numpy(), [0.25, 0.5, 0.75], method="lower")
         quarters = torch.from_numpy(np.searchsorted(edges, widths.numpy()))
         return IntervalSummary(
-            GuaranteedCoverage(inside.sum(0), counts, self.calibration, self.alpha),
-            GroupCoverage(*covered_by_group(inside.flatten(), quarters, len(_QUARTERS))),
+            GuaranteedCoverage(hits, counts, self.calibration, self.alpha),
+            GroupCoverage(*covered_by_group(inside[kept], quarters, len(_QUARTERS))),
             float(widths.mean()),
         )
+
+    def _inside(self, values: Float[Tensor, "N *D"]) -> Bool[Tensor, "N *D"]:
+        return (self.lower <= values) & (values <= self.upper)
 
 
 @dataclass(frozen=True, eq=False)

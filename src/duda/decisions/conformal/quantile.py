@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import reprlib
-from fractions import Fraction
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from duda.checks import ArrayLike, check_share
+from duda.checks import ArrayLike, check_share, exact_share
 from duda.fitted import check_that
 from duda.inputs import scores as checked_scores
 
@@ -18,12 +17,12 @@ __all__ = ["check_thresholds", "conformal_quantile", "conformal_rank"]
 
 
 def conformal_rank(n: int, alpha: float) -> int:
-    """Return ⌈(n + 1)(1 - alpha)⌉, with the decimal number that `alpha` is written as.
+    """Return ⌈(n + 1)(1 - alpha)⌉, with the plain fraction that `alpha` is meant to be.
 
     >>> conformal_rank(29, alpha=0.7)  # in floating point 30 * (1 - 0.7) is more than 9
     9
     """
-    return math.ceil((n + 1) * (1 - Fraction(str(float(alpha)))))
+    return math.ceil((n + 1) * (1 - exact_share(alpha)))
 
 
 def check_thresholds(

@@ -14,7 +14,7 @@ from duda.decisions.conformal.guess import NumberScore, guessed
 from duda.decisions.conformal.intervals import PredictionIntervals
 from duda.decisions.conformal.quantile import check_thresholds, conformal_quantile
 from duda.decisions.fitted import Fitted
-from duda.decisions.numbers import targets
+from duda.decisions.numbers import by_output, targets
 from duda.predictions.given import NumbersGiven
 from duda.storage import Format
 
@@ -71,6 +71,7 @@ class ConformalRegressor(Fitted):
         std: ArrayLike | None = None,
         lower: ArrayLike | None = None,
         upper: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
     ) -> Self:
         """Find the thresholds on held-out examples, and return itself.
 
@@ -80,16 +81,18 @@ class ConformalRegressor(Fitted):
             std: beside means, for `"normalized"`.
             lower: ends of intervals, for `"cqr"`.
             upper: the other ends.
+            mask: of the shape of `y`: which targets count. Where it is False `y` may be NaN.
 
         Raises:
             ValueError: if shapes differ, there are no examples, NaN, or a std that is not above 0.
         """
         guess = guessed(self.score, self.alpha, mean, std, lower, upper)
-        values = targets(y, guess.shape).reshape(guess.lower.shape)
+        values, kept = (each.reshape(guess.lower.shape) for each in targets(y, guess.shape, mask))
         outside = torch.maximum(guess.lower - values, values - guess.upper) / guess.unit
-        thresholds = [conformal_quantile(column, self.alpha) for column in outside.t()]
+        columns = by_output(outside, kept)
+        thresholds = [conformal_quantile(column, self.alpha) for column in columns]
         self.thresholds = torch.tensor(thresholds, dtype=torch.float64)
-        self.calibration = torch.tensor([len(outside)] * len(thresholds))
+        self.calibration = torch.tensor([len(column) for column in columns])
         return self
 
     def __call__(

@@ -9,14 +9,15 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from duda.checks import ArrayLike, check_share
+from duda.checks import ArrayLike, as_tensor, check_share
 from duda.decisions.conformal.coverage import (
     GroupCoverage,
     GuaranteedCoverage,
+    calibration_counts,
     covered_by_group,
 )
-from duda.fitted import Kept, check_that
-from duda.inputs import hard_labels
+from duda.fitted import Kept
+from duda.inputs import flags, hard_labels
 from duda.renamed import OldAttribute
 from duda.shown import Shown
 from duda.storage import Format
@@ -33,13 +34,18 @@ _ROWS = 10  # of classes in a printed summary
 class PredictionSets(Shown, Kept):
     """A set of classes for each of N examples; an empty one says that no class fits.
 
+    Sets of any program will do, as any arrays.
+
     Args:
-        sets: `(N, C)`, whether the class is in the set.
+        sets: `(N, C)`, whether the class is in the set: booleans, or 0 and 1.
         alpha: the share of sets that may miss the right class.
         calibration: `(1)`, on how many examples the threshold rests; of thresholds for each class
             `(C)`.
 
-    >>> found = PredictionSets(torch.tensor([[True, True], [False, True]]), 0.1, torch.tensor([99]))
+    Raises:
+        ValueError: if shapes differ, or something is neither 0 nor 1.
+
+    >>> found = PredictionSets([[1, 1], [0, 1]], alpha=0.1, calibration=99)
     >>> found.sizes, found.coverage([0, 0])
     (tensor([2, 1]), 0.5)
     """
@@ -49,14 +55,17 @@ class PredictionSets(Shown, Kept):
     alpha: float
     calibration: Int[Tensor, "G"]
 
-    def check_values(self) -> None:
-        """Raise a `ValueError` unless there is one calibration, or one for each class."""
-        check_share(self.alpha, "alpha")
-        check_that(
-            len(self.calibration) in (1, self.sets.shape[1]),
-            f"`calibration` is of {len(self.calibration)} thresholds",
-        )
-        check_that(self.calibration >= 0, "`calibration` is below 0")
+    def __post_init__(self) -> None:
+        sets = as_tensor(self.sets, "sets").cpu()
+        if sets.ndim != 2:
+            raise ValueError(
+                f"`sets` has shape {tuple(sets.shape)}, expected (N, C): for each example and "
+                "class whether it is in the set."
+            )
+        calibration = calibration_counts(self.calibration, sets.shape[1], "class")
+        object.__setattr__(self, "sets", flags(sets, "sets", sets, "itself"))
+        object.__setattr__(self, "alpha", check_share(self.alpha, "alpha"))
+        object.__setattr__(self, "calibration", calibration)
 
     def __len__(self) -> int:
         return len(self.sets)
@@ -66,23 +75,28 @@ class PredictionSets(Shown, Kept):
         """How many classes are in each set."""
         return self.sets.sum(1)
 
-    def coverage(self, y: ArrayLike) -> float:
-        """Return the share of examples with the right class in the set.
+    def coverage(self, y: ArrayLike, *, ignore_index: int | None = None) -> float:
+        """Return the share of examples with the right class in the set, but for `ignore_index`.
 
         Raises:
             ValueError: if `y` has another length, or holds a label not in 0 to C - 1.
         """
-        return self.summary(y).guaranteed.overall
+        return self.summary(y, ignore_index=ignore_index).guaranteed.overall
 
-    def summary(self, y: ArrayLike) -> SetSummary:
+    def summary(self, y: ArrayLike, *, ignore_index: int | None = None) -> SetSummary:
         """Return the coverage beside what is expected, by class and by size; print it to read it.
 
+        Args:
+            y: labels `(N)`.
+            ignore_index: the label of examples to leave out.
+
         Raises:
             ValueError: if `y` has another length, or holds a label not in 0 to C - 1.
         """
-        examples, classes = self.sets.shape
-        labels = hard_labels(y, (examples, classes))
-        covered = self.sets.gather(1, labels.unsqueeze(1)).squeeze(1)
+        labels = hard_labels(y, tuple(self.sets.shape), ignore_index)
+        kept = torch.ones_like(labels) > 0 if ignore_index is None else labels != ignore_index
+        sets, labels, classes = self.sets[kept], labels[kept], self.sets.shape[1]
+        covered = sets.gather(1, labels.unsqueeze(1)).squeeze(1)
         by_class = covered_by_group(covered, labels, classes)
         hits, counts = by_class
         if len(self.calibration) == 1:
@@ -90,7 +104,7 @@ class PredictionSets(Shown, Kept):
         return SetSummary(
             GuaranteedCoverage(hits, counts, self.calibration, self.alpha),
             GroupCoverage(*by_class),
-            GroupCoverage(*covered_by_group(covered, self.sizes, classes + 1)),
+            GroupCoverage(*covered_by_group(covered, sets.sum(1), classes + 1)),
         )
 
 
@@ -114,7 +128,7 @@ class SetSummary:
     def mean_size(self) -> float:
         """The mean number of classes in a set."""
         counts = self.by_size.counts
-        return float((counts * torch.arange(len(counts))).sum() / counts.sum())
+        return float((counts * torch.arange(len(counts))).sum().double() / counts.sum())
 
     @property
     def mean_of_classes(self) -> float:

@@ -17,7 +17,7 @@ from duda.predictions import ClassPrediction, Prediction
 from duda.predictions.given import ClassesGiven
 from duda.storage import Format
 
-__all__ = ["ClassRecalibration", "Recalibrated", "Recalibration"]
+__all__ = ["ClassRecalibration", "Recalibrated", "Recalibration", "check_classes_present"]
 
 Answer = TypeVar("Answer", bound=Prediction)
 
@@ -78,6 +78,16 @@ class Recalibration(Fitted, ABC, Generic[Answer]):
         return Recalibrated(model, self)
 
 
+def check_classes_present(labels: Int[Tensor, "R"], classes: int) -> None:
+    """Raise a `ValueError` unless there are labels of each of the classes."""
+    absent = torch.bincount(labels, minlength=classes) == 0
+    if bool(absent.any()):
+        raise ValueError(
+            f"`y` has no example of class {int(absent.nonzero()[0])}, of which nothing can be "
+            f"learned: give examples of all {classes} classes, or use `Temperature`."
+        )
+
+
 @dataclass(eq=False)
 class ClassRecalibration(Recalibration[ClassPrediction]):
     """Maps the mean probabilities of an example to better ones.
@@ -109,6 +119,7 @@ class ClassRecalibration(Recalibration[ClassPrediction]):
         y: ArrayLike | None = None,
         *,
         logits: ArrayLike | None = None,
+        ignore_index: int | None = None,
     ) -> Self:
         """Learn from held-out examples, and return itself.
 
@@ -116,13 +127,14 @@ class ClassRecalibration(Recalibration[ClassPrediction]):
             probs: a `ClassPrediction`, or probabilities `(N, C, *positions)`.
             y: integer labels `(N, *positions)`.
             logits: in place of `probs`.
+            ignore_index: the label of positions to leave out.
 
         Raises:
             ValueError: if `probs` are no distributions, shapes differ, a label is not in 0 to
                 C - 1, there are no examples, or NaN.
         """
-        claims = Claims(probs, logits)
-        self._learn(claims, claims.labels(y))
+        claims, labels = Claims(probs, logits).labelled(y, ignore_index)
+        self._learn(claims, labels)
         self.classes = claims.shape[1]
         return self
 

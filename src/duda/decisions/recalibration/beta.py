@@ -45,13 +45,7 @@ class BetaCalibration(OneVsRest):
     def _learn_each(self, claims: Claims, columns: list[int], hits: Float[Tensor, "R K"]) -> None:
         found = []
         for place, features in enumerate(_features(claims, columns)):
-            happens = hits[:, place]
-            if not 0 < float(happens.mean()) < 1:
-                raise ValueError(
-                    f"`y` is class {columns[place]} in all examples or in none, expected some of "
-                    "either: give examples of all classes."
-                )
-            found.append(_fitted(features, happens))
+            found.append(_fitted(features, hits[:, place]))
         self.parameters = torch.stack(found)
 
     def _map_each(self, claims: Claims, columns: list[int]) -> Float[Tensor, "R K"]:
@@ -79,8 +73,8 @@ def _features(claims: Claims, columns: list[int]) -> Float[Tensor, "K R 3"]:
     ends = int((log_probs.isneginf() | rest.isneginf()).sum())
     if ends:
         raise ValueError(
-            f"`probs` holds {ends} that are 0 or 1, whose log odds are infinite: pass `logits=`, "
-            "which do not underflow."
+            f"{claims.name} holds {ends} that are 0 or 1, whose log odds are infinite: "
+            f"{claims.remedy}."
         )
     return torch.stack([log_probs, -rest, torch.ones_like(rest)], dim=2).transpose(0, 1)
 

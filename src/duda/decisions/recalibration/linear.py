@@ -12,7 +12,7 @@ from torch import Tensor
 
 from duda.checks import check_at_least_0, check_same_shape
 from duda.decisions.claims import Claims
-from duda.decisions.recalibration.base import ClassRecalibration
+from duda.decisions.recalibration.base import ClassRecalibration, check_classes_present
 from duda.decisions.recalibration.minimum import minimum, warn_separable
 
 __all__ = ["LinearScaling", "MatrixScaling", "VectorScaling"]
@@ -61,12 +61,7 @@ class LinearScaling(ClassRecalibration):
     def _learn(self, claims: Claims, labels: Int[Tensor, "R"]) -> None:
         log_probs = _finite(claims)
         classes = log_probs.shape[1]
-        absent = torch.bincount(labels, minlength=classes) == 0
-        if bool(absent.any()):
-            raise ValueError(
-                f"`y` has no example of class {int(absent.nonzero()[0])}, whose weight would grow "
-                f"for ever: give examples of all {classes} classes."
-            )
+        check_classes_present(labels, classes)
         identity = self._identity(classes)
 
         def split(parameters: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -179,7 +174,6 @@ def _finite(claims: Claims) -> Float[Tensor, "R C"]:
     zeros = int(claims.log_probs.isneginf().sum())
     if zeros:
         raise ValueError(
-            f"`probs` has {zeros} zeros, whose logs are infinite: pass `logits=`, which do not "
-            "underflow."
+            f"{claims.name} has {zeros} zeros, whose logs are infinite: {claims.remedy}."
         )
     return claims.log_probs

@@ -9,11 +9,11 @@ from typing import Self
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, check_share
-from duda.decisions.numbers import check_spread, targets
+from duda.decisions.numbers import by_output, check_spread, targets
 from duda.decisions.recalibration.base import Answer, Recalibration
 from duda.decisions.recalibration.knots import check_knots
 from duda.fitted import check_that
@@ -36,15 +36,25 @@ class NumberRecalibration(Recalibration[Answer]):
             raise ValueError(f"its `{name}` is of {count} outputs, expected {self.outputs}.")
 
     @abstractmethod
-    def _learn(self, prediction: NumberPrediction, y: Float[Tensor, "N D *positions"]) -> None:
-        """Fill the learned fields but `outputs`."""
+    def _learn(
+        self,
+        prediction: NumberPrediction,
+        y: Float[Tensor, "N D *positions"],
+        kept: Bool[Tensor, "N D *positions"],
+    ) -> None:
+        """Fill the learned fields but `outputs`, from the targets that count."""
 
     @abstractmethod
     def _map(self, prediction: NumberPrediction) -> Answer:
         """Return the recalibrated prediction."""
 
     def fit(
-        self, mean: NumbersGiven, y: ArrayLike | None = None, *, std: ArrayLike | None = None
+        self,
+        mean: NumbersGiven,
+        y: ArrayLike | None = None,
+        *,
+        std: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
     ) -> Self:
         """Learn from held-out examples, and return itself.
 
@@ -52,6 +62,7 @@ class NumberRecalibration(Recalibration[Answer]):
             mean: a prediction of numbers, or means `(N)` or `(N, D, *positions)`.
             y: targets, of the shape of the means.
             std: standard deviations, beside means.
+            mask: of the shape of `y`: which targets count. Where it is False `y` may be NaN.
 
         Raises:
             TypeError: if the prediction lacks what this learns from.
@@ -59,9 +70,10 @@ class NumberRecalibration(Recalibration[Answer]):
         """
         prediction, shape = number_prediction(mean, std)
         check_spread(prediction)
-        y = targets(y, shape).reshape(prediction.centre.shape)
-        self._learn(prediction.to("cpu", torch.float64), y)
-        self.outputs = prediction.centre.shape[1]
+        whole = prediction.centre.shape
+        y, kept = (each.reshape(whole) for each in targets(y, shape, mask))
+        self._learn(prediction.to("cpu", torch.float64), y, kept)
+        self.outputs = whole[1]
         return self
 
     def __call__(self, mean: NumbersGiven, /, *, std: ArrayLike | None = None) -> Answer:
@@ -77,7 +89,7 @@ class NumberRecalibration(Recalibration[Answer]):
                 f"the predictions have {prediction.centre.shape[1]} outputs, expected "
                 f"{self.outputs}, as `fit` saw: give both from the same network."
             )
-        return self._map(prediction)
+        return self._map(prediction.to(prediction.device, torch.float64))
 
 
 @dataclass(eq=False)
@@ -105,17 +117,16 @@ class StdScale(NumberRecalibration[NumberPrediction]):
         lowest = float(self.scale.min())
         check_that(lowest > 0, f"`scale` is {lowest:.4g}, expected it above 0")
 
-    def _learn(self, prediction: NumberPrediction, y: Tensor) -> None:
+    def _learn(self, prediction: NumberPrediction, y: Tensor, kept: Tensor) -> None:
         prediction.check_can("mean", "std")
         z = (y - prediction.mean) / prediction.std
-        squares = z.square().movedim(1, 0).flatten(1)
-        exact = (squares == 0).all(1)
-        if bool(exact.any()):
+        squares = torch.stack([column.mean() for column in by_output(z.square(), kept)])
+        if bool((squares == 0).any()):
             raise ValueError(
-                f"`y` equals the mean in all examples of output {int(exact.nonzero()[0])}, "
-                "expected some errors: no scale describes none."
+                f"`y` equals the mean in all examples of output {int((squares == 0).nonzero()[0])},"
+                " expected some errors: no scale describes none."
             )
-        self.scale = squares.mean(1).sqrt()
+        self.scale = squares.sqrt()
 
     def _map(self, prediction: NumberPrediction) -> NumberPrediction:
         return prediction.stretched(self.scale)
@@ -157,11 +168,11 @@ class QuantileRecalibration(NumberRecalibration[QuantilePrediction]):
         self._check_outputs(len(set(self.knots[:, 0].tolist())), "knots")
         check_knots(self.knots)
 
-    def _learn(self, prediction: NumberPrediction, y: Tensor) -> None:
-        pit = prediction.cdf(y).movedim(1, 0).flatten(1)
+    def _learn(self, prediction: NumberPrediction, y: Tensor, kept: Tensor) -> None:
+        pit = [column.numpy() for column in by_output(prediction.cdf(y), kept)]
         knots = [
             np.column_stack([np.full(len(levels), float(output)), levels, shares])
-            for output, (levels, shares) in enumerate(map(_shares_below, pit.numpy()))
+            for output, (levels, shares) in enumerate(map(_shares_below, pit))
         ]
         self.knots = torch.from_numpy(np.concatenate(knots))
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from duda.decisions.claims import Claims
-from duda.decisions.recalibration.base import ClassRecalibration
+from duda.decisions.recalibration.base import ClassRecalibration, check_classes_present
 
 __all__ = ["OneVsRest"]
 
@@ -39,6 +39,7 @@ class OneVsRest(ClassRecalibration):
             raise ValueError(f"its `{name}` are of {count} classes, expected {expected}.")
 
     def _learn(self, claims: Claims, labels: Int[Tensor, "R"]) -> None:
+        check_classes_present(labels, claims.shape[1])
         columns = _columns(claims.shape[1])
         hits = labels.unsqueeze(1) == torch.tensor(columns)
         self._learn_each(claims, columns, hits.double())

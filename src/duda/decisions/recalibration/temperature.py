@@ -50,9 +50,10 @@ class Temperature(ClassRecalibration):
         log_probs = claims.log_probs
         impossible = int(log_probs.gather(1, labels.unsqueeze(1)).isneginf().sum())
         if impossible:
+            remedy = "give labels that are possible" if claims.is_log else claims.remedy
             raise ValueError(
-                f"`probs` gives {impossible} of {len(labels)} labels the probability 0, which no "
-                "temperature changes: pass `logits=`, which do not underflow."
+                f"{claims.name} gives {impossible} of {len(labels)} labels the probability 0, "
+                f"which no temperature changes: {remedy}."
             )
         # Any finite number will do for -inf, whose probability stays 0; but 0 * inf is NaN.
         gaps = (log_probs - log_probs.amax(1, keepdim=True)).clamp(min=torch.finfo().min)

@@ -20,8 +20,8 @@ __all__ = ["risk_chart", "section"]
 def section(evidence: Evidence) -> list[Section]:
     """Return the risk-coverage curves."""
     curves = {
-        method: selective(prediction, evidence.y)
-        for method, prediction in evidence.predictions.items()
+        method: selective(score, evidence.losses[method])
+        for method, score in evidence.scores.items()
     }
     risk, percent = evidence.loss_name, bool(evidence.of_classes)
     return [

@@ -8,7 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from duda.evaluation import NullBand, Reliability, reliability
-from duda.reporting.evidence import Evidence
+from duda.reporting.evidence import IGNORED, Evidence
 from duda.reporting.page import Chart, Section
 from duda.reporting.theme import INK, NEUTRAL, Style, axis, blank, translucent
 
@@ -25,7 +25,7 @@ def section(evidence: Evidence) -> list[Section]:
     """Return the reliability diagrams of classes, one for each method."""
     charts = []
     for method, prediction in evidence.of_classes.items():
-        bins = reliability(prediction, evidence.y)
+        bins = reliability(prediction, evidence.labels, ignore_index=IGNORED)
         band = bins.null_band()
         figure = reliability_diagram(bins, band, evidence.styles[method])
         charts.append(Chart(figure, method, f"ECE {bins.ece:.3f}, chance ≤ {band.limit:.3f}"))

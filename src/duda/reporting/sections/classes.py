@@ -11,7 +11,7 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor
 from duda.predictions import ClassPrediction
-from duda.reporting.evidence import Evidence
+from duda.reporting.evidence import IGNORED, Evidence
 from duda.reporting.page import Section, Table
 
 __all__ = ["ClassRow", "class_rows", "section"]
@@ -33,7 +33,7 @@ def section(evidence: Evidence) -> list[Section]:
         Table(
             method,
             _COLUMNS,
-            [row.cells for row in class_rows(prediction, evidence.y, evidence.classes)],
+            [row.cells for row in class_rows(prediction, evidence.labels, evidence.classes)],
         )
         for method, prediction in evidence.of_classes.items()
     ]
@@ -88,18 +88,21 @@ class ClassRow:
 def class_rows(prediction: ClassPrediction, y: ArrayLike, names: Sequence[str]) -> list[ClassRow]:
     """Return a row for each class that has examples, in their order; positions count one by one.
 
+    Labels that are `IGNORED` are left out.
+
     >>> answer = ClassPrediction.from_probs([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
     >>> [row] = class_rows(answer, [0, 0, 0], ("cat", "dog"))
     >>> row.count, round(row.accuracy, 2), row.taken_for
     (3, 0.67, 'dog (1)')
     """
-    labels = prediction.labels.cpu().flatten()
-    target = as_tensor(y, "y").cpu().flatten().long()
+    target = as_tensor(y, "y").cpu().long()
+    kept = target != IGNORED
+    labels, target = prediction.labels.cpu()[kept], target[kept]
     values = torch.stack(
         [
             (labels == target).double(),
-            prediction.confidence.cpu().flatten().double(),
-            prediction.entropy.cpu().flatten().double(),
+            prediction.confidence.cpu()[kept].double(),
+            prediction.entropy.cpu()[kept].double(),
         ]
     )
     counts = target.bincount(minlength=len(names))

@@ -23,7 +23,7 @@ def section(evidence: Evidence) -> list[Section]:
     if not evidence.of_numbers:
         return []
     curves = {
-        method: coverage(prediction, evidence.y)
+        method: coverage(prediction, evidence.y, mask=evidence.counted)
         for method, prediction in evidence.of_numbers.items()
     }
     return [

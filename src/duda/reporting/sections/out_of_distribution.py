@@ -31,7 +31,7 @@ def section(evidence: Evidence) -> list[Section]:
     if not evidence.ood:
         return []
     labels = {m: score_label(each, m) for m, each in evidence.predictions.items()}
-    both = {m: (each.score, evidence.ood[m].score) for m, each in evidence.predictions.items()}
+    both = {m: (score, evidence.ood[m].score) for m, score in evidence.scores.items()}
     edges = {
         label: score_edges([score for m in labels if labels[m] == label for score in both[m]])
         for label in labels.values()
