@@ -251,6 +251,17 @@ def test_pictures_beyond_the_range_of_pictures_are_not_shown():
     assert shown[0] < shown[1]
 
 
+def test_labels_may_be_words():
+    names = ("ant", "bee", "cat")
+    words = [names[number] for number in LABELS]
+    options = {"network": network, "epochs": 2}
+    expected = compare((X[:60], LABELS[:60]), TWO, test=(X[60:], LABELS[60:]), **options)
+    found = compare((X[:60], words[:60]), TWO, test=(X[60:], words[60:]), **options)
+    assert numbers_of(found) == numbers_of(expected)
+    assert found.task.classes == names
+    assert compare((X, words), TWO, **options).task.classes == names
+
+
 def test_names_of_classes_are_shown():
     names = ("cat", "dog", "ship")
     found = compare((X, LABELS), ["deterministic"], network=network, epochs=1, classes=names)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 from duda.batches import Batch, each_input
+from duda.class_names import ClassNames
 from duda.datasets import Split, load, ood_inputs
 from duda.shown import Shown
 from duda.sources import Inputs, Labelled, TensorSource, read_pairs
@@ -93,8 +94,14 @@ def tasks(
             "their name, such as `{'noise': x}`."
         )
     outside = _inputs(ood)
+    names = ClassNames(classes or None)
+    own, test, validation = (
+        _coded(each, names, name)
+        for each, name in ((data, "data"), (test, "test"), (validation, "validation"))
+    )
+    classes = names.known or ()
     whole = None if test is None else read_pairs(test, _BATCH, "test").whole()
-    return lambda seed: _own(data, seed, validation, whole, outside, classes)
+    return lambda seed: _own(own, seed, validation, whole, outside, classes)
 
 
 def _named(name: str, seed: int, validation: Labelled | None, ood: str | Ood | None) -> Task:
@@ -132,6 +139,13 @@ def _own(
     if y.is_floating_point() and y.ndim == 1:
         test = x, y.unsqueeze(1)  # one number for each example, as predictions have it
     return Task("own data", data, test, validation, ood, classes, chosen=chosen)
+
+
+def _coded(data: Any, names: ClassNames, name: str) -> Any:
+    """Return a pair with labels as numbers if they are words, and anything else as it is."""
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        return data
+    return data[0], names.coded(data[1], f"y of {name}")
 
 
 def _inputs(ood: Ood | None) -> dict[str, Inputs]:
