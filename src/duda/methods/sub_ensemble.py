@@ -11,14 +11,14 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from duda.batches import Batch
-from duda.call_order import call_order
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
 from duda.methods.deterministic import Deterministic
 from duda.methods.ensemble import Ensemble, check_distinct, new_networks
 from duda.methods.sampler import Sampler
+from duda.methods.trunk import parts_of, shared_names
 from duda.preservation import modes_kept
-from duda.sampling import EachMember, matches, new_seed, random_draws, raw_outputs, weight_layers
+from duda.sampling import EachMember, new_seed, random_draws, raw_outputs
 
 __all__ = ["SubEnsemble"]
 
@@ -67,7 +67,7 @@ class SubEnsemble(Ensemble):
         super().__init__(likelihood, members)
         self.members = nn.ModuleList(made)
         self.shared, self.joint = shared, joint
-        self._shared = _shared_names(made[0], shared)
+        self._shared = shared_names(made[0], shared)
         self._trained = trained is not None
         self._tie()
 
@@ -116,13 +116,13 @@ class SubEnsemble(Ensemble):
 
     def _trunk(self) -> dict[int, nn.Module | Tensor]:
         """Return the modules, weights and buffers of the trunk."""
-        parts = _parts(self.members[0])
+        parts = parts_of(self.members[0])
         return {id(parts[name]): parts[name] for name in self._shared}
 
     def _tie(self) -> None:
         """Put the trunk into all members."""
         first, *others = self.members
-        for name, part in _parts(first).items():
+        for name, part in parts_of(first).items():
             if name not in self._shared:
                 continue
             owner, _, own = name.rpartition(".")
@@ -233,69 +233,6 @@ def _outputs(
     return random_draws(
         networks, x, samples, None, lambda: EachMember(networks, shared), seed=seed, vmapped=False
     )
-
-
-def _parts(network: nn.Module) -> dict[str, nn.Module | Tensor]:
-    """Return the modules, weights and buffers inside a network under all their names."""
-    parts: dict[str, nn.Module | Tensor] = dict(network.named_modules(remove_duplicate=False))
-    parts.update(network.named_parameters(remove_duplicate=False))
-    parts.update(network.named_buffers(remove_duplicate=False))
-    del parts[""]
-    return parts
-
-
-def _shared_names(network: nn.Module, shared: str | Sequence[str] | None) -> set[str]:
-    """Return the names of all that is shared: what is chosen, what is in it, and is tied to it."""
-    parts = _parts(network)
-    chosen = _before_heads(network) if shared is None else _named(list(parts), shared)
-    inside = {
-        id(part)
-        for name in chosen
-        for whole in (parts[name],)
-        for part in (whole, *(_parts(whole).values() if isinstance(whole, nn.Module) else ()))
-    }
-    weights = {id(weight) for weight in network.parameters()}
-    if weights.isdisjoint(inside):
-        raise ValueError(
-            f"`shared` is {shared!r}, which has no weights in it, expected a trunk; for members "
-            "that share nothing use `duda.DeepEnsemble`."
-        )
-    if weights <= inside:
-        raise ValueError(
-            f"`shared` is {shared!r}, which is all of the network, so all members would be the "
-            "same: leave the layers of the heads out of it."
-        )
-    return {name for name, part in parts.items() if id(part) in inside}
-
-
-def _before_heads(network: nn.Module) -> set[str]:
-    """Return the names of what comes before the last two layers with weights, of three."""
-    order = call_order(network)
-    modules = [name for name, _ in network.named_modules()] if order is None else order.names
-    layers = sorted(weight_layers(network), key=modules.index)
-    head = layers[max(1, len(layers) - 2) :] or layers
-    before = modules[: modules.index(head[0])]
-    around = {name for name in {"", *modules} - {head[0]} if matches(head[0], name) or not name}
-    direct = {
-        name
-        for name, part in _parts(network).items()
-        if isinstance(part, Tensor) and name.rpartition(".")[0] in around
-    }
-    return set(before) - around | direct
-
-
-def _named(names: list[str], shared: str | Sequence[str]) -> set[str]:
-    """Return the names that fit one of the patterns."""
-    found: set[str] = set()
-    for pattern in [shared] if isinstance(shared, str) else shared:
-        fitting = {name for name in names if matches(name, pattern)}
-        if not fitting:
-            raise ValueError(
-                f"`shared` names {pattern!r}, which fits nothing in the network: expected some of "
-                f"{', '.join(repr(name) for name in names if '.' not in name)}, or what is inside."
-            )
-        found |= fitting
-    return found
 
 
 def _check_others(members: int, joint: bool) -> int:
