@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -32,6 +33,11 @@ def appended(module: nn.Module, h: Tensor) -> list[Tensor]:
     return kept
 
 
+class State:
+    def __init__(self, h: Tensor) -> None:
+        self.h = {"last": [h]}
+
+
 STORES: dict[str, Callable[[nn.Module, Tensor], Any]] = {
     "tensor": lambda _, h: h,
     "list": appended,
@@ -39,6 +45,8 @@ STORES: dict[str, Callable[[nn.Module, Tensor], Any]] = {
     "tuple": lambda _, h: (h, 3),
     "names": lambda _, h: Pair(h, h),
     "record": lambda _, h: Record(h),
+    "object": lambda _, h: State(h),
+    "deque": lambda _, h: deque([h], maxlen=2),
     "distribution": lambda _, h: torch.distributions.Normal(h, 1.0),
 }
 

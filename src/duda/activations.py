@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import is_dataclass
 from operator import is_
+from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,7 +16,6 @@ from torch._C._functorch import (
     is_functorch_wrapped_tensor,
     maybe_get_bdim,
 )
-from torch.distributions import Distribution
 
 from duda.trees import rebuilt
 
@@ -23,6 +23,8 @@ __all__ = ["plain_activations", "stored_tensors"]
 
 # What every module has, in which weights, buffers and hooks lie.
 _OF_ALL_MODULES = frozenset(vars(nn.Module()))
+
+_DEPTH = 4  # of lists, dicts and objects in each other
 
 
 @contextmanager
@@ -51,7 +53,7 @@ def plain_activations(network: nn.Module) -> Iterator[None]:
 
 
 def stored_tensors(network: nn.Module) -> list[Tensor]:
-    """Return the tensors in attributes, but for weights and buffers, also in lists and the like."""
+    """Return the tensors in attributes, but for weights and buffers, also in lists and objects."""
     found: list[Tensor] = []
 
     def note(tensor: Tensor) -> Tensor:
@@ -70,23 +72,26 @@ def _change_stored(network: nn.Module, change: Callable[[Tensor], Tensor]) -> No
                 vars(module)[name] = _changed(value, change, seen)
 
 
-def _changed(value: Any, change: Callable[[Tensor], Tensor], seen: set[int]) -> Any:
+def _changed(
+    value: Any, change: Callable[[Tensor], Tensor], seen: set[int], depth: int = _DEPTH
+) -> Any:
     """Return a value with its tensors changed: itself, unless it is a tensor or a tuple."""
     if isinstance(value, Tensor):
         return change(value)
+    if depth == 0 or isinstance(value, nn.Module | ModuleType) or callable(value):
+        return value
     if isinstance(value, tuple):
-        items = [_changed(item, change, seen) for item in value]
+        items = [_changed(item, change, seen, depth - 1) for item in value]
         same = all(map(is_, items, value))
         return value if same else rebuilt(value, items)
-    held: Any = value
-    if isinstance(value, Distribution) or (is_dataclass(value) and not isinstance(value, type)):
-        held = value if isinstance(value, dict) else vars(value)
-    if isinstance(held, list | dict) and id(value) not in seen:
-        seen.add(id(value))
-        for place, item in list(held.items() if isinstance(held, dict) else enumerate(held)):
-            new = _changed(item, change, seen)
-            if new is not item:
-                held[place] = new
+    held = value if isinstance(value, dict | list | deque) else getattr(value, "__dict__", None)
+    if held is None or id(value) in seen:
+        return value
+    seen.add(id(value))
+    for place, item in list(held.items() if isinstance(held, dict) else enumerate(held)):
+        new = _changed(item, change, seen, depth - 1)
+        if new is not item:
+            held[place] = new
     return value
 
 
