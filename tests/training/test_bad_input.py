@@ -166,10 +166,11 @@ def test_weights_that_become_infinite_are_told(vectorize: bool) -> None:
 
 
 def test_a_validation_loss_that_is_not_finite_is_told() -> None:
+    x, y = X.double(), Y.double()
     with pytest.raises(
         FloatingPointError, match="validation loss of member 1 is inf after epoch 1"
     ):
-        duda.fit(plain(), (X, Y), epochs=1, validation=(X, Y + 1e30))
+        duda.fit(plain().double(), (x, y), epochs=1, validation=(x, y + 1e200))
 
 
 def test_a_checkpoint_that_cannot_be_written_is_told_before_training(tmp_path: Path) -> None:
