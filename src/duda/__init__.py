@@ -22,6 +22,7 @@ _HOMES = {
     "fit": "training",
     "layers": "layers",
     "report": "reporting",
+    "training": "training",
 }
 
 if TYPE_CHECKING:  # the same once more, for those that only read
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # the same once more, for those that only read
     from duda import difficulty as difficulty
     from duda import evaluation as evaluation
     from duda import layers as layers
+    from duda import training as training
     from duda.comparison import compare as compare
     from duda.decisions import Gate as Gate
     from duda.difficulty import TrainingDynamics as TrainingDynamics
