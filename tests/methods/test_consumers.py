@@ -64,7 +64,7 @@ OTHERS: dict[str, Consumer] = {
 FAMILIES = ("categorical", "gaussian", "normal-inverse-gamma", "quantiles")
 # Quantile by quantile, of a mixture of Student t distributions; and pages of many quantiles.
 SLOW = {(name, "normal-inverse-gamma") for name in ("crps", "coverage", "table")}
-REPORTED = ("categorical", "quantiles")
+REPORTED = ("categorical", "gaussian")
 
 
 @cache
