@@ -13,10 +13,14 @@ __all__ = ["ROUNDING", "bisected", "mixture_of_normals", "mixture_quantile", "qu
 
 ROUNDING = 1e-6  # as levels may come in float32, or as (1 - 0.9) / 2
 _BISECTIONS = 60  # halve any bracket of float64 numbers to its last digits
+_OF_FLOAT32 = 34  # and of float32
 
 
 def bisected(
-    cdf: Callable[[Tensor], Tensor], q: float, ends: Float[Tensor, "M *shape"]
+    cdf: Callable[[Tensor], Tensor],
+    q: float,
+    ends: Float[Tensor, "M *shape"],
+    bisections: int = _BISECTIONS,
 ) -> Float[Tensor, "*shape"]:
     """Return where `cdf` reaches `q`, between the least and the largest of `ends`.
 
@@ -26,7 +30,7 @@ def bisected(
     tensor([0.5000], dtype=torch.float64)
     """
     low, high = ends.amin(0), ends.amax(0)
-    for _ in range(_BISECTIONS):
+    for _ in range(bisections):
         middle = (low + high) / 2
         below = cdf(middle) < q
         low, high = torch.where(below, middle, low), torch.where(below, high, middle)
