@@ -49,6 +49,8 @@ class FitState:
         outputs: what the model says of some examples, in `on_outputs` of a callback.
         batches: makes a new iterator over the training batches `(x, y)`, in order.
         validation: as `batches`, of the data that judge the training, if there are some.
+        target_scale: the units in which numbers are to be learned; "auto" for those that fit the
+            batches; None for the target's own.
 
     >>> FitState(epoch=3, epochs=10).examples is None
     True
@@ -67,6 +69,7 @@ class FitState:
     outputs: Outputs | None = None
     batches: Callable[[], Iterator[tuple[Batch, Tensor]]] | None = None
     validation: Callable[[], Iterator[tuple[Batch, Tensor]]] | None = None
+    target_scale: Any = "auto"
 
     def training_batches(self) -> Iterator[tuple[Batch, Tensor]]:
         """Return a new iterator over the training batches, in order.

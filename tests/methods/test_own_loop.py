@@ -45,7 +45,8 @@ def own_loop(
     """Train as the documents say: each of the parts by its loss, with all hooks."""
     x, y = data(model.likelihood)
     told = {"epochs": EPOCHS, "examples": N}
-    model.on_fit_start(FitState(**told))
+    batches = TensorData(x, y, batch_size).in_order
+    model.on_fit_start(FitState(batches=batches, **told))
     for member, part in enumerate(parts):
         optimizer = torch.optim.SGD(part.parameters(), lr)
         for epoch in range(EPOCHS):
@@ -62,7 +63,7 @@ def own_loop(
                     part.on_step_end(FitState(epoch=epoch, step=step, **told))
                 part.on_epoch_end(state)
     model.eval()
-    model.on_fit_end(FitState(batches=TensorData(x, y, batch_size).in_order, **told))
+    model.on_fit_end(FitState(batches=batches, **told))
 
 
 def assert_alike(one: UncertainModel, other: UncertainModel) -> None:

@@ -162,6 +162,7 @@ def test_weights_that_become_infinite_are_told(vectorize: bool) -> None:
             optimizer=sgd,
             lr=1e37,
             vectorize=vectorize,
+            target_scale=None,
         )
 
 

@@ -230,7 +230,7 @@ def test_a_loader_goes_on_where_it_would_have() -> None:
 def test_regression_gives_the_loss_of_each_example() -> None:
     x, y = regression()
     model, seen = plain(), Seen()
-    duda.fit(model, (x, y), epochs=1, seed=0, callbacks=[seen])
+    duda.fit(model, (x, y), epochs=1, seed=0, callbacks=[seen], target_scale=None)
     (batch,) = seen.batches
     assert batch.outputs.log_probs is None
     mean, raw = model(x).detach().double().chunk(2, 1)

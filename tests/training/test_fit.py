@@ -89,7 +89,13 @@ def test_losses_are_the_means_that_a_plain_loop_has() -> None:
     model, twin = plain(), plain()
     x, y = regression()
     history = duda.fit(
-        model, (x, y), epochs=1, batch_size=len(x), validation=(x, y), optimizer=torch.optim.SGD
+        model,
+        (x, y),
+        epochs=1,
+        batch_size=len(x),
+        validation=(x, y),
+        optimizer=torch.optim.SGD,
+        target_scale=None,
     )
     optimizer = torch.optim.SGD(twin.parameters())
     loss = twin.loss(x, y)
@@ -129,7 +135,7 @@ def test_a_seed_repeats_a_run_and_leaves_the_global_state_alone(kind: str) -> No
     for seed in (0, 0, 1, -1):
         model = BUILDERS[kind]()
         before = torch.get_rng_state()
-        history = duda.fit(model, regression(), epochs=2, seed=seed)
+        history = duda.fit(model, regression(), epochs=2, batch_size=16, seed=seed)
         assert torch.equal(torch.get_rng_state(), before)
         assert history.seed == seed
         results.append(values(model))
@@ -188,7 +194,7 @@ def test_a_loader_in_order_trains_on_its_batches() -> None:
     x, y = regression()
     loader = DataLoader(TensorDataset(x, y), 20, drop_last=True)
     model, twin = plain(), plain()
-    duda.fit(model, loader, epochs=1, optimizer=torch.optim.SGD, lr=0.1)
+    duda.fit(model, loader, epochs=1, optimizer=torch.optim.SGD, lr=0.1, target_scale=None)
     optimizer = torch.optim.SGD(twin.parameters(), lr=0.1)
     for rows in (slice(0, 20), slice(20, 40)):
         optimizer.zero_grad()
@@ -289,7 +295,8 @@ def test_frozen_weights_stay() -> None:
 def test_optimizers_get_the_rate_that_is_given(optimizer: Any, lr: float | None) -> None:
     model, twin = plain(), plain()
     x, y = regression()
-    duda.fit(model, (x, y), epochs=1, optimizer=optimizer, lr=lr, batch_size=50, seed=0)
+    options = {"optimizer": optimizer, "lr": lr, "target_scale": None}
+    duda.fit(model, (x, y), epochs=1, batch_size=50, seed=0, **options)
     made = (optimizer or torch.optim.Adam)(twin.parameters(), **({"lr": lr} if lr else {}))
     twin.loss(x, y).backward()
     made.step()

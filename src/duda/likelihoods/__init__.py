@@ -14,6 +14,7 @@ from duda.likelihoods.laplacian import Laplacian as Laplacian
 from duda.likelihoods.normal_inverse_gamma import NormalInverseGamma as NormalInverseGamma
 from duda.likelihoods.quantiles import Quantiles as Quantiles
 from duda.likelihoods.sampled_softmax import SampledSoftmax as SampledSoftmax
+from duda.likelihoods.target_scale import TargetScale as TargetScale
 from duda.registry import registered
 
 LIKELIHOODS = registered(__name__, Likelihood)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from duda.checks import check_same_shape
 from duda.likelihoods.outputs import CHANCE, CHANCE_IN_A_STEP, one_column, outputs_first
+from duda.likelihoods.target_scale import TargetScale
 from duda.predictions import Prediction
 
 __all__ = ["Likelihood", "Reduction"]
@@ -50,11 +51,15 @@ class Likelihood(ABC):
         annealing_epochs: epochs in which a term of the loss grows to its full weight, if one does.
         output_dim: the dimension of outputs, and of targets that have one, that is not for
             positions: 1 or -1; None where nobody has said so, and 1 is meant.
+        target_scale: the units of the outputs, where these are not the target's.
+        learned_std: the noise that a model has learned, in units of the outputs, if it has.
     """
 
     of_classes: ClassVar[bool] = False
     annealing_epochs: ClassVar[int] = 0
     output_dim: int | None = None
+    learned_std: float | None = None
+    target_scale: TargetScale | None = None
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -67,11 +72,29 @@ class Likelihood(ABC):
             )
 
     @property
+    def takes_scale(self) -> bool:
+        """Whether targets are numbers, which outputs may tell in units of their own."""
+        return False
+
+    def with_target_scale(self, scale: TargetScale | None) -> Likelihood:
+        """Return the likelihood of outputs in other units."""
+        if scale is None:
+            return self
+        raise TypeError(
+            f"`target_scale` is {scale}, but the targets of a {type(self).__name__} have no "
+            "units: leave it out."
+        )
+
+    def log_unit(self) -> Tensor | float:
+        """Return by how much -log p of a target is more than in the outputs' units, nats."""
+        return 0.0
+
+    @property
     def learns_noise(self) -> bool:
         """Whether a training is to find the noise of the targets, which no output tells."""
         return False
 
-    def noise(self) -> float:
+    def noise(self) -> Tensor:
         """Return the standard deviation of the noise, as far as it is known."""
         raise TypeError(f"a {type(self).__name__} has no noise of its own.")
 

@@ -22,7 +22,7 @@ class BetaGaussian(Gaussian):
     value is not to be compared with one. Source: Seitzer et al. 2022, section 4.
 
     Args:
-        floor: the least variance, in squared units of the target.
+        floor: the least variance, in squared units of the outputs.
         beta: from 0 to 1.
 
     >>> import torch

@@ -25,7 +25,7 @@ class FixedGaussian(AnyGaussian):
 
     Args:
         noise_std: standard deviation of the noise, in units of the target.
-        learned_std: what a model has learned, which fills it in by itself.
+        learned_std: what a model has learned, in units of the outputs; it fills it in by itself.
 
     >>> import torch
     >>> FixedGaussian(noise_std=1.0).loss(torch.zeros(1, 1), torch.zeros(1, 1))
@@ -47,9 +47,14 @@ class FixedGaussian(AnyGaussian):
         """Whether the noise was not given."""
         return self.noise_std is None
 
-    def noise(self) -> float:
-        """Return the standard deviation that is given or learned, 1 if there is none."""
-        return self.noise_std or self.learned_std or 1.0
+    def noise(self) -> Tensor:
+        """Return the standard deviation that is given or learned, for each target if they differ.
+
+        It is in units of the target, float64.
+        """
+        if self.noise_std is not None or self.target_scale is None:
+            return torch.tensor(self.noise_std or self.learned_std or 1.0, dtype=torch.float64)
+        return (self.learned_std or 1.0) * self.target_scale.std
 
     def with_noise(self, std: float | None) -> FixedGaussian:
         """Return the likelihood with a standard deviation that was learned, or with none."""
@@ -74,4 +79,7 @@ class FixedGaussian(AnyGaussian):
                 f"the network's outputs have shape {tuple(outputs.shape)}, expected D means on "
                 f"dimension {dim}: for one output end the network in `nn.Linear(..., 1)`."
             )
-        return outputs, torch.full_like(outputs, self.noise() ** 2)
+        std = torch.tensor(self.noise_std or self.learned_std or 1.0, dtype=torch.float64)
+        if self.noise_std is not None and self.target_scale is not None:
+            std = std / self.target_scale.beside(outputs, dim)[0]
+        return outputs, torch.zeros_like(outputs) + std.square().to(outputs)

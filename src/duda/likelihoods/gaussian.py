@@ -23,7 +23,8 @@ class AnyGaussian(MomentLikelihood):
     ) -> Float[Tensor, ""]:
         """Return ½ log σ² + (y - μ)² / 2σ² + ½ log 2π, summed over the D outputs, then averaged."""
         mean, variance = self.moments(at_least_float32(outputs))
-        return minus_log_density(self.beside(y, mean), mean, variance).sum(1).mean()
+        each = minus_log_density(self.beside(y, mean), mean, variance)
+        return each.sum(1).mean() + self.log_unit()
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Gaussian(AnyGaussian):
     Source of the loss: Nix & Weigend 1994; Kendall & Gal 2017, eq. 5.
 
     Args:
-        floor: the least variance, in squared units of the target.
+        floor: the least variance, in squared units of the outputs.
 
     >>> import torch
     >>> Gaussian().loss(torch.tensor([[0.0, 0.5413]]), torch.tensor([[0.0]]))

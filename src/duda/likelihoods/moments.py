@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from duda.checks import at_least_float32, check_finite, check_not_empty, check_same_shape
-from duda.likelihoods.base import Likelihood, Reduction
-from duda.likelihoods.outputs import check_dim, one_column, outputs_first
+from duda.checks import at_least_float32
+from duda.likelihoods.base import Reduction
+from duda.likelihoods.numbers import NumberLikelihood
+from duda.likelihoods.outputs import outputs_first
 from duda.likelihoods.running import RunningMoments
 from duda.predictions.gaussian import GaussianPrediction
 from duda.predictions.location_scale import LocationScalePrediction
@@ -21,23 +22,14 @@ __all__ = ["MomentLikelihood", "MomentReduction", "split_outputs"]
 
 
 @dataclass(frozen=True)
-class MomentLikelihood(Likelihood):
+class MomentLikelihood(NumberLikelihood):
     """What these likelihoods share: a prediction follows from mean and variance of each draw.
-
-    Args:
-        output_dim: -1 where the network puts out `(N, *positions, outputs)`; targets lie as these
-            do. Predictions have their outputs on dimension 1 anyway.
 
     Attributes:
         prediction: the kind of prediction that the draws make.
     """
 
-    output_dim: int | None = field(default=None, kw_only=True)
-
     prediction: ClassVar[type[LocationScalePrediction]] = GaussianPrediction
-
-    def __post_init__(self) -> None:
-        check_dim(self.output_dim, "output_dim")
 
     def split(self, outputs: Tensor, dim: int, names: tuple[str, ...]) -> tuple[Tensor, ...]:
         """Return as many equal parts of outputs as there are names, each with D entries on `dim`.
@@ -46,15 +38,6 @@ class MomentLikelihood(Likelihood):
             ValueError: if the network put out another number of them.
         """
         return split_outputs(outputs_first(outputs, self.output_dim, dim), dim, names)
-
-    def beside(self, y: Tensor, mean: Tensor) -> Tensor:
-        """Return targets in the place of the mean; of a single output they may have the shape (N,).
-
-        >>> from duda import Gaussian
-        >>> Gaussian().beside(torch.zeros(5), torch.zeros(5, 1)).shape
-        torch.Size([5, 1])
-        """
-        return one_column(outputs_first(y, self.output_dim), mean.shape).to(mean.dtype)
 
     @abstractmethod
     def moments(self, outputs: Tensor, dim: int = 1) -> tuple[Tensor, Tensor]:
@@ -65,10 +48,7 @@ class MomentLikelihood(Likelihood):
     ) -> None:
         """Raise a `ValueError` unless `y` is finite and has the shape of the predicted mean."""
         mean, _ = self.moments(outputs)
-        y = self.beside(y, mean)
-        check_not_empty(mean, "y")
-        check_same_shape(y, "y", tuple(mean.shape), "the predicted mean")
-        check_finite(y, "y")
+        self.check_beside(y, mean, "the predicted mean")
 
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws of raw outputs."""
@@ -116,7 +96,7 @@ class MomentReduction(Reduction):
 
     def result(self) -> LocationScalePrediction:
         """Return the mixture of all draws so far."""
-        return self.likelihood.prediction(**self.moments())
+        return self.likelihood.in_target_units(self.likelihood.prediction(**self.moments()))
 
 
 def split_outputs(outputs: Tensor, dim: int, names: tuple[str, ...]) -> tuple[Tensor, ...]:

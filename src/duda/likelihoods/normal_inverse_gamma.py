@@ -78,7 +78,8 @@ class NormalInverseGamma(MomentLikelihood):
             + (alpha + 0.5) * (error.square() / omega).log1p()
             - log_gamma_step(alpha)
         )
-        return (each + self.penalty * error.abs() * (2 * nu + alpha)).sum(1).mean()
+        each = each + self.penalty * error.abs() * (2 * nu + alpha)
+        return each.sum(1).mean() + self.log_unit()
 
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws of raw outputs."""
@@ -109,5 +110,5 @@ class _EvidenceReduction(MomentReduction):
 
     def result(self) -> StudentTPrediction:
         """Return the mixture of all draws so far."""
-        moments = self.moments()
-        return StudentTPrediction(**moments, df=self.means.count / as_tensor(self.inverse_df, "df"))
+        df = self.means.count / as_tensor(self.inverse_df, "df")
+        return self.likelihood.in_target_units(StudentTPrediction(**self.moments(), df=df))

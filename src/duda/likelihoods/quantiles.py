@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from duda.checks import at_least_float32, check_finite, check_not_empty, check_same_shape
-from duda.likelihoods.base import Likelihood, Reduction
-from duda.likelihoods.outputs import check_dim, one_column, outputs_first
+from duda.checks import at_least_float32
+from duda.likelihoods.base import Reduction
+from duda.likelihoods.numbers import NumberLikelihood
+from duda.likelihoods.outputs import outputs_first
 from duda.likelihoods.running import RunningMoments
 from duda.predictions import Prediction
 from duda.predictions.mixture import mixture_of_normals, mixture_quantile, quantile_at
@@ -20,25 +21,24 @@ __all__ = ["Quantiles"]
 
 
 @dataclass(frozen=True)
-class Quantiles(Likelihood):
+class Quantiles(NumberLikelihood):
     """Q D raw outputs on dimension 1: D quantiles at the first level, then D at the second, ...
 
-    The loss is the pinball loss. Quantiles that cross are sorted when they are reduced, which never
-    increases it (Chernozhukov et al. 2010). Source: Koenker & Bassett 1978.
+    The loss is the pinball loss, in units of the outputs. Quantiles that cross are sorted when they
+    are reduced, which never increases it (Chernozhukov et al. 2010). Source: Koenker & Bassett
+    1978.
 
     Args:
         levels: ascending probabilities, some below 0.5 and some above.
-        output_dim: -1 where the network puts out `(N, *positions, Q D)`; targets lie as these do.
 
     >>> Quantiles((0.1, 0.9)).loss(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.5]]))
     tensor(0.1000)
     """
 
     levels: tuple[float, ...] = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
-    output_dim: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        check_dim(self.output_dim, "output_dim")
+        super().__post_init__()
         object.__setattr__(self, "levels", tuple(float(level) for level in self.levels))
         check_levels(self.levels)
 
@@ -61,11 +61,7 @@ class Quantiles(Likelihood):
         self, outputs: Float[Tensor, "N Q*D *positions"], y: Shaped[Tensor, "N D *positions"]
     ) -> None:
         """Raise a `ValueError` unless `y` is finite and has the shape of one level's quantiles."""
-        one = self.quantiles(outputs)[:, 0]
-        y = one_column(outputs_first(y, self.output_dim), one.shape)
-        check_not_empty(one, "y")
-        check_same_shape(y, "y", tuple(one.shape), "the predicted median")
-        check_finite(y, "y")
+        self.check_beside(y, self.quantiles(outputs)[:, 0], "the predicted median")
 
     def negative_log_likelihood(
         self, outputs: Float[Tensor, "N Q*D *positions"], y: Shaped[Tensor, "N D *positions"]
@@ -74,8 +70,7 @@ class Quantiles(Likelihood):
         quantiles = self.quantiles(at_least_float32(outputs))
         levels = torch.tensor(self.levels, dtype=quantiles.dtype, device=quantiles.device)
         levels = levels.view(-1, *[1] * (quantiles.ndim - 2))
-        y = one_column(outputs_first(y, self.output_dim), quantiles[:, 0].shape)
-        above = y.to(quantiles.dtype).unsqueeze(1) - quantiles
+        above = self.beside(y, quantiles[:, 0]).unsqueeze(1) - quantiles
         each = torch.maximum(levels * above, (levels - 1) * above)
         return each.sum((1, 2)).mean()
 
@@ -83,9 +78,11 @@ class Quantiles(Likelihood):
         self, prediction: Prediction, y: Shaped[Tensor, "N D *positions"]
     ) -> Float[Tensor, ""]:
         """Return the pinball loss of the quantiles."""
-        quantiles: Tensor = prediction.quantiles  # type: ignore[attr-defined] # of this family
-        y = outputs_first(y, self.output_dim)
-        return Quantiles(self.levels).negative_log_likelihood(quantiles.flatten(1, 2), y)
+        y = self.placed(y, tuple(prediction.centre.shape))  # type: ignore[attr-defined]
+        each: Tensor = prediction.pinball(y)  # type: ignore[attr-defined] # of this family
+        if self.target_scale is not None:
+            each = each / self.target_scale.beside(each, dim=2)[0]
+        return each.sum((1, 2)).mean()
 
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws of quantiles."""
@@ -124,4 +121,5 @@ class _QuantileReduction(Reduction):
             quantiles = torch.stack(each, dim=1)
         # Rounding may cross quantiles that are equal.
         quantiles = quantiles.cummax(dim=1).values.to(self.dtype)
-        return QuantilePrediction(quantiles, levels, epistemic.to(self.dtype), draws)
+        prediction = QuantilePrediction(quantiles, levels, epistemic.to(self.dtype), draws)
+        return self.likelihood.in_target_units(prediction)

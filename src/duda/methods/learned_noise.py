@@ -11,9 +11,8 @@ from torch import Tensor
 from duda.batches import Batch, suited
 from duda.hooks import FitState
 from duda.likelihoods import Likelihood
-from duda.methods.annealing import Annealing
-from duda.methods.buffers import KeepsDtype
 from duda.methods.sampler import Sampler
+from duda.methods.target_scale import KeepsTargetScale
 from duda.preservation import preserved
 
 __all__ = ["LearnedNoise"]
@@ -22,8 +21,8 @@ _KEPT = 0.98  # of the errors so far, at each step: the noise follows the last f
 _LEAST = 1e-6  # of the standard deviation, which a network that fits all targets would put at 0
 
 
-class LearnedNoise(Annealing, KeepsDtype):
-    """Holds a likelihood, and in a buffer its noise, where it is to be learned.
+class LearnedNoise(KeepsTargetScale):
+    """Holds a likelihood, and in a buffer its noise in units of the outputs, if that is learned.
 
     In training the noise follows the errors of the batches; the end of it finds the one with the
     greatest likelihood of the training data. `likelihood` has the noise of now.
@@ -37,21 +36,19 @@ class LearnedNoise(Annealing, KeepsDtype):
 
     target_noise: Tensor
     _errors: Tensor
-    _given_likelihood: Likelihood
     validation_sampler: Callable[[], Sampler]
 
     @property
     def likelihood(self) -> Likelihood:
         """What the network's raw outputs mean."""
-        given = self._given_likelihood
-        return given.with_noise(float(self.target_noise)) if given.learns_noise else given
+        scaled = self.scaled_likelihood
+        return scaled.with_noise(float(self.target_noise)) if scaled.learns_noise else scaled
 
     @likelihood.setter
     def likelihood(self, likelihood: Likelihood) -> None:
-        self._given_likelihood = likelihood
+        self.hold(likelihood.with_noise(None) if likelihood.learns_noise else likelihood)
         if likelihood.learns_noise:
-            start = torch.tensor(likelihood.noise(), dtype=torch.float64)
-            self._given_likelihood = likelihood.with_noise(None)
+            start = torch.tensor(likelihood.learned_std or 1.0, dtype=torch.float64)
             self.register_buffer("target_noise", start)
             # Sum and number of the squared errors of late; a file of the model does without them.
             self.register_buffer("_errors", torch.zeros(2).double(), persistent=False)
@@ -59,13 +56,14 @@ class LearnedNoise(Annealing, KeepsDtype):
     @property
     def training_likelihood(self) -> Likelihood:
         """What the loss goes by: the likelihood, with noise 1 if it may be any."""
-        return self.likelihood if self.noise_in_loss else self._given_likelihood
+        return self.likelihood if self.noise_in_loss else self.scaled_likelihood
 
     def note_errors(self, outputs: Tensor, y: Tensor) -> None:
         """Let the noise follow the errors of a batch, in training."""
-        if self._given_likelihood.learns_noise and self.training and torch.is_grad_enabled():
-            self._given_likelihood.check_targets(outputs, y)
-            self.add_errors(self._given_likelihood.squared_error(outputs.detach(), y), y.numel())
+        if self.given_likelihood.learns_noise and self.training and torch.is_grad_enabled():
+            likelihood = self.scaled_likelihood
+            likelihood.check_targets(outputs, y)
+            self.add_errors(likelihood.squared_error(outputs.detach(), y), y.numel())
 
     def add_errors(self, mean: Tensor, count: int) -> None:
         """Let the noise follow the mean squared error of so many numbers."""
@@ -75,18 +73,18 @@ class LearnedNoise(Annealing, KeepsDtype):
     def on_epoch_start(self, state: FitState) -> None:
         """Forget the errors of earlier epochs, unless the loss needs a steady noise."""
         super().on_epoch_start(state)
-        if self._given_likelihood.learns_noise and (state.epoch == 0 or not self.noise_in_loss):
+        if self.given_likelihood.learns_noise and (state.epoch == 0 or not self.noise_in_loss):
             self._errors.zero_()
 
     def on_fit_end(self, state: FitState) -> None:
         """Find the noise, if it is to be learned and the data are there."""
         super().on_fit_end(state)
-        if self._given_likelihood.learns_noise and state.batches is not None:
+        if self.given_likelihood.learns_noise and state.batches is not None:
             self.fit_noise(state.training_batches())
 
     def fit_noise(self, batches: Iterable[tuple[Batch, Tensor]]) -> None:
         """Find the noise with the greatest likelihood: the mean squared error, over all draws."""
-        likelihood, total, count = self._given_likelihood, torch.zeros((), dtype=torch.float64), 0
+        likelihood, total, count = self.scaled_likelihood, torch.zeros((), dtype=torch.float64), 0
         with preserved(self, seed=0):
             sampler = self.validation_sampler()
             for x, y in batches:

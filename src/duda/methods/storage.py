@@ -95,7 +95,7 @@ def _recipe(model: UncertainModel) -> dict[str, Any]:
     around = getattr(model, _names(type(model))[0], None)
     given = model.arguments()
     if not isinstance(around, UncertainModel):
-        given["likelihood"], around = model.likelihood, None
+        given["likelihood"], around = model.given_likelihood, None
     arguments: dict[str, Any] = {}
     for name, value in given.items():
         with suppress(_NotKept):

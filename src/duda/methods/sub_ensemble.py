@@ -79,6 +79,11 @@ class SubEnsemble(Ensemble):
         return cls(factory, likelihood, **arguments)
 
     @property
+    def learns_scale(self) -> bool:
+        """Whether `fit` may choose the units, which are given by a network that is trained."""
+        return super().learns_scale and not self._trained
+
+    @property
     def trained(self) -> nn.Module | None:
         """The network that gave trunk and first head, if one did."""
         return self.members[0] if self._trained else None

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from duda.batches import Batch, each_input, joined, rows_of
 from duda.checks import check_finite
 from duda.hooks import FitState
-from duda.likelihoods import Likelihood
+from duda.likelihoods import Likelihood, TargetScale
 from duda.methods.base import UncertainModel
 from duda.methods.deterministic import Deterministic
 from duda.methods.sampler import Sampler
@@ -92,7 +92,21 @@ class TestTimeAugmentation(UncertainModel):
 
     @likelihood.setter
     def likelihood(self, likelihood: Likelihood) -> None:
-        self._given_likelihood = likelihood  # which is the model's
+        self.given_likelihood = likelihood  # which is the model's
+
+    @property
+    def target_scale(self) -> TargetScale | None:
+        """That of the model."""
+        return self.model.target_scale
+
+    @target_scale.setter
+    def target_scale(self, scale: TargetScale | None) -> None:
+        self.model.target_scale = scale
+
+    @property
+    def learns_scale(self) -> bool:
+        """Whether `fit` may choose the units of the model."""
+        return self.model.learns_scale
 
     def forward(self, x: Batch) -> Tensor:
         """Return one draw of raw outputs, by a transform drawn at random."""

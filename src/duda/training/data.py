@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from duda.batches import Batch, dtype_for, each_input
+from duda.checks import at_least_float32
 from duda.class_names import ClassNames
 from duda.items import ItemRule
 from duda.sources import Labelled, LoaderSource, read_pairs
@@ -95,7 +96,7 @@ class LoaderData:
     def shuffled(self, seed: int, member: int, epoch: int) -> Iterator[tuple[Batch, Tensor]]:
         """Yield the epoch's batches, in an order that depends on the member and the epoch."""
         with _generators_at(self.loader, member, epoch):
-            yield from last_joined(self.in_order()) if self._may_join() else self.in_order()
+            yield from last_joined(self._read()) if self._may_join() else self._read()
 
     def _may_join(self) -> bool:
         """Return whether the last batch may be one of one example, to be joined to another."""
@@ -105,7 +106,11 @@ class LoaderData:
         return size > 1 and examples % size == 1
 
     def in_order(self) -> Iterator[tuple[Batch, Tensor]]:
-        """Yield the batches as the DataLoader gives them."""
+        """Yield the batches as the DataLoader gives them, each time in the same order."""
+        with _generators_at(self.loader, 0, 0):
+            yield from self._read()
+
+    def _read(self) -> Iterator[tuple[Batch, Tensor]]:
         for x, y in self.source.pairs():
             yield _moved(x, y, self.device, self.dtype)
 
@@ -206,9 +211,8 @@ def prepare(
 def _moved(x: Batch, y: Tensor, device: torch.device, dtype: torch.dtype) -> tuple[Batch, Tensor]:
     """Return inputs and targets on the device, and in floats that suit the model."""
     x = each_input(x, lambda part: part.to(device, dtype_for(part.dtype, dtype)))
-    # A likelihood computes in float32 at least, so its targets keep that precision.
-    precise = torch.promote_types(dtype.to_real(), torch.float32)
-    return x, y.to(device, precise if y.is_floating_point() else None)
+    # Numbers are large beside their noise at times, so targets keep their digits.
+    return x, (at_least_float32(y) if y.is_floating_point() else y).to(device)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from duda.methods import UncertainModel
+from duda.methods.target_scale import TargetUnits
 from duda.trees import checksum
 
 __all__ = ["described", "module_settings"]
@@ -105,6 +106,8 @@ class _Description:
     def lines(self, network: nn.Module) -> Iterator[str]:
         """Yield what `module_settings` returns."""
         for name, module in network.named_modules():
+            if isinstance(module, TargetUnits):  # which training sets
+                continue
             yield f"{name} is {self.of(type(module))}"
             model = isinstance(module, UncertainModel)
             for each, value in module.arguments().items() if model else _attributes(module):

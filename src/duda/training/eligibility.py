@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from duda.likelihoods import Likelihood
 from duda.methods import Deterministic, UncertainModel
+from duda.methods.target_scale import TargetUnits
 from duda.preservation import modes_kept
 from duda.training.data import LoaderData, TensorData
 from duda.training.optimizers import ELEMENTWISE, OptimizerFactory, make_optimizer
@@ -78,7 +79,7 @@ def _faster(parts: list[UncertainModel]) -> bool:
     else:
         fast += _FAST_ON_A_GPU
     leaves = [module for module in parts[0].modules() if not any(module.children())]
-    return len(parts) > 1 and all(type(module) in fast for module in leaves)
+    return len(parts) > 1 and all(type(module) in (*fast, TargetUnits) for module in leaves)
 
 
 def obstacle(
@@ -114,7 +115,7 @@ def obstacle(
     if not all(weight.requires_grad for weight in weights):
         return "some weights require no gradient"
     # The model's own, such as the noise, are no part of its forward pass.
-    if any("." in name for part in parts for name, _ in part.named_buffers()):
+    if any(name.startswith("network.") for part in parts for name, _ in part.named_buffers()):
         return "the network has buffers, such as those of BatchNorm"
     if any(_hooked(part) for part in parts):
         return "the network or a weight has hooks"

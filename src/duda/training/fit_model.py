@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Literal
 
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from duda.batches import weight_like
 from duda.checks import counted
 from duda.class_names import ClassNames
 from duda.items import ItemRule
+from duda.likelihoods import TargetScale
 from duda.methods import UncertainModel
 from duda.methods.next_tokens import check_next_tokens
 from duda.methods.output_checks import first_outputs, note_outputs
@@ -50,6 +52,7 @@ def fit(
     vectorize: bool | None = None,
     callbacks: Sequence[object] = (),
     drop_last: bool = False,
+    target_scale: TargetScale | Literal["auto"] | None = "auto",
     inputs: ItemRule | None = None,
 ) -> History:
     """Train `model`; members of an ensemble one without the other, each in its own order.
@@ -73,6 +76,10 @@ def fit(
         callbacks: who is told of each step and epoch, as `duda.training.Callback` says, such as a
             `duda.TrainingDynamics`; the training stays the same.
         drop_last: leave out an epoch's last batch where it is smaller; a DataLoader says it itself.
+        target_scale: the units in which the network learns numbers; predictions and -log p are in
+            the target's own. By default the mean and the standard deviation of the training
+            targets, or what the model has from a training before; None for a network that was
+            trained elsewhere, in units of the target.
         inputs: from an item of `data` to `(args, kwargs, y)`, as in `predict`.
 
     Raises:
@@ -85,7 +92,7 @@ def fit(
     torch.Size([1, 2])
     """
     _check(model, patience, validation)
-    options = Options(epochs, optimizer, lr, batch_size, patience, seed, drop_last)
+    options = Options(epochs, optimizer, lr, batch_size, patience, seed, drop_last, target_scale)
     with modes_kept(model.modules()):
         parts = model.independent()
         names = ClassNames(model.classes) if model.likelihood.of_classes else None

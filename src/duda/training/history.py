@@ -18,6 +18,9 @@ __all__ = ["History", "Record"]
 class History:
     """Losses in nats and seconds, of M members over E epochs; NaN after a member has stopped.
 
+    Losses are those of targets in their own units, but for the pinball losses of `Quantiles` and
+    the weighted ones of `BetaGaussian` in training: these are of the outputs' units.
+
     Attributes:
         losses: mean training loss of each epoch, taken while the weights changed.
         validation_losses: mean `validation_loss` after each epoch, that of predictions and without

@@ -54,6 +54,6 @@ def model_identity(model: UncertainModel) -> dict[str, Any]:
         ],
         # No addresses, which are others in each process.
         "network": re.sub(r" at 0x[0-9a-f]+", "", repr(model)).splitlines(),
-        "likelihood": described(model.likelihood, "likelihood"),
+        "likelihood": described(model.given_likelihood, "likelihood"),
         "settings": module_settings(model),
     }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from duda.checks import check_count, plain_number
+from duda.likelihoods import TargetScale
 from duda.training.descriptions import described
 from duda.training.optimizers import OptimizerFactory
 from duda.training.seeds import new_seed
@@ -33,6 +34,7 @@ class Options:
     patience: int | None
     seed: int | None
     drop_last: bool = False
+    target_scale: TargetScale | Literal["auto"] | None = "auto"
     start: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -42,6 +44,11 @@ class Options:
             self.patience = check_count(self.patience, "patience")
         if not isinstance(self.drop_last, bool):
             raise TypeError(f"`drop_last` is {self.drop_last!r}, expected True or False.")
+        scale = self.target_scale
+        if not (scale is None or scale == "auto" or isinstance(scale, TargetScale)):
+            raise TypeError(
+                f"`target_scale` is {scale!r}, expected 'auto', None, or a `duda.TargetScale`."
+            )
         self.start = new_seed(self.seed)
 
     def settings(self) -> dict[str, Any]:

@@ -61,7 +61,8 @@ class Run:
         A new one is written before training, to learn whether that works.
         """
         state = None if self.checkpoint is None else self.checkpoint.load()
-        self.audience.tell("on_fit_start", self._state())
+        with seeded(self.seed, []):
+            self.audience.tell("on_fit_start", self._state())
         if state is None:
             self._save()
             return
@@ -81,6 +82,7 @@ class Run:
             model=self.model,
             batches=self.data.in_order,
             validation=None if self.validation is None else self.validation.in_order,
+            target_scale=self.options.target_scale,
         )
 
     def _examples(self) -> int | None:

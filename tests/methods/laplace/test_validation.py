@@ -43,7 +43,7 @@ def trained(likelihood: Any, epochs: int = 150, **arguments: Any) -> tuple[duda.
             net[2] = nn.Linear(30, likelihood.width(1))
         train = data(likelihood, 40)
     plain = duda.Deterministic(net.double(), likelihood)
-    duda.fit(plain, train, epochs=epochs, lr=0.03, seed=0)
+    duda.fit(plain, train, epochs=epochs, lr=0.03, seed=0, target_scale=None)
     return duda.Laplace(net, likelihood, samples=400, **arguments), train
 
 
@@ -93,7 +93,7 @@ def test_noise_and_precision_are_those_of_the_densities() -> None:
     held = data(duda.FixedGaussian(), 60)
     model.fit_posterior(train, validation=held)
     found = loss(model, held)
-    delta, noise = float(model.prior_precision), model.likelihood.noise()
+    delta, noise = float(model.prior_precision), float(model.likelihood.noise())
     assert math.isfinite(delta)
     with torch.no_grad():
         outputs, features = model.with_features(held[0])

@@ -72,7 +72,7 @@ def by_evidence(
     """
     values, noise = curvature.eigenvalues(), torch.ones_like(squared_norm)
     if learns_noise:
-        squares = -2 * (sums.log_likelihood + _constant(sums.numbers))
+        squares = -2 * (sums.log_likelihood + _constant(sums))
         noise = best_noise(values, squared_norm, squares, sums.numbers, given)
     if given is not None:
         return Choice(torch.full_like(noise, given), noise)
@@ -81,9 +81,9 @@ def by_evidence(
 
 def with_noise(sums: TrainingSums, noise: Tensor) -> Tensor:
     """Return Σ log p(y | x) with another variance of the noise than 1."""
-    constant = _constant(sums.numbers)
+    constant = _constant(sums)
     return (sums.log_likelihood + constant) / noise - constant - sums.numbers / 2 * noise.log()
 
 
-def _constant(numbers: int) -> float:
-    return 0.5 * numbers * math.log(2 * math.pi)
+def _constant(sums: TrainingSums) -> float:
+    return 0.5 * sums.numbers * math.log(2 * math.pi) + sums.log_units

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from torch import Tensor
 from duda.checks import at_least_float32
 from duda.likelihoods import Likelihood
 from duda.likelihoods.class_draws import ClassReduction
+from duda.likelihoods.numbers import NumberLikelihood
 from duda.predictions import ClassPrediction, GaussianPrediction
 from duda.predictions.classes import entropy
 from duda.sampling import draw_generator
@@ -167,4 +168,5 @@ def exact_moments(
         aleatoric += float(weight) * moved[1]
     dtype = at_least_float32(outputs).dtype
     epistemic = std[:, : mean.shape[1]].square()
-    return GaussianPrediction(mean.to(dtype), aleatoric.to(dtype), epistemic.to(dtype))
+    answer = GaussianPrediction(mean.to(dtype), aleatoric.to(dtype), epistemic.to(dtype))
+    return cast(NumberLikelihood, likelihood).in_target_units(answer)

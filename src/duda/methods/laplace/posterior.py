@@ -128,7 +128,7 @@ class LastLayerPosterior(UncertainModel):
         shown = SampledRows(_SHOWN)
         with preserved(self):
             passes = _noted(self._passes(batches), shown)
-            sums = training_sums(self._given_likelihood, self.curvature, passes)
+            sums = training_sums(self.scaled_likelihood, self.curvature, passes)
             squared_norm = used_weights(self.last_layer).square().sum()
             held = None if validation is None else list(self._passes(validation))
         # Not before here, because `preserved` puts buffers back.
@@ -142,7 +142,7 @@ class LastLayerPosterior(UncertainModel):
 
     def _choose(self, sums: TrainingSums, held: list[Pass] | None) -> None:
         """Choose the prior precision, and the noise, for which all was 1 so far."""
-        likelihood, given = self._given_likelihood, self._given_precision
+        likelihood, given = self.scaled_likelihood, self._given_precision
         if held is not None and given is None:
             found = by_validation(held, self.curvature, likelihood, self.log_probs)
         else:

@@ -32,12 +32,14 @@ class TrainingSums(NamedTuple):
         log_likelihood: Σ log p(y | x), nats.
         examples: how many have a target.
         numbers: how many numbers their targets are.
+        log_units: what of -Σ log p comes from the units of the targets.
     """
 
     curvature: list[Tensor]
     log_likelihood: Float[Tensor, ""]
     examples: int
     numbers: int
+    log_units: float
 
 
 def training_sums(
@@ -61,7 +63,8 @@ def training_sums(
         examples, numbers = examples + len(outputs), numbers + y.numel()
     if not examples:
         raise ValueError("the training data have no example with a target, expected some.")
-    return TrainingSums(sums, log_likelihood, examples, numbers)
+    log_units = examples * float(likelihood.log_unit())
+    return TrainingSums(sums, log_likelihood, examples, numbers, log_units)
 
 
 def counted(likelihood: Likelihood, outputs: Tensor, features: Tensor, y: Tensor) -> Pass:
@@ -84,5 +87,6 @@ def counted(likelihood: Likelihood, outputs: Tensor, features: Tensor, y: Tensor
 def _log_likelihood(likelihood: Likelihood, outputs: Tensor, y: Tensor) -> Tensor:
     """Return Σ log p(y | outputs)."""
     if isinstance(likelihood, Gaussian):
-        likelihood = Gaussian(likelihood.floor)  # a BetaGaussian's loss is no -log p
+        # A BetaGaussian's loss is no -log p.
+        likelihood = Gaussian(likelihood.floor, target_scale=likelihood.target_scale)
     return -len(outputs) * likelihood.negative_log_likelihood(outputs, y)

@@ -1,0 +1,97 @@
+"""Target scale: mean and standard deviation of the targets, as units of a network's outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from duda.checks import ArrayLike, as_tensor, check_finite
+from duda.likelihoods.outputs import outputs_first
+from duda.likelihoods.running import RunningMoments
+
+__all__ = ["TargetScale"]
+
+_ROUNDING = 32 * torch.finfo(torch.float64).eps  # of a mean, which is no spread of the targets
+
+
+@dataclass(frozen=True, eq=False)
+class TargetScale:
+    """The mean and standard deviation of each of D targets, from which a network is to learn.
+
+    With it raw outputs mean (y - mean) / std. All is in float64, because a mean may be so large
+    beside the noise that float32 has no digits left for this.
+
+    Args:
+        mean: a number, or `(D)`, in units of the target.
+        std: above 0, likewise.
+
+    >>> TargetScale.of(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))  # of a constant it is 1
+    TargetScale(mean=[2.0, 5.0], std=[1.0, 1.0])
+    """
+
+    mean: Float[Tensor, "D"]
+    std: Float[Tensor, "D"]
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            value = as_tensor(getattr(self, name), name).double()
+            check_finite(value, name)
+            object.__setattr__(self, name, value if value.ndim else value.reshape(1))
+        if self.mean.ndim > 1 or self.mean.shape != self.std.shape or not bool(self.std.min() > 0):
+            raise ValueError(
+                f"`mean` is {self.mean.tolist()} and `std` {self.std.tolist()}, expected a number "
+                "for each target, with `std` above 0."
+            )
+
+    @classmethod
+    def of(cls, y: ArrayLike | Iterator[Tensor], output_dim: int | None = None) -> TargetScale:
+        """Return the scale of some targets, over all examples and positions.
+
+        Args:
+            y: `(N)` or `(N, D, *positions)`, or an iterator over batches of them, which are read
+                once, such as `(y for _, y in loader)`.
+            output_dim: -1 where they are `(N, *positions, D)`.
+
+        Raises:
+            ValueError: if there are none, or some are not finite.
+        """
+        moments = RunningMoments()
+        for batch in y if isinstance(y, Iterator) else (as_tensor(y, "y"),):
+            check_finite(batch, "y")
+            each = outputs_first(batch if batch.ndim > 1 else batch.reshape(-1, 1), output_dim)
+            moments.add(each.double().movedim(1, -1).flatten(0, -2))
+        if not moments.count:
+            raise ValueError("`y` holds no target, expected at least one.")
+        std = moments.variance.sqrt()
+        return cls(moments.mean, std.where(std > _ROUNDING * moments.mean.abs(), 1.0))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TargetScale):
+            return NotImplemented
+        return torch.equal(self.mean, other.mean) and torch.equal(self.std, other.std)
+
+    __hash__ = None  # type: ignore[assignment] # which tensors have by identity alone
+
+    def __repr__(self) -> str:
+        return f"TargetScale(mean={self.mean.tolist()}, std={self.std.tolist()})"
+
+    def in_units(self, y: Float[Tensor, "N D *positions"]) -> Float[Tensor, "N D *positions"]:
+        """Return targets in these units, in float64."""
+        factor, offset = self.beside(y)
+        return (y - offset) / factor
+
+    def beside(self, values: Tensor, dim: int = 1) -> tuple[Tensor, Tensor]:
+        """Return std and mean in the shape that fits values with the D targets on `dim`."""
+        shape = (-1, *[1] * (values.ndim - dim - 1))
+        return self.std.to(values.device).view(shape), self.mean.to(values.device).view(shape)
+
+    def near(self, other: TargetScale) -> bool:
+        """Return whether targets of another scale are of the same order in these units."""
+        if len(other.std) != len(self.std):
+            return False
+        ratio, shift = other.std / self.std, (other.mean - self.mean) / self.std
+        return bool(((ratio > 0.1) & (ratio < 10) & (shift.abs() < 10)).all())

@@ -1,0 +1,136 @@
+"""Target scale of a model: the units in which its network learns numbers, kept with both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from duda.hooks import FitState
+from duda.likelihoods import Likelihood, TargetScale
+from duda.methods.annealing import Annealing
+from duda.methods.buffers import KeepsDtype
+
+__all__ = ["KeepsTargetScale", "TargetUnits"]
+
+_NETWORKS = ("network", "networks", "members")
+_UNITS = "_duda_units"  # a network's attribute, which copies of it have, too
+
+
+class TargetUnits(KeepsDtype):
+    """The units of a network's outputs, in buffers, which all models around it share."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, scale: TargetScale | None = None) -> None:
+        super().__init__()
+        self.set(scale)
+
+    def set(self, scale: TargetScale | None) -> None:
+        """Take other units; None for those of the target, for which the buffers are empty."""
+        self.scale = scale
+        for name in ("mean", "std"):
+            value = torch.zeros(0).double() if scale is None else getattr(scale, name)
+            self.register_buffer(name, value)
+
+    def _from_buffers(self) -> None:
+        self.set(TargetScale(self.mean, self.std) if self.mean.numel() else None)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        self._from_buffers()
+        return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name, buffer in (("mean", self.mean), ("std", self.std)):
+            there = state_dict.setdefault(prefix + name, buffer)  # states of 0.1 have none
+            setattr(self, name, buffer.new_empty(there.shape))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self._from_buffers()
+
+
+class KeepsTargetScale(Annealing, KeepsDtype):
+    """Holds a likelihood, and the scale of its targets, if these are numbers.
+
+    The scale belongs to the network, whose outputs have it for units, so that another model around
+    it knows what they mean.
+    """
+
+    target_units: TargetUnits
+    given_likelihood: Likelihood  # without anything that is learned
+
+    def hold(self, likelihood: Likelihood) -> None:
+        """Take a likelihood; one that has no scale keeps that which there is."""
+        self.given_likelihood = likelihood.with_target_scale(None)
+        if not likelihood.takes_scale:
+            return
+        if "target_units" not in self._modules:
+            self.target_units = TargetUnits()
+        if likelihood.target_scale is not None:
+            self.target_units.set(likelihood.target_scale)
+
+    @property
+    def target_scale(self) -> TargetScale | None:
+        """The units of the outputs; None where they are the target's own, as before a training.
+
+        `on_fit_start` finds it in the training data, unless it is set before. Losses take targets
+        in their own units, as ever.
+        """
+        return self.target_units.scale if "target_units" in self._modules else None
+
+    @target_scale.setter
+    def target_scale(self, scale: TargetScale | None) -> None:
+        self.given_likelihood.with_target_scale(scale)  # which may refuse it
+        if "target_units" in self._modules:
+            self.target_units.set(scale)
+
+    @property
+    def scaled_likelihood(self) -> Likelihood:
+        """The likelihood with the scale, but nothing else that is learned."""
+        return self.given_likelihood.with_target_scale(self.target_scale)
+
+    @property
+    def learns_scale(self) -> bool:
+        """Whether a training may choose the units, as where all of the network learns in them."""
+        return "target_units" in self._modules
+
+    def on_fit_start(self, state: FitState) -> None:
+        """Find the scale of the targets, or take that which is given.
+
+        One that the model has stays, unless the targets are of another order.
+        """
+        super().on_fit_start(state)
+        if state.target_scale != "auto":
+            self.target_scale = state.target_scale
+        elif state.batches is not None and self.learns_scale:
+            found = TargetScale.of(
+                (y for _, y in state.batches()), self.given_likelihood.output_dim
+            )
+            if self.target_scale is None or not self.target_scale.near(found):
+                self.target_scale = found
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        shares = name in _NETWORKS and isinstance(value, nn.Module)
+        if shares and "target_units" in self._modules:
+            self._share_units(list(value) if isinstance(value, nn.ModuleList) else [value])
+
+    def _share_units(self, networks: list[nn.Module]) -> None:
+        """Have the units in common with networks, and with other models around these."""
+        brought = [vars(network)[_UNITS] for network in networks if _UNITS in vars(network)]
+        scales = [each.scale for each in (self.target_units, *brought) if each.scale is not None]
+        for scale in scales:
+            if scale != scales[0]:
+                raise ValueError(
+                    f"a network was trained with {scale}, expected {scales[0]} as for the others: "
+                    "give each `duda.fit` the same `target_scale=duda.TargetScale.of(y)`."
+                )
+        if brought:
+            self.target_units = brought[0]
+        if scales and self.target_scale is None:
+            self.target_units.set(scales[0])
+        for network in networks:
+            vars(network)[_UNITS] = self.target_units
