@@ -18,7 +18,6 @@ from duda.probabilities import check_probs, log_probs_from
 __all__ = [
     "class_log_probs",
     "class_probs",
-    "counted",
     "flags",
     "hard_labels",
     "label_shares",
@@ -26,6 +25,7 @@ __all__ = [
     "ordered_ends",
     "scores",
     "spreads",
+    "which_count",
 ]
 
 
@@ -180,12 +180,12 @@ def flags(value: ArrayLike, name: str, like: Tensor, of: str) -> Bool[Tensor, "*
     return values == 1
 
 
-def counted(
+def which_count(
     mask: ArrayLike | None, like: Tensor, of: str, may_be_empty: bool = False
 ) -> Bool[Tensor, "*shape"]:
     """Return which entries of `like` count: where `mask` says so, or all without one.
 
-    >>> counted([1, 0], torch.zeros(2), "`y`")
+    >>> which_count([1, 0], torch.zeros(2), "`y`")
     tensor([ True, False])
     """
     if mask is None:

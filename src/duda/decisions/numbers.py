@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite, check_same_shape
-from duda.inputs import counted, numbers
+from duda.inputs import numbers, which_count
 from duda.predictions import NumberPrediction
 
 __all__ = ["by_output", "check_spread", "targets"]
@@ -23,7 +23,7 @@ def targets(
     if y is None:
         raise TypeError("`y` is missing: give the targets to compare with.")
     values = as_tensor(y, "y").cpu()
-    kept = counted(mask, values, "`y`")
+    kept = which_count(mask, values, "`y`")
     values = numbers(values if mask is None else torch.where(kept, values, 0), "y")
     check_same_shape(values, "y", shape, "the predicted numbers")
     return values, kept

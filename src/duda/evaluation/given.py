@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_same_shape
-from duda.inputs import counted, flags, numbers, scores
+from duda.inputs import flags, numbers, scores, which_count
 from duda.predictions import ClassPrediction, NumberPrediction, Prediction
 from duda.predictions.given import (
     NumbersGiven,
@@ -206,7 +206,7 @@ def _kept(
         return values, others
     one, other = as_tensor(values, names[0]).cpu(), as_tensor(others, names[1]).cpu()
     check_same_shape(other, names[1], tuple(one.shape), f"`{names[0]}`")
-    kept = counted(mask, one, f"`{names[0]}`")
+    kept = which_count(mask, one, f"`{names[0]}`")
     return one[kept], other[kept]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from duda.checks import ArrayLike, as_tensor, check_same_shape, check_share
 from duda.evaluation.coverage import promised_levels
 from duda.evaluation.numbers import compared
-from duda.inputs import counted, numbers, ordered_ends
+from duda.inputs import numbers, ordered_ends, which_count
 from duda.predictions import NumberPrediction
 from duda.predictions.given import NumbersGiven, prediction_given
 
@@ -211,7 +211,7 @@ def _counted(low: Tensor, high: Tensor, y: Any, mask: ArrayLike | None) -> list[
         return [low, high, numbers(y, "y", low)]
     values = as_tensor(y, "y").cpu()
     check_same_shape(values, "y", tuple(low.shape), "the intervals")
-    kept = counted(mask, values, "`y`")
+    kept = which_count(mask, values, "`y`")
     return [low[kept], high[kept], numbers(values[kept], "y")]
 
 

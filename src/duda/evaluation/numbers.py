@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty, check_same_shape
-from duda.inputs import counted
+from duda.inputs import which_count
 from duda.predictions import NumberPrediction
 from duda.predictions.given import NumbersGiven, number_prediction
 
@@ -68,7 +68,7 @@ def compared(
     values, centre = as_tensor(y, "y").cpu().double(), answer.centre.cpu()
     check_not_empty(values, "y")
     check_same_shape(values, "y", shape, "the predicted numbers")
-    kept = counted(mask, values, "`y`", may_be_empty)
+    kept = which_count(mask, values, "`y`", may_be_empty)
     values = torch.where(kept, values, centre.double().reshape(shape))
     check_finite(values, "y", "remove or replace them, or leave them out by `mask`")
     return Compared(answer, values.reshape(centre.shape), kept.reshape(centre.shape))

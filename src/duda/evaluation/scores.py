@@ -10,7 +10,7 @@ from torch import Tensor
 from duda.checks import ArrayLike, as_tensor, check_same_shape
 from duda.evaluation.numbers import compared
 from duda.evaluation.rows import LabelledRows, Rows
-from duda.inputs import counted, numbers
+from duda.inputs import numbers, which_count
 from duda.predictions.given import ClassesGiven, NumbersGiven, centres
 
 __all__ = ["accuracy", "brier", "density_nll", "mae", "nll", "rmse"]
@@ -170,7 +170,7 @@ def _errors(mean: NumbersGiven, y: ArrayLike, mask: ArrayLike | None) -> Float[T
     means, targets = as_tensor(given, "mean").cpu(), as_tensor(y, "y").cpu()
     check_same_shape(targets, "y", tuple(means.shape), "the predicted mean")
     if mask is not None:
-        kept = counted(mask, targets, "`y`")
+        kept = which_count(mask, targets, "`y`")
         means, targets = means[kept], targets[kept]
     return numbers(means, "mean") - numbers(targets, "y")
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_not_empty, check_same_shape
-from duda.inputs import counted, numbers, scores, spreads
+from duda.inputs import numbers, scores, spreads, which_count
 from duda.predictions.base import Prediction
 from duda.predictions.classes import ClassPrediction
 from duda.predictions.gaussian import GaussianPrediction
@@ -189,7 +189,7 @@ def targets_counted(
     answer = (prediction.centre if labels is None else labels).detach().cpu()  # type: ignore[attr-defined] # of numbers
     check_same_shape(values, "y", tuple(answer.shape), "what is predicted")
     values = values if values.is_floating_point() else values.long()  # which torch can compare
-    kept = counted(mask, values, "`y`")
+    kept = which_count(mask, values, "`y`")
     if ignore_index is not None:
         kept = kept & (values != ignore_index)
         if not bool(kept.any()):
