@@ -7,15 +7,29 @@ WORKERS ?= 2
 
 DOCS := .venv/.docs
 
-.PHONY: setup demo test test-all lint format docs bench clean
+.PHONY: setup lock demo test test-all lint format docs bench clean
 
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	@echo "making .venv: this takes some minutes, once"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+ifdef LOCKED
+	$(BIN)/python -m pip install --quiet --require-hashes -r locked.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+else
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+endif
 	@touch $(READY)
+
+# What is pinned stays, unless UPGRADE says otherwise, such as "--upgrade" or "-P numpy".
+lock:
+	test -x .venv/lock/bin/pip-compile || ($(PYTHON) -m venv .venv/lock && .venv/lock/bin/python -m pip install --quiet pip-tools)
+	.venv/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--extra dev --build-deps-for editable $(UPGRADE) --output-file locked.txt pyproject.toml
+	sed -i -e '/^#/d' -e '/^$$/d' -e 's/^\(torch==[^+ ]*\)+cpu/\1/' locked.txt
+	sed -n 's/^\([^ #]*==[^ ]*\) .*/\1/p' locked.txt > constraints.txt
 
 demo: $(READY)
 	$(BIN)/duda compare --data digits --methods deterministic,mc-dropout,deep-ensemble --out demo
