@@ -7,12 +7,13 @@ import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
-__all__ = ["CallOrder", "call_order"]
+__all__ = ["CallOrder", "call_order", "last_linear"]
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -61,6 +62,32 @@ def call_order(network: nn.Module) -> CallOrder | None:
     place = {name: number for number, name in enumerate(tracer.calls)}
     names = [name for name, _ in network.named_modules()]  # sorting keeps their order inside layers
     return CallOrder(sorted(names, key=lambda name: _place(name, place)), last)
+
+
+def last_linear(network: nn.Module) -> tuple[str, nn.Linear]:
+    """Return the name and the module of the linear layer that puts out what the network does.
+
+    Where the network's code does not tell without data, it is the one that was registered last.
+
+    Raises:
+        ValueError: if there is none.
+
+    >>> last_linear(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)))
+    ('2', Linear(in_features=8, out_features=3, bias=True))
+    """
+    found = {
+        name: cast(nn.Linear, module)
+        for name, module in network.named_modules()
+        if type_before_parametrizations(module) is nn.Linear
+    }
+    if not found:
+        raise ValueError(
+            f"the network, a {type(network).__name__}, has no `nn.Linear`, expected one as its "
+            "last layer."
+        )
+    order = call_order(network)
+    name = order.last if order is not None and order.last in found else list(found)[-1]
+    return name, found[name]
 
 
 class _Tracer(fx.proxy.TracerBase):

@@ -106,3 +106,16 @@ def test_methods_that_copy_the_network_can(kind: str, last: bool, method: Any) -
     duda.fit(model, (x, y), epochs=1, seed=0)
     assert model.predict(x, seed=0).probs.isfinite().all()
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("method", [duda.SWAG, duda.Laplace, duda.DeepEnsemble])
+@pytest.mark.parametrize("kind", KINDS)
+def test_predictions_leave_the_weights_that_were_computed(kind: str, method: Any) -> None:
+    model = method.from_factory(lambda: network(kind), duda.Categorical())
+    duda.fit(model, data(), epochs=4, seed=0, lr=0.05)
+    layer = (model.members[0] if isinstance(model, duda.DeepEnsemble) else model.network)[2]
+    model.eval()
+    layer(torch.ones(1, 8))
+    before = layer.weight.detach().clone()
+    model.predict(data()[0], seed=0)
+    assert torch.equal(layer.weight, before)

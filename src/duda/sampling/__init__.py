@@ -1,12 +1,12 @@
 """Sampling, the engine: M draws of a network's outputs for the price of what differs in them."""
 
+from duda.call_order import last_linear
 from duda.outputs import called, moves_classes, raw_outputs, with_rows
 from duda.preservation import devices_of, preserved, random_state, seeded
 from duda.sampling.captured import capturing, forget_captured
 from duda.sampling.executors import random_draws, without_slow_rules
 from duda.sampling.networks import (
     LayerChoice,
-    last_linear,
     layer_call,
     matches,
     swapped_weights,

@@ -8,20 +8,19 @@ from copy import deepcopy
 from fnmatch import fnmatchcase
 from functools import partial
 from threading import get_ident
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
-from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
+from torch.nn.utils.parametrize import is_parametrized
 
-from duda.call_order import call_order
+from duda.call_order import last_linear
 from duda.sampling.values import tensors
 from duda.thread_lock import one_thread
 
 __all__ = [
     "LayerChoice",
-    "last_linear",
     "layer_call",
     "matches",
     "routed_modules",
@@ -107,7 +106,7 @@ def weights_of(layer: nn.Module, name: str, bias: bool = False) -> dict[str, nn.
     >>> list(weights_of(nn.LSTM(2, 3), "lstm"))
     ['lstm.weight_ih_l0', 'lstm.weight_hh_l0']
     """
-    if any(map(_computes_weights, layer.modules())):
+    if any(is_parametrized(each) or _computed(each) for each in layer.modules()):
         raise ValueError(
             f"the layer {name!r}, a {type(layer).__name__}, computes its weight from others, as "
             "for spectral norm or pruning, expected a weight of its own: take that off by "
@@ -148,13 +147,14 @@ def swapped_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> Iterat
         )
         new = {id(own[name]): tensor for name, tensor in weights.items()}
         changed = [(kept, name, tensor) for kept, name, tensor in places if id(tensor) in new]
+        made = [(vars(m), name, vars(m)[name]) for m in network.modules() for name in _computed(m)]
         try:
             for kept, name, tensor in changed:
                 kept[name] = new[id(tensor)]  # type: ignore[assignment]
             yield
         finally:
-            for kept, name, tensor in changed:
-                kept[name] = tensor  # type: ignore[assignment]
+            for kept, name, tensor in (*changed, *made):
+                kept[name] = tensor
             for module in network.modules():
                 if isinstance(module, nn.RNNBase):  # which keeps a list of the weights it has used
                     module._update_flat_weights()
@@ -174,45 +174,14 @@ def _candidates(network: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
-def _computes_weights(layer: nn.Module) -> bool:
-    """Return whether a layer has weights that are none of its parameters, but made of these.
-
-    They are parametrized, or made by a hook: "weight" by one of "weight_orig" and a mask.
-    """
+def _computed(layer: nn.Module) -> list[str]:
+    """Return the weights of a layer that a hook makes of others: "weight" of "weight_orig"."""
     made = (name for name, value in vars(layer).items() if isinstance(value, Tensor))
-    return is_parametrized(layer) or any(
-        own.startswith(f"{name}_") for name in made for own in layer._parameters
-    )
+    return [name for name in made if any(own.startswith(f"{name}_") for own in layer._parameters)]
 
 
 def _is_matrix(name: str, weight: Tensor) -> bool:
     return weight.ndim > 1 and "bias" not in name
-
-
-def last_linear(network: nn.Module) -> tuple[str, nn.Linear]:
-    """Return the name and the module of the linear layer that puts out what the network does.
-
-    Where the network's code does not tell without data, it is the one that was registered last.
-
-    Raises:
-        ValueError: if there is none.
-
-    >>> last_linear(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)))
-    ('2', Linear(in_features=8, out_features=3, bias=True))
-    """
-    found = {
-        name: cast(nn.Linear, module)
-        for name, module in network.named_modules()
-        if type_before_parametrizations(module) is nn.Linear
-    }
-    if not found:
-        raise ValueError(
-            f"the network, a {type(network).__name__}, has no `nn.Linear`, expected one as its "
-            "last layer."
-        )
-    order = call_order(network)
-    name = order.last if order is not None and order.last in found else list(found)[-1]
-    return name, found[name]
 
 
 def with_last_linear(network: nn.Module, make: Callable[[nn.Linear], nn.Module]) -> nn.Module:
