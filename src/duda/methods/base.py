@@ -22,7 +22,7 @@ from duda.methods.losses import Losses
 from duda.methods.named_classes import NamedClasses
 from duda.methods.output_checks import PartsCheck, checked
 from duda.methods.prepare import prepare
-from duda.methods.sampler import NotReady, Sampler
+from duda.methods.sampler import NotReady, Sampler, found_joint
 from duda.predictions import Prediction
 from duda.progress import progress
 from duda.sampling import devices_of, new_seed, preserved, random_state, seeded
@@ -194,12 +194,13 @@ class UncertainModel(Losses, NamedClasses, ABC):
                 # Whatever else draws, such as a likelihood, is also to forget earlier batches.
                 with seeded(again, devices_of(self)):
                     if number == 0 and (joint or keep_draws):  # for whom it matters
-                        found = self._joint(sampler, here, joint)
+                        found = found_joint(sampler, here, joint, type(self).__name__)
                     part = self.predict_batch(here, sampler, chunk, keep_draws)
                 parts.append(check.add(here, part))
         whole = type(parts[0]).concatenate(parts).with_classes(self.classes)
         return whole.with_joint(found, None if fixed else again)
 
+    @uncompiled
     def prepare(self, x: Inputs, *, inputs: ItemRule | None = None) -> Self:
         """Capture the network for inputs such as `x`, and return the model.
 
@@ -216,27 +217,6 @@ class UncertainModel(Losses, NamedClasses, ABC):
         """
         prepare(self, x, inputs)
         return self
-
-    def _joint(self, sampler: Sampler, x: Batch, asked: bool) -> bool:
-        """Return whether draws are joint, also where a network draws random numbers by itself.
-
-        Raises:
-            ValueError: if they are not, although that was asked for.
-        """
-        name = type(self).__name__
-        if asked and not sampler.joint:
-            raise ValueError(
-                f"`joint` is True, but a {name}'s draws are no functions of the input, the same "
-                "for all examples: leave `joint` out, or use a method that makes joint draws."
-            )
-        found = sampler.joint and sampler.copies_agree(x)
-        if asked and not found:
-            raise ValueError(
-                f"`joint` is True, but a network of this {name} draws random numbers by itself, "
-                "new ones for each example: turn that off, use `duda.MCDropout`, or leave `joint` "
-                "out."
-            )
-        return found
 
 
 def check_network(network: nn.Module) -> nn.Module:

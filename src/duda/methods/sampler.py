@@ -58,3 +58,30 @@ class Sampler:
                 if not torch.allclose(draws, first, rtol=0, atol=tolerance, equal_nan=True):
                     return False
         return True
+
+
+def found_joint(sampler: Sampler, x: Batch, asked: bool, name: str) -> bool:
+    """Return whether draws are joint, also where a network draws random numbers by itself.
+
+    Args:
+        sampler: makes the draws.
+        x: a batch.
+        asked: whether they are to be joint.
+        name: of the method, for errors.
+
+    Raises:
+        ValueError: if they are not, although that was asked for.
+    """
+    if asked and not sampler.joint:
+        raise ValueError(
+            f"`joint` is True, but a {name}'s draws are no functions of the input, the same "
+            "for all examples: leave `joint` out, or use a method that makes joint draws."
+        )
+    found = sampler.joint and sampler.copies_agree(x)
+    if asked and not found:
+        raise ValueError(
+            f"`joint` is True, but a network of this {name} draws random numbers by itself, "
+            "new ones for each example: turn that off, use `duda.MCDropout`, or leave `joint` "
+            "out."
+        )
+    return found

@@ -180,11 +180,10 @@ class NumberPrediction(Prediction):
 
     def can(self, ability: str) -> bool:
         """Return whether the family has this ability: a method of its own, or the attribute."""
-        default = NumberPrediction.__dict__.get(ability)
         if ability == "mid_cdf":
             return self.can("cdf")
         if ability in ("cdf", "log_prob", "sample"):
-            return getattr(type(self), ability) is not default
+            return getattr(type(self), ability) is not getattr(NumberPrediction, ability)
         return hasattr(self, ability)
 
     def check_can(self, *abilities: str, instead: str = "") -> None:

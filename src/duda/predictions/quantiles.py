@@ -67,14 +67,7 @@ class QuantilePrediction(NumberPrediction):
                 f"{tuple(levels.shape)}, expected (N, Q, D, *positions) and (Q,)."
             )
         each = (len(quantiles), *quantiles.shape[2:])
-        epistemic = quantiles.new_zeros(each)
-        if self.epistemic is not None:
-            epistemic = finite_numbers(self.epistemic, "epistemic")
-        check_same_shape(epistemic, "epistemic", each, "`quantiles` without their levels")
-        if bool((epistemic < 0).any()):
-            raise ValueError(
-                f"`epistemic` has a variance of {float(epistemic.min()):.4g}, expected at least 0."
-            )
+        epistemic = _variances(self.epistemic, quantiles.new_zeros(each))
         if bool((quantiles.diff(dim=1) < 0).any()):
             raise ValueError(
                 "`quantiles` cross, expected them not to descend with their levels: call "
@@ -229,6 +222,19 @@ class QuantilePrediction(NumberPrediction):
         shares = f"{', '.join(others)} and {last}" if others else last
         ends = [self.interval(level) for level in reversed(self.central_levels)]
         return Bands("median", f"should hold {shares} of the true values", ends)
+
+
+def _variances(given: ArrayLike | None, zeros: Tensor) -> Tensor:
+    """Return variances over draws, checked; zeros if none are given."""
+    if given is None:
+        return zeros
+    found = finite_numbers(given, "epistemic")
+    check_same_shape(found, "epistemic", tuple(zeros.shape), "`quantiles` without their levels")
+    if bool((found < 0).any()):
+        raise ValueError(
+            f"`epistemic` has a variance of {float(found.min()):.4g}, expected at least 0."
+        )
+    return found
 
 
 def _central(levels: Sequence[float]) -> tuple[float, ...]:

@@ -45,15 +45,12 @@ def report(
     Args:
         predictions: by the name of the method.
         y: labels `(N, *positions)`, or targets of the shape of the centre.
-        ood: for out-of-distribution inputs: their name, and a prediction, one by method where there
-            are several.
-        inputs: the test pictures `(N, 1 or 3, H, W)` in [0, 1], to show some: for classes only,
-            as other inputs `(N, D)` are not shown.
+        ood: for out-of-distribution inputs: their name, and a prediction, or one by method.
+        inputs: the test pictures `(N, 1 or 3, H, W)` in [0, 1], to show some, for classes only.
         ood_inputs: the out-of-distribution pictures.
         classes: their names; numbers by default.
         one_input: the curve to draw, for regression on one input.
-        measured: `measured[method][metric]`, a number for each seed, for the table; by default what
-            `measure` finds.
+        measured: `measured[method][metric]`, a number for each seed; by default by `measure`.
         ends: `ends[method][metric]`, a 95 % interval for the table, as `intervals` finds them.
         ignore_index: the label of positions to leave out.
         mask: of the shape of `y`: what counts. Where it is False `y` may be NaN.

@@ -59,27 +59,23 @@ def fit(
 
     Args:
         model: what to train, left in the modes that it has.
-        data: `(x, y)`, a dict with its targets named `labels`, `label` or `y`, a Dataset of such
-            items, or a DataLoader with batches (and maybe a generator) of its own. Inputs may be
-            named or a tuple of several, as in `predict`, and labels words (`model.classes`).
+        data: `(x, y)`, a dict with `labels`, `label` or `y` in it, a Dataset of such items, or a
+            DataLoader with batches of its own. Inputs are as in `predict`, labels may be words.
         epochs: how often each member sees the data, at most.
         optimizer: a function from parameters to an optimizer; Adam with `lr` 0.001 by default.
         lr: the learning rate, passed to `optimizer` if given.
-        batch_size: examples in a step. A last batch of one example is joined to the one before if
-            the network has a BatchNorm, which needs more.
+        batch_size: examples in a step; where there is a BatchNorm, a last one joins those before.
         validation: as `data`; each member ends with the weights of the epoch whose predictions of
             these had the least `validation_loss`.
         patience: epochs without a better validation loss before a member stops.
         seed: of shuffling and dropout; the global random state then stays as it was.
         checkpoint: a file, written after each epoch, that the same call goes on from.
         vectorize: members as one vectorized step; by default where that is faster.
-        callbacks: who is told of each step and epoch, as `duda.training.Callback` says, such as a
-            `duda.TrainingDynamics`; the training stays the same.
+        callbacks: who is told of steps and epochs, as `duda.training.Callback` says.
         drop_last: leave out an epoch's last batch where it is smaller; a DataLoader says it itself.
         target_scale: the units in which the network learns numbers; predictions and -log p are in
-            the target's own. By default the mean and the standard deviation of the training
-            targets, or what the model has from a training before; None for a network that was
-            trained elsewhere, in units of the target.
+            the target's own. By default mean and standard deviation of the training targets, or
+            what the model has; None for a network that was trained elsewhere, in the target's.
         inputs: from an item of `data` to `(args, kwargs, y)`, as in `predict`.
 
     Raises:
