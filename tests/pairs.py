@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
-from duda import ClassPrediction
 from duda.likelihoods import LIKELIHOODS, Likelihood
 from duda.methods import METHODS
 
@@ -15,5 +12,4 @@ OTHERS = [pair for pair in _ALL if pair not in PAIRS]
 
 def takes_labels(likelihood: Likelihood) -> bool:
     """Return whether targets are classes."""
-    outputs = torch.zeros(1, 1, likelihood.width(2))
-    return isinstance(likelihood.reduce(outputs), ClassPrediction)
+    return likelihood.of_classes

@@ -72,7 +72,7 @@ def test_intervals_hold_what_they_should(name: str, unit: float, offset: float) 
     answer = model.predict(x)
     lower, upper = answer.interval(0.9)
     assert 0.82 < float(((lower <= y) & (y <= upper)).double().mean()) < 0.99
-    assert float(answer.loss(y).mean().sqrt()) < 0.5 * unit
+    assert float(answer.loss(y).mean().sqrt()) < 0.6 * unit  # of targets with a spread of 2.1
 
 
 @pytest.mark.parametrize(("method", "name"), NUMBER_PAIRS)

@@ -96,7 +96,7 @@ def test_each_argument_of_a_method_is_told(method: str, name: str) -> None:
 def test_each_argument_of_a_likelihood_is_told(name: str) -> None:
     kind = LIKELIHOODS[name]
     for argument, parameter in inspect.signature(kind).parameters.items():
-        if argument == "learned_std":  # is state of the model, as its weights are
+        if argument in ("learned_std", "target_scale"):  # are the model's state, as weights are
             continue
         other = flipped(kind, argument, parameter.default)
         identities = [

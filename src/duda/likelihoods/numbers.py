@@ -36,6 +36,11 @@ class NumberLikelihood(Likelihood):
 
     def __post_init__(self) -> None:
         check_dim(self.output_dim, "output_dim")
+        if not isinstance(self.target_scale, TargetScale | None):
+            raise TypeError(
+                f"`target_scale` is a {type(self.target_scale).__name__}, expected a "
+                "`duda.TargetScale`, or None for the units of the target."
+            )
 
     @property
     def takes_scale(self) -> bool:
