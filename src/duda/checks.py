@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -68,8 +68,7 @@ def check_unmasked(value: Any, name: str) -> None:
 
     >>> check_unmasked(np.ma.masked_array([1.0, -9999.0], mask=[False, False]), "y")
     """
-    parts = value if isinstance(value, list | tuple) else [value]
-    arrays = [part for part in parts if isinstance(part, np.ma.MaskedArray)]
+    arrays = list(_masked_arrays(value))
     masked = sum(int(np.ma.getmaskarray(each).sum()) for each in arrays)
     if masked:
         total = sum(each.size for each in arrays)
@@ -78,6 +77,16 @@ def check_unmasked(value: Any, name: str) -> None:
             f"count: leave them out, or give `{name}.data`, and `mask=~{name}.mask` where there is "
             "one."
         )
+
+
+def _masked_arrays(value: Any) -> Iterator[Any]:
+    """Yield the masked arrays in lists of any depth."""
+    if isinstance(value, np.ma.MaskedArray):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            if not isinstance(part, int | float):  # as most are
+                yield from _masked_arrays(part)
 
 
 def _known_to_torch(array: np.ndarray) -> np.ndarray:

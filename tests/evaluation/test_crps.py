@@ -225,3 +225,7 @@ def test_a_family_without_closed_form_is_integrated():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_one_target_alone():
+    assert float(crps_of_draws([1.0, 2.0], 1.5)) == pytest.approx(0.25)

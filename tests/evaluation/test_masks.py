@@ -257,3 +257,9 @@ def test_masked_arrays_are_told_with_what_is_masked(call: Callable[[Any], Any]) 
 def test_masked_arrays_with_nothing_masked_are_arrays() -> None:
     assert evaluation.rmse([1.0, 2.0], np.ma.masked_array([1.0, 2.0], mask=[0, 0])) == 0
     assert evaluation.rmse([1.0, 2.0], np.ma.masked_array([1.0, 2.0])) == 0
+
+
+def test_masked_values_in_lists_of_lists_are_counted() -> None:
+    y = [[np.ma.masked_array([1.0, -9999.0], [False, True])]]
+    with pytest.raises(ValueError, match="`y` is a masked array with 1 of 2 values masked"):
+        evaluation.rmse([[[1.0, 2.0]]], y)

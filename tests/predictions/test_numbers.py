@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -100,3 +101,10 @@ def test_a_family_of_ones_own_is_saved_and_loaded(
     assert torch.equal(load_prediction(path).std, answer.std)
     moved = load_prediction(answer.rescaled(factor=2.0).save(path))
     assert torch.equal(moved.base.mean, answer.mean)
+
+
+def test_arrays_of_affine_predictions_are_checked():
+    base = GaussianPrediction([[0.0]], [[1.0]])
+    assert float(AffinePrediction(base, np.array([[2.0]]), [[1.0]]).mean) == 1.0
+    with pytest.raises(ValueError, match="`offset` has 1 NaN"):
+        AffinePrediction(base, [[2.0]], [[float("nan")]])

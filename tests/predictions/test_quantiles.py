@@ -255,3 +255,13 @@ def test_an_ensemble_is_unsure_by_its_score_away_from_the_data() -> None:
     for keep in (True, False):
         scores = [model.predict(each, keep_draws=keep).score for each in (x, far)]
         assert duda.evaluation.ood(*scores).auroc > 0.95
+
+
+def test_draws_are_checked_as_quantiles_are():
+    quantiles, levels = [[[0.0], [1.0], [2.0]]], [0.05, 0.5, 0.95]
+    with pytest.raises(ValueError, match=r"`draws` cross, .*call `draws.sort\(dim=2\).values`"):
+        QuantilePrediction(quantiles, levels, draws=torch.tensor([[[[2.0], [1.0], [0.0]]]]))
+    with pytest.raises(ValueError, match="infinite"):
+        QuantilePrediction(quantiles, levels, draws=torch.full((2, 1, 3, 1), torch.inf))
+    answer = QuantilePrediction(quantiles, levels, draws=np.array([quantiles, quantiles]))
+    assert torch.equal(answer.interval(0.9)[1], torch.tensor([[2.0]], dtype=torch.float64))

@@ -144,7 +144,9 @@ def crps_of_draws(draws: ArrayLike, y: ArrayLike, *, fair: bool = False) -> Floa
     weights /= count * (count - 1) if fair else count**2
     size = max(1, _AT_ONCE // count)
     pieces = zip(
-        torch.split(members.flatten(1), size, 1), torch.split(values.flatten(), size), strict=True
+        torch.split(members.reshape(count, -1), size, 1),
+        torch.split(values.flatten(), size),
+        strict=True,
     )
     found = [_of_sorted(some, points, weights) for some, points in pieces]
     return torch.cat(found).view(values.shape)

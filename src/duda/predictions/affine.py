@@ -12,6 +12,7 @@ from torch import Tensor
 from duda.checks import ArrayLike, check_same_shape
 from duda.predictions.numbers import NumberPrediction
 from duda.predictions.terms import Parts
+from duda.predictions.validity import finite_numbers
 
 __all__ = ["AffinePrediction"]
 
@@ -36,7 +37,9 @@ class AffinePrediction(NumberPrediction):
     def __post_init__(self) -> None:
         shape = tuple(self.base.centre.shape)
         for name in ("factor", "offset"):
-            check_same_shape(getattr(self, name), name, shape, "the prediction")
+            value = finite_numbers(getattr(self, name), name)
+            check_same_shape(value, name, shape, "the prediction")
+            object.__setattr__(self, name, value)
         if not bool((self.factor > 0).all()):
             raise ValueError(
                 f"`factor` holds {float(self.factor.min()):.4g}, expected numbers above 0."

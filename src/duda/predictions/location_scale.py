@@ -50,9 +50,10 @@ class LocationScalePrediction(NumberPrediction):
     def __post_init__(self) -> None:
         mean = finite_numbers(self.mean, "mean")
         if mean.ndim < 2:
+            call = "mean.unsqueeze(1)" if mean.ndim else "mean.view(1, 1)"
             raise ValueError(
                 f"`mean` has shape {tuple(mean.shape)}, expected (N, D, *positions): for one "
-                "output call `mean.unsqueeze(1)`."
+                f"output call `{call}`."
             )
         object.__setattr__(self, "mean", mean)
         for name in ("aleatoric", "epistemic"):

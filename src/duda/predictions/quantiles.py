@@ -68,13 +68,13 @@ class QuantilePrediction(NumberPrediction):
             )
         each = (len(quantiles), *quantiles.shape[2:])
         epistemic = _variances(self.epistemic, quantiles.new_zeros(each))
-        if bool((quantiles.diff(dim=1) < 0).any()):
-            raise ValueError(
-                "`quantiles` cross, expected them not to descend with their levels: call "
-                "`quantiles.sort(dim=1).values`."
-            )
-        check_draws(self.draws, tuple(quantiles.shape))
-        for name, value in (("quantiles", quantiles), ("levels", levels), ("epistemic", epistemic)):
+        _check_uncrossed(quantiles, "quantiles", dim=1)
+        draws = None if self.draws is None else finite_numbers(self.draws, "draws")
+        check_draws(draws, tuple(quantiles.shape))
+        if draws is not None:
+            _check_uncrossed(draws, "draws", dim=2)
+        checked = {"quantiles": quantiles, "levels": levels, "epistemic": epistemic, "draws": draws}
+        for name, value in checked.items():
             object.__setattr__(self, name, value)
 
     @property
@@ -222,6 +222,14 @@ class QuantilePrediction(NumberPrediction):
         shares = f"{', '.join(others)} and {last}" if others else last
         ends = [self.interval(level) for level in reversed(self.central_levels)]
         return Bands("median", f"should hold {shares} of the true values", ends)
+
+
+def _check_uncrossed(quantiles: Tensor, name: str, dim: int) -> None:
+    if bool((quantiles.diff(dim=dim) < 0).any()):
+        raise ValueError(
+            f"`{name}` cross, expected quantiles not to descend with their levels: call "
+            f"`{name}.sort(dim={dim}).values`."
+        )
 
 
 def _variances(given: ArrayLike | None, zeros: Tensor) -> Tensor:
