@@ -39,13 +39,12 @@ def report(
 ) -> Report:
     """Return a page on predictions of one or more methods for the same test examples.
 
-    They are all of classes or all of numbers, of any family; a metric that one of them lacks is a
-    dash in the table.
+    They are all of classes or all of numbers; a metric that one of them lacks is a dash.
 
     Args:
         predictions: by the name of the method.
         y: labels `(N, *positions)`, or targets of the shape of the centre.
-        ood: for out-of-distribution inputs: their name, and a prediction, or one by method.
+        ood: of out-of-distribution inputs: their name, and a prediction, or one by method.
         inputs: the test pictures `(N, 1 or 3, H, W)` in [0, 1], to show some, for classes only.
         ood_inputs: the out-of-distribution pictures.
         classes: their names; numbers by default.

@@ -60,13 +60,12 @@ def fit(
     Args:
         model: what to train, left in the modes that it has.
         data: `(x, y)`, a dict with `labels`, `label` or `y` in it, a Dataset of such items, or a
-            DataLoader with batches of its own. Inputs are as in `predict`, labels may be words.
+            DataLoader; inputs as in `predict`, labels may be words.
         epochs: how often each member sees the data, at most.
         optimizer: a function from parameters to an optimizer; Adam with `lr` 0.001 by default.
         lr: the learning rate, passed to `optimizer` if given.
         batch_size: examples in a step; where there is a BatchNorm, a last one joins those before.
-        validation: as `data`; each member ends with the weights of the epoch whose predictions of
-            these had the least `validation_loss`.
+        validation: as `data`; each member ends with the weights of the least `validation_loss`.
         patience: epochs without a better validation loss before a member stops.
         seed: of shuffling and dropout; the global random state then stays as it was.
         checkpoint: a file, written after each epoch, that the same call goes on from.
@@ -74,8 +73,8 @@ def fit(
         callbacks: who is told of steps and epochs, as `duda.training.Callback` says.
         drop_last: leave out an epoch's last batch where it is smaller; a DataLoader says it itself.
         target_scale: the units in which the network learns numbers; predictions and -log p are in
-            the target's own. By default mean and standard deviation of the training targets, or
-            what the model has; None for a network that was trained elsewhere, in the target's.
+            the target's own. By default mean and std of the training targets, or what the model
+            has; None for a network that was trained elsewhere, in the target's.
         inputs: from an item of `data` to `(args, kwargs, y)`, as in `predict`.
 
     Raises:
