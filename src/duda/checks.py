@@ -259,13 +259,13 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def nearest(word: str, known: Iterable[str], what: str) -> str:
+def nearest(word: Any, known: Iterable[str], what: str) -> str:
     """Return the sentence for an unknown name: what was asked, what is near, what there is.
 
     >>> nearest("mcdropout", ["mc-dropout", "deterministic"], "method")
     "unknown method 'mcdropout': did you mean 'mc-dropout'? Known: mc-dropout, deterministic."
     """
     names = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), names, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(str(word).lower(), names, n=3, cutoff=0.5)
     hint = f" did you mean {' or '.join(repr(names[name]) for name in close)}?" if close else ""
     return f"unknown {what} {word!r}:{hint} Known: {', '.join(names.values())}."

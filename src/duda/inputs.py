@@ -12,6 +12,7 @@ from duda.checks import (
     check_finite,
     check_not_empty,
     check_same_shape,
+    check_whole,
 )
 from duda.probabilities import check_probs, log_probs_from
 
@@ -76,7 +77,7 @@ def hard_labels(
     labels = labels.long()
     wrong = (labels < 0) | (labels >= shape[1])
     if ignore_index is not None:
-        wrong &= labels != ignore_index
+        wrong &= labels != check_whole(ignore_index, "ignore_index")
     if bool(wrong.any()):
         raise ValueError(
             f"`{name}` holds the label {int(labels[wrong][0])}, expected 0 to {shape[1] - 1}: "

@@ -263,3 +263,8 @@ def test_no_information_where_the_draws_agree():
     assert epig(draws, draws).max() < 1e-9
     assert math.isclose(joint_information(draws, [0, 1]), 0, abs_tol=1e-9)
     assert sorted(batch_bald(draws, 6).tolist()) == list(range(6))
+
+
+def test_a_way_that_is_no_name_is_told() -> None:
+    with pytest.raises(ValueError, match=r"unknown .* None"):
+        acquire(torch.rand(3), 1, by=None)

@@ -263,3 +263,21 @@ def test_masked_values_in_lists_of_lists_are_counted() -> None:
     y = [[np.ma.masked_array([1.0, -9999.0], [False, True])]]
     with pytest.raises(ValueError, match="`y` is a masked array with 1 of 2 values masked"):
         evaluation.rmse([[[1.0, 2.0]]], y)
+
+
+@pytest.mark.parametrize("ignore_index", ["x", 1.5, [255]])
+def test_an_ignored_label_is_a_whole_number(ignore_index: Any) -> None:
+    probs, y = [[0.5, 0.5], [0.2, 0.8]], [0, 1]
+    calls = [
+        lambda: evaluation.nll(probs, y, ignore_index=ignore_index),
+        lambda: evaluation.selective(
+            ClassPrediction.from_probs(probs), y, ignore_index=ignore_index
+        ),
+        lambda: duda.decisions.Temperature().fit(probs, y, ignore_index=ignore_index),
+        lambda: duda.Categorical(ignore_index),
+        lambda: duda.Dirichlet(ignore_index),
+        lambda: duda.SampledSoftmax(ignore_index=ignore_index),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=r"`ignore_index` is .*, expected a whole number"):
+            call()

@@ -216,7 +216,7 @@ def accuracy_above(
     right = flags(correct, "correct", values, "`confidence`").flatten()
     wanted = torch.arange(_LEVELS + 1).double() / _LEVELS
     if levels is not None:
-        wanted = scores(levels, "levels").double().flatten()
+        wanted = scores(levels, "levels").double().flatten().clone()  # not the caller's
     values = values.flatten().double()
     return AccuracyAbove(wanted, _at_least(values, wanted), _at_least(values[right], wanted))
 

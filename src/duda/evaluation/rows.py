@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor
+from duda.checks import ArrayLike, as_tensor, check_whole
 from duda.inputs import hard_labels, label_shares
 from duda.predictions.given import ClassesGiven, class_arrays, labels_given
 from duda.probabilities import check_logits, check_probs, log_probs_from
@@ -118,7 +118,9 @@ class LabelledRows:
             check_logits(self._values)
         else:
             self._values = check_probs(as_tensor(probs, "probs").cpu())  # type: ignore[arg-type]
-        self._ignore_index = ignore_index
+        self._ignore_index = None
+        if ignore_index is not None:
+            self._ignore_index = check_whole(ignore_index, "ignore_index")
         self._target = self._checked_target(y, votes)
         if ignore_index is not None and not may_be_empty:
             self._check_some_left(ignore_index)

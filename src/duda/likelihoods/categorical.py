@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from duda.checks import at_least_float32, check_not_empty, check_same_shape
+from duda.checks import at_least_float32, check_not_empty, check_same_shape, check_whole
 from duda.likelihoods.base import Likelihood, Reduction
 from duda.likelihoods.class_draws import ClassReduction
 from duda.likelihoods.outputs import CHANCE, check_dim, check_no_probs, log_of_probs, outputs_first
@@ -46,6 +46,8 @@ class Categorical(Likelihood):
 
     def __post_init__(self) -> None:
         check_dim(self.class_dim, "class_dim")
+        if self.ignore_index is not None:
+            check_whole(self.ignore_index, "ignore_index")
 
     @property
     def output_dim(self) -> int | None:  # type: ignore[override]

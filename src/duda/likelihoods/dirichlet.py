@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from duda.checks import at_least_float32
+from duda.checks import at_least_float32, check_whole
 from duda.likelihoods.base import Likelihood, Reduction
 from duda.likelihoods.categorical import Categorical
 from duda.likelihoods.class_draws import ClassReduction
@@ -46,6 +46,8 @@ class Dirichlet(Likelihood):
 
     def __post_init__(self) -> None:
         check_dim(self.class_dim, "class_dim")
+        if self.ignore_index is not None:
+            check_whole(self.ignore_index, "ignore_index")
 
     @property
     def output_dim(self) -> int | None:  # type: ignore[override]

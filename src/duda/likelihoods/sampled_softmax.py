@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.quasirandom import SobolEngine
 from torch.utils.checkpoint import checkpoint
 
-from duda.checks import at_least_float32, check_count
+from duda.checks import at_least_float32, check_count, check_whole
 from duda.likelihoods.base import Likelihood, Reduction
 from duda.likelihoods.categorical import Categorical
 from duda.likelihoods.class_draws import ClassReduction
@@ -54,6 +54,8 @@ class SampledSoftmax(Likelihood):
 
     def __post_init__(self) -> None:
         check_dim(self.class_dim, "class_dim")
+        if self.ignore_index is not None:
+            check_whole(self.ignore_index, "ignore_index")
         object.__setattr__(self, "samples", check_count(self.samples, "samples"))
 
     @property

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor, check_not_empty, check_same_shape
+from duda.checks import ArrayLike, as_tensor, check_not_empty, check_same_shape, check_whole
 from duda.inputs import numbers, scores, spreads, which_count
 from duda.predictions.base import Prediction
 from duda.predictions.classes import ClassPrediction
@@ -191,7 +191,7 @@ def targets_counted(
     values = values if values.is_floating_point() else values.long()  # which torch can compare
     kept = which_count(mask, values, "`y`")
     if ignore_index is not None:
-        kept = kept & (values != ignore_index)
+        kept = kept & (values != check_whole(ignore_index, "ignore_index"))
         if not bool(kept.any()):
             raise ValueError(
                 f"`y` is `ignore_index` {ignore_index} wherever it counts, expected at least one "
