@@ -267,4 +267,4 @@ def test_no_information_where_the_draws_agree():
 
 def test_a_way_that_is_no_name_is_told() -> None:
     with pytest.raises(ValueError, match=r"unknown .* None"):
-        acquire(torch.rand(3), 1, by=None)
+        acquire(torch.rand(4, 3, 2).softmax(2), 1, by=None)
