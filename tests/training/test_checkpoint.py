@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, TensorDataset
 
 import duda
-from duda.training.checkpoint import Checkpoint
+from duda.training.checkpoint import _FORMAT, Checkpoint
 from tests.training.killed import CASES, train
 from tests.training.models import (
     dropping,
@@ -355,3 +355,24 @@ def test_tensors_come_back_bit_for_bit(dtype: torch.dtype, tmp_path: Path) -> No
     assert torch.equal(found["a"], tree["a"])
     assert [value.dtype for value in found[0]] == [dtype] * 2
     assert [value.shape for value in found[0]] == [(), (0, 2)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda found: found.pop("settings"),
+        lambda found: found["state"].pop("seed"),
+        lambda found: found["state"].update(trainers=[{}]),
+        lambda found: found["state"].update(trainers=[]),
+    ],
+)
+def test_a_whole_file_with_another_content_is_told(
+    change: Callable[[Any], Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "run"
+    duda.fit(plain(), regression(), epochs=1, seed=0, checkpoint=path)
+    _, found = _FORMAT.read(path)
+    change(found)
+    _FORMAT.write(path, "run", found)
+    with pytest.raises(ValueError, match=r"holds no training that could go on|is of another run"):
+        duda.fit(plain(), regression(), epochs=1, seed=0, checkpoint=path)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -56,15 +57,28 @@ class Checkpoint:
                 f"can read ({str(error).rstrip('.')}): delete it to start again, or give another "
                 "path."
             ) from error
+        with self.taken_up():
+            settings, state = dict(found["settings"]), dict(found["state"])
         for name, value in self.settings.items():
-            if found["settings"].get(name) != value:
-                there, here = _difference(found["settings"].get(name), value)
+            if settings.get(name) != value:
+                there, here = _difference(settings.get(name), value)
                 raise ValueError(
                     f"`checkpoint` {self.path} is of another run: its {name} is {there}, here it "
                     f"is {here}: give another path, or delete it to start again."
                 )
-        state: dict[str, Any] = found["state"]
         return state
+
+    @contextmanager
+    def taken_up(self) -> Iterator[None]:
+        """Say of whatever goes wrong while the file's content is taken up that it is the file's."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"`checkpoint` {self.path} holds no training that could go on, although it is "
+                f"whole ({type(error).__name__}: {str(error).splitlines()[0]}): delete it to start "
+                "again, or give another path."
+            ) from error
 
 
 def _difference(one: Any, other: Any) -> tuple[str, str]:

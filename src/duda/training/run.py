@@ -63,13 +63,14 @@ class Run:
         state = None if self.checkpoint is None else self.checkpoint.load()
         with seeded(self.seed, []):
             self.audience.tell("on_fit_start", self._state())
-        if state is None:
+        if self.checkpoint is None or state is None:
             self._save()
             return
-        self.seed = state["seed"]
-        for trainer, part in zip(self.trainers, state["trainers"], strict=True):
-            trainer.load(part)
-        self.audience.load(state["callbacks"])
+        with self.checkpoint.taken_up():
+            self.seed = state["seed"]
+            for trainer, part in zip(self.trainers, state["trainers"], strict=True):
+                trainer.load(part)
+            self.audience.load(state["callbacks"])
 
     def _state(self, epoch: int = 0) -> FitState:
         """Return what hooks are told of the whole training."""
