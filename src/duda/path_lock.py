@@ -129,8 +129,8 @@ def _is_gone(owner: tuple[int, str, float]) -> bool:
         os.kill(owner[0], 0)
     except ProcessLookupError:
         return True
-    except OSError:  # that of another user
-        pass
+    except OSError:  # of another user, whose processes may not be asked
+        return False
     return False
 
 

@@ -65,15 +65,17 @@ class Captured:
         values |= {node: attrgetter(name)(network) for node, name in self.graph.weights.items()}
         return values | self._shared(values, _nobody)
 
-    def outputs(self, values: Mapping[fx.Node, Any], mode: Randomness) -> Tensor:
+    def outputs(self, values: Mapping[fx.Node, Any], mode: Randomness, stream: Stream) -> Tensor:
         """Return the outputs of one draw, or of all that vmap hides."""
-        outputs: Tensor = self._drawn(values, partial(self._answered, mode))[self.graph.output]
+        answer = partial(self._answered, mode, stream)
+        outputs: Tensor = self._drawn(values, answer)[self.graph.output]
         return outputs
 
-    def _answered(self, mode: Randomness, operator: Any, *args: Any, **kwargs: Any) -> Any:
+    def _answered(
+        self, mode: Randomness, stream: Stream, operator: Any, *args: Any, **kwargs: Any
+    ) -> Any:
         function, handler = self._answers[operator]
-        assert mode.stream is not None
-        return handler(mode, mode.stream, function, args, kwargs)
+        return handler(mode, stream, function, args, kwargs)
 
 
 class CapturedRunner:
@@ -110,8 +112,8 @@ class CapturedRunner:
 
     def _draw(self, draw: Tensor, key: Tensor) -> Tensor:
         mode = self.randomness()
-        mode.draw, mode.stream = draw, Stream(key, self.examples)
-        return self.plan.outputs(self._values, mode)
+        mode.draw = draw
+        return self.plan.outputs(self._values, mode, Stream(key, self.examples))
 
 
 @contextmanager

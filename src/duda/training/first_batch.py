@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from duda.batches import Batch
-from duda.preservation import seeded
+from duda.preservation import others_seeded, seeded
 from duda.trees import checksum
 
 if TYPE_CHECKING:
@@ -50,7 +47,7 @@ def first_identity(data: LoaderData) -> list[Any]:
 
 
 def _first(data: LoaderData) -> list[Any]:
-    with seeded(0, []), _others_seeded(0):
+    with seeded(0, []), others_seeded(0):
         for x, y in data.shuffled(0, 0, 0):
             return tensors_identity(x, y)
     return []
@@ -65,17 +62,3 @@ def _check_read_again(data: LoaderData) -> None:
             f"`checkpoint` is given, but `{data.source.name}` is a stream that can be read only "
             "once: make its iterator in `__iter__`, or leave `checkpoint` out."
         )
-
-
-@contextmanager
-def _others_seeded(seed: int) -> Iterator[None]:
-    """Start the random numbers of numpy and Python from a seed, and put them back at the end."""
-    # The old global generator of numpy, which data sets use.
-    numpys, pythons = np.random.get_state(), random.getstate()  # noqa: NPY002
-    try:
-        np.random.seed(seed)  # noqa: NPY002
-        random.seed(seed)
-        yield
-    finally:
-        np.random.set_state(numpys)  # noqa: NPY002
-        random.setstate(pythons)
