@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from duda.checks import check_finite, check_not_empty
+from duda.transfer import sent
 
 __all__ = [
     "Batch",
@@ -114,7 +115,7 @@ def suited(x: Batch, network: nn.Module) -> Batch:
     torch.float32
     """
     like = weight_like(network)
-    return each_input(x, lambda part: part.to(like.device, dtype_for(part.dtype, like.dtype)))
+    return each_input(x, lambda part: sent(part, like.device, dtype_for(part.dtype, like.dtype)))
 
 
 def named_parts(x: Any, y: Any, name: str, number: int | None = None) -> list[tuple[str, Any]]:
@@ -169,4 +170,4 @@ def check_batch(x: Batch, y: Tensor | None, name: str, number: int | None = None
     """
     check_rows(x, y, name, number)
     for kind, values in named_parts(x, y, name, number):
-        check_finite(values, kind)
+        check_finite(values, kind, held=values.nbytes)

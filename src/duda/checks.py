@@ -7,11 +7,14 @@ import math
 import numbers
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from duda.doubts import doubt
 
 __all__ = [
     "ArrayLike",
@@ -30,6 +33,7 @@ __all__ = [
     "counted",
     "exact_share",
     "nearest",
+    "not_finite",
     "plain_number",
     "seeded",
 ]
@@ -212,12 +216,34 @@ def exact_share(share: float) -> Fraction:
     return plain if abs(plain - written) < _ROUNDING else written
 
 
-def check_finite(value: Tensor, name: str, remedy: str = "remove or replace them") -> None:
-    """Raise a `ValueError` that counts the NaN and infinite entries of `value`."""
-    if not value.is_floating_point() and not value.is_complex():
-        return
-    if bool(value.sum().isfinite()):
-        return  # a single pass, since NaN and infinite values never add up to a finite one
+def check_finite(
+    value: Tensor, name: str, remedy: str = "remove or replace them", *, held: int = 0
+) -> None:
+    """Raise a `ValueError` that counts the NaN and infinite entries of `value`.
+
+    Args:
+        value: any tensor.
+        name: of the argument.
+        remedy: what to do.
+        held: how many bytes live on for the error alone, where it comes later.
+    """
+    if value.is_floating_point() or value.is_complex():
+        doubt(partial(not_finite, value), partial(_check_each, value, name, remedy), held)
+
+
+def not_finite(value: Tensor) -> Tensor:
+    """Return whether numbers may be NaN or infinite; if they are it is True.
+
+    >>> not_finite(torch.ones(2)), not_finite(torch.tensor(float("nan")))
+    (tensor(False), tensor(True))
+    """
+    # A single pass, since NaN and infinite values never add up to a finite one. Sums of short
+    # floats would overflow.
+    return ~value.sum(dtype=torch.promote_types(value.dtype, torch.float32)).isfinite()
+
+
+def _check_each(value: Tensor, name: str, remedy: str) -> None:
+    """Raise the error, unless numbers that are all finite have a sum that is not."""
     bad = int((~torch.isfinite(value)).sum())
     if bad:
         nans = int(torch.isnan(value).sum())

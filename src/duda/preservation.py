@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from duda.activations import plain_activations
 from duda.checks import check_whole
 from duda.thread_lock import one_thread
-from duda.written import WeightGuard, restore
+from duda.written import Copies, WeightGuard
 
 __all__ = [
     "devices_of",
@@ -21,6 +21,7 @@ __all__ = [
     "modes_kept",
     "others_seeded",
     "preserved",
+    "random_bytes",
     "random_state",
     "seeded",
 ]
@@ -69,20 +70,21 @@ def in_eval_mode(network: nn.Module) -> Iterator[None]:
     """
     with one_thread:
         buffers = [
-            (module, name, buffer, buffer.clone())
+            (module, name, buffer)
             for module in network.modules()
             for name, buffer in module._buffers.items()
             if buffer is not None
         ]
+        copies = Copies(buffer for _, _, buffer in buffers)
         try:
             with modes_kept(network.modules()):
                 for module in network.modules():
                     module.training = False
                 yield
         finally:
-            for module, name, buffer, content in buffers:
+            for module, name, buffer in buffers:
                 module._buffers[name] = buffer
-                restore(buffer, content)
+            copies.put_back()
 
 
 @contextmanager
@@ -99,6 +101,11 @@ def modes_kept(modules: Iterable[nn.Module]) -> Iterator[None]:
 def random_state(device: torch.device | None) -> list[Tensor]:
     """Return the states of the generators for the CPU and, if it is a GPU, for `device`."""
     return [generator.get_state() for generator in _generators(device)]
+
+
+def random_bytes(device: torch.device | None) -> list[bytes]:
+    """Return these states to be compared, which lie on the host and so need no wait."""
+    return [state.numpy().tobytes() for state in random_state(device)]
 
 
 def set_random_state(state: list[Tensor], device: torch.device | None) -> None:

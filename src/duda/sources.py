@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -22,9 +23,10 @@ from torch.utils.data import (
 )
 
 from duda.arrays import Arrays, array_of, arrays_of, is_loadable
-from duda.batches import Batch, check_batch, check_rows, of_batch, rows_of
-from duda.checks import ArrayLike, as_tensor
+from duda.batches import Batch, check_batch, check_rows, named_parts, of_batch, rows_of
+from duda.checks import ArrayLike, as_tensor, not_finite
 from duda.class_names import ClassNames
+from duda.doubts import doubt
 from duda.items import SAY, ItemRule, no_item, split, tensors_of, told
 
 __all__ = [
@@ -88,10 +90,14 @@ class Source(ABC):
     ) -> Iterator[tuple[Batch, Tensor | None]]:
         number = 0
         for number, (x, y) in enumerate(items, 1):  # read after the loop
-            check_batch(x, y, self.name, number if self.numbered() else None)
+            self._check(x, y, number)
             yield x, y
         if number == 0:
             raise ValueError(f"`{self.name}` gave no batch, expected at least one at each reading.")
+
+    def _check(self, x: Batch, y: Tensor | None, number: int) -> None:
+        """Raise a `ValueError` if a batch, counted from 1, is not finite, or has other rows."""
+        check_batch(x, y, self.name, number if self.numbered() else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +128,17 @@ class TensorSource(Source):
     def numbered(self) -> bool:
         """Return whether there are several batches."""
         return self.batches() > 1
+
+    def _check(self, x: Batch, y: Tensor | None, number: int) -> None:
+        """Check a batch, which is read again where that finds something: none is kept for it."""
+        start = (number - 1) * self.batch_size
+
+        def look() -> None:
+            super(TensorSource, self)._check(*self.rows(start, start + self.batch_size), number)
+
+        for _, values in named_parts(x, y, self.name):
+            if values.is_floating_point() or values.is_complex():
+                doubt(partial(not_finite, values), look)
 
     def whole(self) -> tuple[Batch, Tensor]:
         """Return all inputs and targets."""

@@ -43,7 +43,7 @@ _SIGNIFICANT = {torch.float64: 53, torch.float32: 24, torch.float16: 11, torch.b
 
 def new_seed() -> int:
     """Return a seed for `random_draws` from torch's global generator."""
-    return int(torch.randint(2**63 - 1, ()))
+    return int(torch.randint(2**63 - 1, ()).numpy())
 
 
 def draw_key(seed: int, number: int) -> int:

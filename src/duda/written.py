@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -12,13 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["WeightGuard", "restore", "written"]
+__all__ = ["Copies", "WeightGuard", "written"]
 
 _ASSIGNMENTS = {"__setitem__", "__set__", "__iadd__", "__isub__", "__imul__", "__itruediv__"}
 _ASSIGNMENTS |= {"__ifloordiv__", "__imod__", "__ipow__", "__iand__", "__ior__", "__ixor__"}
 _OPENED = {"numpy", "__array__", "__dlpack__", "data_ptr", "untyped_storage"}  # to other libraries
 _EMBEDDINGS = (F.embedding, F.embedding_bag)  # which shrink long vectors in their weight
-_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_COMMON = {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64}
+_COMMON |= {torch.complex128, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32}
+_COMMON |= {torch.int64}
 
 
 def written(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> list[Tensor]:
@@ -64,7 +66,7 @@ class WeightGuard(TorchFunctionMode):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self._saved: dict[int, tuple[Tensor, Tensor]] = {}
+        self._saved: dict[int, Copies] = {}
         self._lying = {id(each): _Lying(each) for each in (*model.parameters(), *model.buffers())}
         self._sharing: dict[int, list[_Lying]] = {}
         for each in self._lying.values():
@@ -86,7 +88,7 @@ class WeightGuard(TorchFunctionMode):
             if not torch._C._functorch.is_functorch_wrapped_tensor(target):
                 for each in self._sharing.get(_memory(target), ()):
                     if id(each.tensor) not in self._saved:
-                        self._saved[id(each.tensor)] = each.tensor, each.tensor.detach().clone()
+                        self._saved[id(each.tensor)] = Copies([each.tensor])
         return func(*args, **kwargs)
 
     def put_back(self) -> None:
@@ -97,8 +99,8 @@ class WeightGuard(TorchFunctionMode):
                     setattr(module, name, weight)
             for each in self._lying.values():
                 each.put_back()
-            for tensor, content in self._saved.values():
-                restore(tensor, content)
+            for copies in self._saved.values():
+                copies.put_back()
 
 
 class _Lying:
@@ -117,15 +119,62 @@ class _Lying:
     def put_back(self) -> None:
         """Let the tensor lie there again."""
         tensor = self.tensor
-        if self.start not in (None, tensor.data_ptr()) or tensor.shape != self.shape:
+        if self.start is None:
+            return
+        if self.start != tensor.data_ptr() or tensor.shape != self.shape:
             before = tensor.new_empty(0).set_(self.memory, self.offset, self.shape, self.stride)
             tensor.data = before
 
 
-def restore(tensor: Tensor, content: Tensor) -> None:
-    """Write `content` into `tensor` if it holds anything else, such as 0.0 for -0.0."""
-    if not torch.equal(_bits(tensor), _bits(content)):
-        tensor.data.copy_(content)
+class Copies:
+    """What tensors hold, copied and written back in one piece for each device and dtype.
+
+    Nobody asks whether it has changed, as that would be to wait for the device.
+    """
+
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
+        each = {id(tensor): tensor for tensor in tensors}.values()
+        groups: dict[object, list[Tensor]] = {}
+        with torch._C.DisableTorchFunction():
+            for tensor in each:
+                groups.setdefault(_group(tensor), []).append(_written_once(tensor))
+            self._copies = [(group, _copied(group)) for group in groups.values()]
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        """Write all back; it counts as no write for autograd."""
+        with torch._C.DisableTorchFunction():
+            for tensors, copies in self._copies:
+                with torch.inference_mode(tensors[0].is_inference()):
+                    if len(tensors) == 1:
+                        tensors[0].data.copy_(copies[0])
+                    else:
+                        torch._foreach_copy_([tensor.data for tensor in tensors], copies)
+
+
+def _group(tensor: Tensor) -> object:
+    """Return what tensors share that can be copied as one; others are alone."""
+    plain = tensor.layout is torch.strided and type(tensor.data) is Tensor
+    if not plain or tensor.dtype not in _COMMON or tensor.is_conj() or tensor.is_neg():
+        return id(tensor)
+    return tensor.device, tensor.dtype, tensor.is_inference()
+
+
+def _written_once(tensor: Tensor) -> Tensor:
+    """Return the part of an expanded tensor that lies in memory: the rest is the same."""
+    if tensor.layout is torch.strided and 0 in tensor.stride():
+        for dim, step in enumerate(tensor.stride()):
+            tensor = tensor.narrow(dim, 0, 1) if step == 0 and tensor.shape[dim] else tensor
+    return tensor
+
+
+@torch.no_grad()
+def _copied(tensors: list[Tensor]) -> list[Tensor]:
+    if len(tensors) == 1:
+        return [tensors[0].detach().clone()]
+    flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def _touched(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Iterator[Tensor]:
@@ -145,13 +194,3 @@ def _memory(tensor: Tensor) -> int:
         return tensor.untyped_storage().data_ptr()
     except (NotImplementedError, RuntimeError):  # as of sparse ones
         return id(tensor)
-
-
-def _bits(tensor: Tensor) -> Tensor:
-    """Return a view in which only equal bits are equal."""
-    tensor = tensor.detach()
-    if tensor.layout is not torch.strided or tensor.is_quantized:
-        return tensor
-    if tensor.is_complex():
-        tensor = torch.view_as_real(tensor.resolve_conj())
-    return tensor.view(_INTEGERS[tensor.element_size()]) if tensor.is_floating_point() else tensor

@@ -171,3 +171,47 @@ def test_a_seed_is_a_whole_number(seed: object) -> None:
     model = duda.Deterministic(nn.Linear(2, 2), duda.Categorical())
     with pytest.raises(ValueError, match=r"`seed` is .*, expected a whole number"):
         model.predict(torch.zeros(1, 2), seed=seed)
+
+
+class Odd(nn.Module):
+    """Has buffers of all kinds, which no write of one piece fits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+        kinds = {
+            "sparse": torch.eye(2).to_sparse(),
+            "expanded": torch.ones(1, 1).expand(4, 4),
+            "transposed": torch.arange(6.0).view(2, 3).T,
+            "conjugated": torch.ones(2, dtype=torch.complex64).conj(),
+            "short": torch.ones(3).to(torch.float8_e4m3fn),
+            "empty": torch.empty(0, 3),
+            "whole": torch.tensor(3),
+        }
+        for name, buffer in kinds.items():
+            self.register_buffer(name, buffer)
+        self.register_buffer("again", self.whole)
+        with torch.inference_mode():
+            self.register_buffer("inference", torch.ones(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.transposed.data.mul_(2)
+        self.transposed[0] = 9
+        self.whole += 1
+        self.conjugated.mul_(2)
+        F.batch_norm(x, self.inference[:3].clone(), self.transposed[:, 0], training=True)
+        return self.linear(x)
+
+
+def test_buffers_of_all_kinds_are_put_back() -> None:
+    net = Odd()
+    model = duda.Deterministic(net, duda.Categorical())
+    before = {name: buffer.to_dense().clone() for name, buffer in net.named_buffers()}
+    model.predict(torch.randn(4, 3), seed=0)
+    after = dict(net.named_buffers())
+    assert all(
+        torch.equal(after[name].to_dense().view(torch.uint8), value.view(torch.uint8))
+        if name == "short"
+        else torch.equal(after[name].to_dense(), value)
+        for name, value in before.items()
+    )

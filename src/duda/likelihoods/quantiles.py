@@ -111,7 +111,7 @@ class _QuantileReduction(Reduction):
         """Return the mixture of all draws so far: of those that were kept exactly."""
         if self.medians.count == 0:
             raise ValueError("there are no draws to reduce: `add` at least one.")
-        levels = self.quantiles.mean.new_tensor(self.likelihood.levels)
+        levels = torch.tensor(self.likelihood.levels, dtype=torch.float64)  # read by the host
         epistemic = self.medians.variance
         if self.kept is None:
             draws, quantiles = None, mixture_of_normals(self.quantiles.mean, levels, epistemic)

@@ -12,6 +12,7 @@ from torch import Tensor
 from duda.checks import ArrayLike, as_tensor, check_finite
 from duda.likelihoods.outputs import outputs_first
 from duda.likelihoods.running import RunningMoments
+from duda.transfer import sent
 
 __all__ = ["TargetScale"]
 
@@ -87,7 +88,8 @@ class TargetScale:
     def beside(self, values: Tensor, dim: int = 1) -> tuple[Tensor, Tensor]:
         """Return std and mean in the shape that fits values with the D targets on `dim`."""
         shape = (-1, *[1] * (values.ndim - dim - 1))
-        return self.std.to(values.device).view(shape), self.mean.to(values.device).view(shape)
+        std, mean = (sent(each, values.device) for each in (self.std, self.mean))
+        return std.view(shape), mean.view(shape)
 
     def near(self, other: TargetScale) -> bool:
         """Return whether targets of another scale are of the same order in these units."""

@@ -8,12 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from duda.batches import Batch, suited
 from duda.checks import check_count
+from duda.doubts import certain, doubts_together
 from duda.items import ItemRule, taken_by
 from duda.likelihoods import Likelihood
 from duda.loaders import following
@@ -25,7 +25,7 @@ from duda.methods.prepare import prepare
 from duda.methods.sampler import NotReady, Sampler, found_joint
 from duda.predictions import Prediction
 from duda.progress import progress
-from duda.sampling import devices_of, new_seed, preserved, random_state, seeded
+from duda.sampling import devices_of, new_seed, preserved, random_bytes, seeded
 from duda.sources import Inputs, read_inputs
 from duda.uncompiled import uncompiled
 
@@ -141,7 +141,8 @@ class UncertainModel(Losses, NamedClasses, ABC):
         reduction = self.likelihood.reduction(keep_draws)
         for draws in sampler(x, chunk):
             reduction.add(draws)
-        return reduction.result()
+        with certain():  # the prediction for all batches is checked as a whole
+            return reduction.result()
 
     @uncompiled
     def predict(
@@ -182,10 +183,10 @@ class UncertainModel(Losses, NamedClasses, ABC):
         source = read_inputs(x, size, rule=inputs, taken=taken_by(network_in(self)))
         chunk = None if chunk is None else check_count(chunk, "chunk")
         parts = []
-        with preserved(self, seed), following(x, seed):
-            check, before = PartsCheck(self), random_state(None)
+        with preserved(self, seed), following(x, seed), doubts_together():
+            check, before = PartsCheck(self), random_bytes(None)
             sampler = checked(self, _ready_sampler(self, samples, joint))
-            fixed = all(map(torch.equal, before, random_state(None)))  # members, which are given
+            fixed = random_bytes(None) == before  # members, which are given
             again = new_seed()
             found = sampler.joint
             batches = source.inputs()  # a DataLoader starts here, by the seed, too
@@ -197,7 +198,7 @@ class UncertainModel(Losses, NamedClasses, ABC):
                         found = found_joint(sampler, here, joint, type(self).__name__)
                     part = self.predict_batch(here, sampler, chunk, keep_draws)
                 parts.append(check.add(here, part))
-        whole = type(parts[0]).concatenate(parts).with_classes(self.classes)
+            whole = type(parts[0]).concatenate(parts).with_classes(self.classes)
         return whole.with_joint(found, None if fixed else again)
 
     @uncompiled

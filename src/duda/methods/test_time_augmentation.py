@@ -18,7 +18,7 @@ from duda.methods.base import UncertainModel
 from duda.methods.deterministic import Deterministic
 from duda.methods.sampler import Sampler
 from duda.predictions import Prediction
-from duda.sampling import new_seed, random_state, seeded, tensors
+from duda.sampling import new_seed, random_bytes, seeded, tensors
 
 __all__ = ["TestTimeAugmentation"]
 
@@ -196,9 +196,9 @@ class TestTimeAugmentation(UncertainModel):
         """Return the inputs as a transform makes them from a seed, each example alone if needed."""
         device = next(tensors(x)).device
         with seeded(seed, [device]):
-            before = random_state(device)
+            before = random_bytes(device)
             changed = self._changed(number, x)
-            if not joint or all(map(torch.equal, before, random_state(device))):
+            if not joint or before == random_bytes(device):
                 return changed
         alone = []
         for row in range(rows_of(x)):

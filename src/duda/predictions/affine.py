@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, check_same_shape
+from duda.doubts import doubt
 from duda.predictions.numbers import NumberPrediction
 from duda.predictions.terms import Parts
 from duda.predictions.validity import finite_numbers
@@ -40,10 +41,11 @@ class AffinePrediction(NumberPrediction):
             value = finite_numbers(getattr(self, name), name)
             check_same_shape(value, name, shape, "the prediction")
             object.__setattr__(self, name, value)
-        if not bool((self.factor > 0).all()):
-            raise ValueError(
-                f"`factor` holds {float(self.factor.min()):.4g}, expected numbers above 0."
-            )
+        doubt(lambda: ~(self.factor > 0).all(), self._fail)
+
+    def _fail(self) -> NoReturn:
+        lowest = float(self.factor.min())
+        raise ValueError(f"`factor` holds {lowest:.4g}, expected numbers above 0.")
 
     @property
     def mean(self) -> Tensor:  # type: ignore[override] # follows from the base

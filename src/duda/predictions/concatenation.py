@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from duda.doubts import doubt
 from duda.predictions.over_examples import OverExamples
+from duda.transfer import sent
 
 __all__ = ["concatenated"]
 
@@ -39,8 +41,8 @@ def concatenated(family: type[P], predictions: Sequence[P]) -> P:
         for prediction, part in zip(predictions, parts, strict=True)
     ]
     for name in dict.fromkeys(chain(*rest)):
-        if not all(_same(each.get(name), rest[0].get(name)) for each in rest):
-            raise ValueError(f"`predictions` differ in their `{name}`: predict all with one model.")
+        for each in rest[1:]:
+            _check_same(each.get(name), rest[0].get(name), name)
     if any(_shapes_of_one(part) != _shapes_of_one(parts[0]) for part in parts):
         raise ValueError(
             "`predictions` differ in their classes, outputs, positions or draws: predict all "
@@ -53,15 +55,21 @@ def concatenated(family: type[P], predictions: Sequence[P]) -> P:
     return found.with_joint(found.joint and not several, None if len(drawn) > 1 else drawn.pop())
 
 
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return torch.equal(one, other)
-    return bool(one == other)
+def _check_same(one: Any, other: Any, name: str) -> None:
+    def look() -> None:
+        raise ValueError(f"`predictions` differ in their `{name}`: predict all with one model.")
+
+    if isinstance(one, Tensor) and isinstance(other, Tensor) and one.shape == other.shape:
+        doubt(lambda: (one != sent(other, one.device)).any(), look)
+    elif isinstance(one, Tensor) or isinstance(other, Tensor) or one != other:
+        look()
 
 
 def _joined(name: str, values: list[Any]) -> Any:
     if isinstance(values[0], OverExamples):
         return type(values[0]).concatenate(values)
+    if len(values) == 1:
+        return values[0]
     return torch.cat(values, dim=1 if name == "draws" else 0)
 
 

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from duda.transfer import sent
+
 __all__ = ["ROUNDING", "bisected", "mixture_of_normals", "mixture_quantile", "quantile_at"]
 
 ROUNDING = 1e-6  # as levels may come in float32, or as (1 - 0.9) / 2
@@ -50,7 +52,7 @@ def mixture_quantile(
     tensor([2.3333], dtype=torch.float64)
     """
     each = draws.double().movedim(2, -1).contiguous()
-    promised = levels.to(each)
+    promised = sent(levels, each.device, each.dtype)
     ends = quantile_at(draws, levels.tolist(), q, dim=2)
     return bisected(lambda y: _mean_cdf(y, each, promised), q, ends)
 
@@ -89,13 +91,14 @@ def mixture_of_normals(
     tensor([[-5.,  0.,  5.]], dtype=torch.float64)
     """
     like = [1, -1, *[1] * (quantiles.ndim - 2)]
-    z = torch.special.ndtri(levels.to(quantiles.device, torch.float64)).view(like)
-    median = quantile_at(quantiles, levels.tolist(), 0.5, dim=1).unsqueeze(1)
+    z = torch.special.ndtri(sent(levels, quantiles.device, torch.float64)).view(like)
+    known = levels.tolist()
+    median = quantile_at(quantiles, known, 0.5, dim=1).unsqueeze(1)
     distance = (quantiles - median).abs()
     wider = distance.hypot(z.abs().to(distance) * variance.sqrt().unsqueeze(1))
     found: Tensor = quantiles + z.sign().to(distance) * (wider - distance)
     # The median stays, also where it is between two levels.
-    moved = quantile_at(found, levels.tolist(), 0.5, dim=1).unsqueeze(1)
+    moved = quantile_at(found, known, 0.5, dim=1).unsqueeze(1)
     return found + (median - moved)
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_same_shape
+from duda.doubts import doubt
 from duda.predictions.mixture import (
     ROUNDING,
     mixture_of_normals,
@@ -20,7 +21,8 @@ from duda.predictions.mixture import (
 )
 from duda.predictions.numbers import NumberPrediction
 from duda.predictions.terms import Bands, Terms
-from duda.predictions.validity import check_draws, finite_numbers
+from duda.predictions.validity import check_draws, check_variances, finite_numbers
+from duda.transfer import sent
 
 __all__ = ["QuantilePrediction", "check_levels", "shares_of_levels"]
 
@@ -59,8 +61,8 @@ class QuantilePrediction(NumberPrediction):
 
     def __post_init__(self) -> None:
         quantiles = finite_numbers(self.quantiles, "quantiles")
-        levels = as_tensor(self.levels, "levels").double()
-        check_levels(levels.flatten().tolist())
+        levels = sent(as_tensor(self.levels, "levels").double(), quantiles.device)
+        _check_levels(levels)
         if quantiles.ndim < 3 or levels.shape != quantiles.shape[1:2]:
             raise ValueError(
                 f"`quantiles` has shape {tuple(quantiles.shape)} and `levels` "
@@ -225,11 +227,13 @@ class QuantilePrediction(NumberPrediction):
 
 
 def _check_uncrossed(quantiles: Tensor, name: str, dim: int) -> None:
-    if bool((quantiles.diff(dim=dim) < 0).any()):
+    def look() -> None:
         raise ValueError(
             f"`{name}` cross, expected quantiles not to descend with their levels: call "
             f"`{name}.sort(dim={dim}).values`."
         )
+
+    doubt(lambda: (quantiles.diff(dim=dim) < 0).any(), look)
 
 
 def _variances(given: ArrayLike | None, zeros: Tensor) -> Tensor:
@@ -238,10 +242,7 @@ def _variances(given: ArrayLike | None, zeros: Tensor) -> Tensor:
         return zeros
     found = finite_numbers(given, "epistemic")
     check_same_shape(found, "epistemic", tuple(zeros.shape), "`quantiles` without their levels")
-    if bool((found < 0).any()):
-        raise ValueError(
-            f"`epistemic` has a variance of {float(found.min()):.4g}, expected at least 0."
-        )
+    check_variances(found, "epistemic", remedy="")
     return found
 
 
@@ -262,6 +263,22 @@ def shares_of_levels(levels: Float[Tensor, "Q"]) -> Float[Tensor, "Q"]:
     """
     middles = (levels[1:] + levels[:-1]) / 2
     return torch.cat([levels.new_zeros(1), middles, levels.new_ones(1)]).diff()
+
+
+def _check_levels(levels: Tensor) -> None:
+    """Raise the error of `check_levels`."""
+
+    def odd() -> Tensor:
+        inside, far = (levels > 0) & (levels < 1), levels.diff() > 2 * ROUNDING
+        return ~(inside.all() & far.all() & (levels[0] < 0.5) & (levels[-1] > 0.5))
+
+    def look() -> None:
+        check_levels(levels.flatten().tolist())
+
+    if levels.ndim == 1 and len(levels):
+        doubt(odd, look)
+    else:
+        look()
 
 
 def check_levels(levels: Sequence[float]) -> None:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite, check_same_shape
+from duda.doubts import doubt
 from duda.predictions.location_scale import LocationScalePrediction
 
 __all__ = ["StudentTPrediction", "log_gamma_step"]
@@ -48,13 +49,8 @@ class StudentTPrediction(LocationScalePrediction):
         df = as_tensor(self.df, "df").double()
         check_same_shape(df, "df", tuple(self.mean.shape), "`mean`")
         check_finite(df, "df")
-        each = [df] if self.draws is None else [df, self.draws.chunk(3, dim=2)[2]]
-        lowest = min(float(values.min()) for values in each) if df.numel() else math.inf
-        if lowest <= 2:
-            raise ValueError(
-                f"`df` holds {lowest:.6g}, expected degrees of freedom above 2, without which "
-                "there is no variance."
-            )
+        for values in [df] if self.draws is None else [df, self.draws.chunk(3, dim=2)[2]]:
+            _check_above_two(values)
         object.__setattr__(self, "df", df)
 
     @staticmethod
@@ -102,6 +98,18 @@ class StudentTPrediction(LocationScalePrediction):
         to_point = z * (2 * below - 1) + 2 * density * (df + z.square()) / (df - 1)
         found = scale * (to_point - 2 * df.sqrt() / (df - 1) * ratio)
         return torch.where(scale > 0, found, gap.abs())
+
+
+def _check_above_two(df: Tensor) -> None:
+    """Raise a `ValueError` unless degrees of freedom are above 2."""
+
+    def look() -> None:
+        raise ValueError(
+            f"`df` holds {float(df.min()):.6g}, expected degrees of freedom above 2, without which "
+            "there is no variance."
+        )
+
+    doubt(lambda: (df <= 2).any(), look)
 
 
 def log_gamma_step(alpha: Tensor) -> Tensor:

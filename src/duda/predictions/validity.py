@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, at_least_float32, check_finite, check_same_shape
+from duda.doubts import doubt
 
 __all__ = [
     "check_distributions",
@@ -42,60 +44,93 @@ def check_draws(draws: Tensor | None, one: tuple[int, ...]) -> None:
 
 def check_log_probs(value: Tensor, name: str) -> None:
     """Raise a `ValueError` unless `(N, C, *positions)` are logs of distributions over classes."""
-    sums = at_least_float32(value.detach()).logsumexp(1).exp()
+
+    def sums() -> Tensor:
+        return at_least_float32(value.detach()).logsumexp(1).exp()
+
     _check_sums(sums, value, name, value.shape[1], f"pass `{name}.log_softmax(1)`")
 
 
 def check_distributions(draws: Tensor, name: str) -> None:
     """Raise a `ValueError` unless `(M, N, C, *positions)` are distributions over classes."""
-    lowest = float(draws.detach().min()) if draws.numel() else 0.0
-    if lowest < 0:
-        raise ValueError(f"`{name}` holds {lowest:.4g}, expected probabilities of at least 0.")
-    sums = draws.detach().sum(2, dtype=torch.float64)
+    if not draws.numel():
+        return
+
+    def look() -> None:
+        lowest = float(draws.detach().min())
+        if lowest < 0:
+            raise ValueError(f"`{name}` holds {lowest:.4g}, expected probabilities of at least 0.")
+
+    def sums() -> Tensor:
+        return draws.detach().sum(2, dtype=torch.float64)
+
+    doubt(lambda: (draws < 0).any(), look)
     _check_sums(sums, draws, name, draws.shape[2], f"pass `{name}.softmax(2)` of logits")
 
 
-def _check_sums(sums: Tensor, value: Tensor, name: str, classes: int, remedy: str) -> None:
+def _check_sums(
+    sums: Callable[[], Tensor], value: Tensor, name: str, classes: int, remedy: str
+) -> None:
     """Raise a `ValueError` unless `sums` are 1, as far as numbers like those of `value` can be."""
-    worst = float((sums - 1).abs().max()) if sums.numel() else 0.0
-    rounding = torch.finfo(value.dtype).eps * (1 + math.log(classes))
-    if worst <= _SUM + rounding:
+    if not value.numel():
         return
-    check_no_nan(value, name)
-    raise ValueError(
-        f"`{name}` are no distributions: the probabilities of an example add up to a number "
-        f"{worst:.4g} away from 1; {remedy}."
-    )
+    most = _SUM + torch.finfo(value.dtype).eps * (1 + math.log(classes))
+
+    def worst() -> Tensor:
+        return (sums() - 1).abs().max()
+
+    def look() -> None:
+        check_no_nan(value, name)
+        raise ValueError(
+            f"`{name}` are no distributions: the probabilities of an example add up to a number "
+            f"{float(worst()):.4g} away from 1; {remedy}."
+        )
+
+    doubt(lambda: ~(worst() <= most), look)  # of NaN, too
 
 
 def check_entropies(value: Tensor, name: str, classes: int) -> None:
     """Raise a `ValueError` unless entropies lie in 0 to log C, as short floats tell it."""
-    check_no_nan(value, name)
+    if not value.numel():
+        return
     most = math.log(classes)
-    low, high = map(float, value.detach().aminmax()) if value.numel() else (0.0, 0.0)
-    if low < -_ROUNDING * most or high > (1 + _ROUNDING) * most:
+
+    def wrong() -> Tensor:
+        low, high = value.detach().aminmax()  # NaN where there is any
+        return ~((low >= -_ROUNDING * most) & (high <= (1 + _ROUNDING) * most))
+
+    def look() -> None:
+        check_no_nan(value, name)
+        low, high = map(float, value.detach().aminmax())
         raise ValueError(
             f"`{name}` lies in [{low:.4g}, {high:.4g}], expected entropies of {classes} classes: "
             f"0 to {most:.4g} nats."
         )
+
+    doubt(wrong, look)
 
 
 def check_votes(value: Tensor, name: str) -> None:
     """Raise a `ValueError` unless `(N, C, *positions)` are counts, some of each example."""
     if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
         raise ValueError(f"`{name}` has dtype {value.dtype}, expected counts of draws as integers.")
-    if bool((value < 0).any()) or bool((value.sum(1) < 1).any()):
+
+    def look() -> None:
         raise ValueError(f"`{name}` is below 0, or 0 for all classes: expected counts of draws.")
+
+    doubt(lambda: (value < 0).any() | (value.sum(1) < 1).any(), look)
 
 
 def check_no_nan(value: Tensor, name: str) -> None:
     """Raise a `ValueError` that counts the NaN of `value`; infinite values may pass."""
-    nans = int(value.isnan().sum())
-    if nans:
+
+    def look() -> None:
         raise ValueError(
-            f"`{name}` has {nans} NaN of {value.numel()} values: check the network's weights and "
-            "inputs."
+            f"`{name}` has {int(value.isnan().sum())} NaN of {value.numel()} values: check the "
+            "network's weights and inputs."
         )
+
+    doubt(lambda: value.isnan().any(), look)
 
 
 def check_scale(factor: float, offset: float) -> None:
@@ -107,13 +142,15 @@ def check_scale(factor: float, offset: float) -> None:
         )
 
 
-def check_variances(value: Tensor, name: str) -> None:
+def check_variances(value: Tensor, name: str, remedy: str = ": square standard deviations") -> None:
     """Raise a `ValueError` if one of the variances is below 0."""
-    if bool((value < 0).any()):
+
+    def look() -> None:
         raise ValueError(
-            f"`{name}` has a variance of {float(value.min()):.4g}, expected at least 0: square "
-            "standard deviations."
+            f"`{name}` has a variance of {float(value.min()):.4g}, expected at least 0{remedy}."
         )
+
+    doubt(lambda: (value < 0).any(), look)
 
 
 def finite_numbers(value: ArrayLike, name: str) -> Tensor:

@@ -2,7 +2,7 @@
 
 from duda.call_order import last_linear
 from duda.outputs import called, moves_classes, raw_outputs, with_rows
-from duda.preservation import devices_of, preserved, random_state, seeded
+from duda.preservation import devices_of, preserved, random_bytes, random_state, seeded
 from duda.sampling.captured import capturing, forget_captured
 from duda.sampling.executors import random_draws, without_slow_rules
 from duda.sampling.networks import (
@@ -45,6 +45,7 @@ __all__ = [
     "moves_classes",
     "new_seed",
     "preserved",
+    "random_bytes",
     "random_draws",
     "random_state",
     "raw_outputs",

@@ -27,5 +27,5 @@ def new_seed(seed: int | None) -> int:
         ValueError: if `seed` is no whole number.
     """
     if seed is None:
-        return int(torch.randint(2**63 - 1, ()))
+        return int(torch.randint(2**63 - 1, ()).numpy())
     return check_whole(seed, "seed")
