@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import duda
 from duda.graphs import NotCaptured
 from duda.sampling import captured as module
+from duda.sampling import plans
 from tests.sampling.networks import HIDING_PLACES, WIDTH, Body
 
 X = torch.randn(5, 4, WIDTH, generator=torch.Generator().manual_seed(0))
@@ -164,8 +165,8 @@ def test_inputs_of_another_shape_run_the_network(only_graphs: list[str]) -> None
 def test_it_goes_to_no_copy_and_is_forgotten_with_the_network() -> None:
     model = duda.MCDropout(OTHERS["norm"](), duda.Categorical(), samples=3).prepare(X)
     other = copy.deepcopy(model)
-    assert model.network in module._plans
-    assert other.network not in module._plans
+    assert model.network in plans._plans
+    assert other.network not in plans._plans
     torch.testing.assert_close(draws(other), draws(model))
     network = weakref.ref(model.network)
     del model
@@ -184,8 +185,8 @@ def by_values(module: nn.Module, h: Tensor) -> Tensor:
         (lambda: duda.MCDropout(Body(by_values), duda.Categorical()), "data-dependent"),
         (lambda: duda.Deterministic(Body(nn.Identity()), duda.Categorical()), "it makes no draws"),
         (
-            lambda: duda.MCDropConnect(Body(own_noise), duda.Categorical()),
-            "its weights differ by draw",
+            lambda: duda.SubEnsemble(lambda: Body(own_noise), duda.Categorical(), members=2),
+            "which of its weights differ",
         ),
         (
             lambda: duda.MCDropout(
@@ -201,8 +202,8 @@ def test_what_cannot_be_captured_is_told(
     model = make()
     with pytest.raises(NotCaptured, match=rf"(?i)cannot be captured, because.*{reason}.*work with"):
         model.prepare(X)
-    assert not module._plans.get(getattr(model, "network", None), {})
-    model.predict(X, samples=None if isinstance(model, duda.Deterministic) else 3)
+    assert not any(plans._plans.get(module) for module in model.modules())
+    model.predict(X, samples=1 if isinstance(model, duda.Deterministic) else 2)
 
 
 def test_a_graph_with_other_draws_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +216,7 @@ def test_a_graph_with_other_draws_is_not_used(monkeypatch: pytest.MonkeyPatch) -
     model = duda.MCDropout(Body(own_noise), duda.Categorical(), samples=3)
     with pytest.raises(NotCaptured, match="a draw of the graph is another than one of the network"):
         model.prepare(X)
-    assert not module._plans.get(model.network, {})
+    assert not plans._plans.get(model.network, {})
 
 
 def test_paths_of_an_sde_are_captured(only_graphs: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -85,6 +85,10 @@ class Graph:
                 found.add(node)
         return frozenset(found)
 
+    def bytes_per_row(self, nodes: Iterable[fx.Node]) -> float:
+        """Return how much memory the results of operators take for an example."""
+        return sum(map(_bytes, nodes)) / rows_of(self.captured_for)
+
     def suits(self, x: Batch) -> bool:
         """Return whether the graph makes the outputs for `x` as well.
 
@@ -130,6 +134,22 @@ def operator_name(node: fx.Node) -> str:
     if isinstance(node.target, OpOverload):
         return str(node.target._schema.name).removeprefix("aten::")
     return str(getattr(node.target, "__name__", node.target))
+
+
+def _bytes(node: fx.Node) -> int:
+    """Return how much memory the result of an operator takes for the batch of the capture."""
+    results = node.meta.get("val")
+    found = results if isinstance(results, tuple | list) else [results]
+    return sum(
+        _size(each.shape) * each.dtype.itemsize for each in found if isinstance(each, Tensor)
+    )
+
+
+def _size(shape: Any) -> int:
+    size = 1
+    for each in shape:
+        size *= each.node.hint if isinstance(each, torch.SymInt) else int(each)
+    return size
 
 
 def _form(x: Batch) -> list[tuple[Any, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from duda.graphs.graph import Graph, NotCaptured, arguments, operator_name
 
 __all__ = ["Answer", "Part", "split"]
 
-# From a random operator, and what it is called with by place and name, to what it returns.
+# From an operator that is asked for, and what it is called with by place and name, to its result.
 Answer = Callable[..., Any]
 
 
@@ -21,11 +21,13 @@ class Part:
     """Some operators of a graph.
 
     Args:
+        operators: their nodes, in order.
         reads: the nodes whose values it needs.
         gives: the nodes whose values it makes for others.
         module: the code.
     """
 
+    operators: tuple[fx.Node, ...]
     reads: tuple[fx.Node, ...]
     gives: tuple[fx.Node, ...]
     module: fx.GraphModule
@@ -36,12 +38,15 @@ class Part:
         return dict(zip(self.gives, results, strict=True))
 
 
-def split(graph: Graph, starts: Collection[fx.Node]) -> tuple[Part, Part]:
+def split(
+    graph: Graph, starts: Collection[fx.Node], asked: Collection[fx.Node] = ()
+) -> tuple[Part, Part]:
     """Return what is the same for all draws as a function, and what differs as another.
 
     Args:
         graph: a captured network.
         starts: what differs by draw: random operators, and weights.
+        asked: operators whose results are asked for, as are those of all that are starts.
 
     Raises:
         NotCaptured: if what differs is written to what does not, which has one place for all.
@@ -55,25 +60,39 @@ def split(graph: Graph, starts: Collection[fx.Node]) -> tuple[Part, Part]:
     ]
     shared = [node for node in graph.operators if node not in differs]
     drawn = [node for node in graph.operators if node in differs]
-    return _part(shared, read_by_both, ()), _part(drawn, [graph.output], starts)
+    all_asked = {*starts, *asked}
+    return part_of(shared, read_by_both, ()), part_of(drawn, [graph.output], all_asked)
 
 
-def _part(operators: list[fx.Node], gives: list[fx.Node], random: Collection[fx.Node]) -> Part:
+def part_of(
+    operators: Sequence[fx.Node], gives: Sequence[fx.Node], asked: Collection[fx.Node]
+) -> Part:
+    """Return operators as a function, which asks for the results of some."""
     code = fx.Graph()
     answer = code.placeholder("answer")
     made: dict[fx.Node, fx.Node] = {}
-    own = set(operators)
-    wanted = dict.fromkeys(each for node in operators for each in node.all_input_nodes)
-    reads = tuple(each for each in (*wanted, *gives) if each not in own)
+    reads = read_by(operators, gives)
     for number, node in enumerate(reads):
         made[node] = code.placeholder(f"read_{number}")
     for node in operators:
         made[node] = code.node_copy(node, made.__getitem__)
-        if node in random:
-            made[node].args = (answer, node.target, *made[node].args)  # type: ignore[arg-type]
-            made[node].target = _ask
+        if node in asked:
+            ask_for(made[node], answer)
     code.output(tuple(made[node] for node in gives))
-    return Part(reads, tuple(gives), fx.GraphModule(nn.Module(), code))
+    return Part(tuple(operators), reads, tuple(gives), fx.GraphModule(nn.Module(), code))
+
+
+def read_by(operators: Sequence[fx.Node], gives: Sequence[fx.Node]) -> tuple[fx.Node, ...]:
+    """Return what operators read, and give, that others make."""
+    own = set(operators)
+    wanted = dict.fromkeys(each for node in operators for each in node.all_input_nodes)
+    return tuple(each for each in dict.fromkeys((*wanted, *gives)) if each not in own)
+
+
+def ask_for(made: fx.Node, answer: fx.Node) -> None:
+    """Let the call of an operator in new code be asked for."""
+    made.args = (answer, made.target, *made.args)  # type: ignore[arg-type]
+    made.target = _ask
 
 
 def _ask(answer: Answer, operator: Any, *args: Any, **kwargs: Any) -> Any:

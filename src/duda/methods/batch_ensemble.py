@@ -180,7 +180,7 @@ class RankOneWeights(DrawnWeights):
         # not know, as it does not of views that were made before it watches.
         weights = dict(network.named_parameters(remove_duplicate=False))
         views = {name: weights[name].view_as(weights[name]) for name in vectors}
-        super().__init__(network, lambda _: views)
+        super().__init__(network, lambda _: views, views)
         self._layers = {id(view): (name, vectors[name]) for name, view in views.items()}
 
     def __torch_function__(

@@ -94,7 +94,7 @@ class MCDropConnect(UncertainModel):
                 x,
                 samples,
                 chunk,
-                lambda: DrawnWeights(self.network, lambda _: self._drop(names)),
+                lambda: DrawnWeights(self.network, lambda _: self._drop(names), names),
                 seed=seed,
                 joint=joint,
                 vmapped=fast_in_vmap(self.network, names, x),

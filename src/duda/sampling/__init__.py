@@ -3,7 +3,6 @@
 from duda.call_order import last_linear
 from duda.outputs import called, moves_classes, raw_outputs, with_rows
 from duda.preservation import devices_of, preserved, random_bytes, random_state, seeded
-from duda.sampling.captured import capturing, forget_captured
 from duda.sampling.executors import random_draws, without_slow_rules
 from duda.sampling.networks import (
     LayerChoice,
@@ -15,6 +14,7 @@ from duda.sampling.networks import (
     weights_of,
     with_last_linear,
 )
+from duda.sampling.plans import capturing, forget_captured
 from duda.sampling.randomness import (
     DrawnWeights,
     EachMember,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -16,17 +14,29 @@ from torch import Tensor, fx, nn
 from torch.func import vmap
 
 from duda.batches import Batch, rows_of
-from duda.graphs import Graph, NotCaptured, capture, split
+from duda.graphs import (
+    DrawsAsRows,
+    Graph,
+    NotCaptured,
+    Part,
+    capture,
+    draws_as_rows,
+    operator_name,
+    settings_of,
+    split,
+)
 from duda.preservation import modes_kept
 from duda.sampling.joint import Examples
-from duda.sampling.random_calls import Function, Handler
+from duda.sampling.random_calls import Function
 from duda.sampling.randomness import HANDLERS, Randomness
 from duda.sampling.values import tensors
 from duda.streams import Stream, draw_keys
 
-__all__ = ["CapturedRunner", "capture_asked_for", "captured", "capturing", "forget_captured"]
+__all__ = ["Captured", "CapturedRunner"]
 
-_wanted: ContextVar[list[nn.Module] | None] = ContextVar("_wanted", default=None)
+_LAYERS = {"linear", "conv1d", "conv2d", "conv3d"}
+# What takes draws as rows alone, as torch has no rule of vmap for it.
+_IN_ROWS = {torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu, F.scaled_dot_product_attention}
 
 
 class Captured:
@@ -37,26 +47,39 @@ class Captured:
         x: inputs of the form that it is captured for.
         mode: what is random in it.
 
+    Attributes:
+        as_rows: what differs by draw, for draws as rows of one batch; None where that is not known
+            to be right.
+
     Raises:
         NotCaptured: if that cannot be, with the reason.
     """
 
     def __init__(self, network: nn.Module, x: Batch, mode: Randomness) -> None:
-        if not mode.same_weights:
-            raise NotCaptured("its weights differ by draw")
+        if not mode.same_weights and not mode.names:
+            raise NotCaptured("nobody knows before which of its weights differ by draw")
         self.graph = _captured_as_called(network, x, mode)
+        self._names = frozenset(mode.names)
+        self._weights = _drawn_weights(self.graph, network, mode.names)
         random = self.graph.random(dropout=mode.turns_dropout_on)
-        if not random:
+        starts = (*random, *self._weights)
+        if not starts:
             raise NotCaptured("nothing in it is random")
-        self._answers = {node.target: _answer_to(node) for node in random}
-        self._shared, self._drawn = split(self.graph, random)
-        drawn = sum(map(_bytes, self.graph.following(random)))
-        self.bytes_per_row = drawn / rows_of(self.graph.captured_for)
-        self._settings = _settings(network)
+        asked = [*random, *_asked_of_mode(self.graph, mode, self._weights)]
+        asked += [node for node in self.graph.following(starts) if _function(node) in _IN_ROWS]
+        self._asked = {node.target: _function(node) for node in asked}
+        _check_random(random)
+        self._shared, self._drawn = split(self.graph, starts, asked)
+        self.as_rows: DrawsAsRows | None = None
+        if not self._weights:
+            self.as_rows = _as_rows(self.graph, self._drawn, random)
+        self.bytes_per_row = self.graph.bytes_per_row(self._drawn.operators)
+        self._settings = settings_of(network)
 
-    def suits(self, network: nn.Module, x: Batch) -> bool:
+    def suits(self, network: nn.Module, x: Batch, mode: Randomness) -> bool:
         """Return whether it does what the network does, whatever the values of its weights."""
-        return self.graph.suits(x) and self._settings == _settings(network)
+        same = self._names == frozenset(mode.names) and self.graph.suits(x)
+        return same and self._settings == settings_of(network)
 
     def shared(self, network: nn.Module, x: Batch) -> dict[fx.Node, Any]:
         """Return all values that do not differ by draw, for one pass over the examples."""
@@ -67,15 +90,29 @@ class Captured:
 
     def outputs(self, values: Mapping[fx.Node, Any], mode: Randomness, stream: Stream) -> Tensor:
         """Return the outputs of one draw, or of all that vmap hides."""
-        answer = partial(self._answered, mode, stream)
-        outputs: Tensor = self._drawn(values, answer)[self.graph.output]
+        mode.stream = stream
+        if self._weights:
+            with mode:
+                drawn = mode.weights(mode.draw)  # type: ignore[attr-defined] # of `DrawnWeights`
+            values = {**values, **{node: drawn[name] for node, name in self._weights.items()}}
+        outputs: Tensor = self._drawn(values, partial(self._answered, mode))[self.graph.output]
         return outputs
 
-    def _answered(
-        self, mode: Randomness, stream: Stream, operator: Any, *args: Any, **kwargs: Any
-    ) -> Any:
-        function, handler = self._answers[operator]
-        return handler(mode, stream, function, args, kwargs)
+    def outputs_in_rows(
+        self, values: Mapping[fx.Node, Any], mode: Randomness, stream: _RowStream
+    ) -> Tensor:
+        """Return the outputs of several draws `(m, N, ...)`, which are rows of one pass."""
+        mode.stream = stream
+
+        def answer(repeated: bool, *call: Any, **kwargs: Any) -> Any:
+            stream.repeated = repeated
+            return self._answered(mode, *call, **kwargs)
+
+        assert self.as_rows is not None
+        return self.as_rows(values, partial(answer, False), partial(answer, True), stream.draws)
+
+    def _answered(self, mode: Randomness, operator: Any, *args: Any, **kwargs: Any) -> Any:
+        return mode.__torch_function__(self._asked[operator], (), args, kwargs)
 
 
 class CapturedRunner:
@@ -106,9 +143,12 @@ class CapturedRunner:
         """Return `size` draws `(size, N, ...)`, of which the first has the number `start`."""
         numbers = torch.arange(start, start + size, device=self.device)
         keys = draw_keys(self.seed, numbers)
-        if self.vmapped:
+        if not self.vmapped:
+            return self._draw(numbers[0], keys[0]).unsqueeze(0)
+        if self.plan.as_rows is None:
             return vmap(self._draw, randomness="different")(numbers, keys)
-        return self._draw(numbers[0], keys[0]).unsqueeze(0)
+        stream = _RowStream(keys, self.examples)
+        return self.plan.outputs_in_rows(self._values, self.randomness(), stream)
 
     def _draw(self, draw: Tensor, key: Tensor) -> Tensor:
         mode = self.randomness()
@@ -116,44 +156,45 @@ class CapturedRunner:
         return self.plan.outputs(self._values, mode, Stream(key, self.examples))
 
 
-@contextmanager
-def capturing() -> Iterator[list[nn.Module]]:
-    """While active, networks of which draws are asked are captured instead, and collected."""
-    found: list[nn.Module] = []
-    token = _wanted.set(found)
-    try:
-        yield found
-    finally:
-        _wanted.reset(token)
+class _RowStream(Stream):
+    """The random numbers of several draws, all rows of the first before those of the second.
 
-
-def capture_asked_for(network: nn.Module, x: Batch, mode: Randomness) -> bool:
-    """Capture the network for inputs such as `x`, if that is what draws are asked for.
-
-    Raises:
-        NotCaptured: if it cannot be.
+    Attributes:
+        draws: how many.
+        repeated: whether what is asked for has rows of all of them; otherwise it has those of one,
+            and gets the numbers of all on a dimension before.
     """
-    wanted = _wanted.get()
-    if wanted is None:
-        return False
-    _plans.setdefault(network, {})[type(mode)] = Captured(network, x, mode)
-    wanted.append(network)
-    return True
+
+    def __init__(self, keys: Tensor, examples: Examples | None) -> None:
+        super().__init__(keys, None if examples is None else _OfEachDraw(examples))
+        self.draws = len(keys)
+        self.repeated = False
+
+    def integers(
+        self,
+        shape: Iterable[int],
+        dtype: torch.dtype,
+        device: torch.device | None = None,
+        change: Callable[[Tensor], Tensor] = lambda numbers: numbers,
+    ) -> Tensor:
+        """Return the integers of all draws."""
+        if not self.repeated:
+            return super().integers(shape, dtype, device, change)
+        rows, *others = shape
+        return super().integers((rows // self.draws, *others), dtype, device, change).flatten(0, 1)
 
 
-def forget_captured(networks: Iterable[nn.Module]) -> None:
-    """Let draws of networks be made without what was captured."""
-    for network in networks:
-        _plans.pop(network, None)
+@dataclass(frozen=True)
+class _OfEachDraw:
+    """What examples share, for several draws at once."""
 
+    examples: Examples
 
-def captured(network: nn.Module, x: Batch, mode: Randomness) -> Captured | None:
-    """Return the network as it was captured for inputs such as `x`, if it is still the same."""
-    plan = _plans.get(network, {}).get(type(mode))
-    return plan if plan is not None and plan.suits(network, x) else None
+    def drawn(self, call: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return self.examples.drawn(call, shape)
 
-
-_plans: WeakKeyDictionary[nn.Module, dict[Any, Captured]] = WeakKeyDictionary()
+    def spread(self, call: int, drawn: Tensor, shape: tuple[int, ...]) -> Tensor:
+        return vmap(lambda each: self.examples.spread(call, each, shape))(drawn)
 
 
 def _captured_as_called(network: nn.Module, x: Batch, mode: Randomness) -> Graph:
@@ -167,56 +208,68 @@ def _captured_as_called(network: nn.Module, x: Batch, mode: Randomness) -> Graph
         return capture(network, x)
 
 
-def _answer_to(node: fx.Node) -> tuple[Function, Handler]:
-    """Return the function of torch that an operator is, and who gives each draw its own."""
-    name = node.target._schema.name.removeprefix("aten::")  # type: ignore[union-attr]
+def _drawn_weights(graph: Graph, network: nn.Module, names: Collection[str]) -> dict[fx.Node, str]:
+    """Return the nodes of weights that differ by draw, under whichever of their names."""
+    drawn = {id(_weight(network, name)): name for name in names}
+    own = {node: id(_weight(network, name)) for node, name in graph.weights.items()}
+    return {node: drawn[each] for node, each in own.items() if each in drawn}
+
+
+def _weight(network: nn.Module, name: str) -> Tensor:
+    found: Tensor = attrgetter(name)(network)
+    return found
+
+
+def _asked_of_mode(
+    graph: Graph, mode: Randomness, weights: Collection[fx.Node]
+) -> Iterator[fx.Node]:
+    """Yield what reads drawn weights, of which some modes draw what layers make of them."""
+    if type(mode).__torch_function__ is Randomness.__torch_function__:
+        return
+    for node in graph.operators:
+        if not set(weights).isdisjoint(node.all_input_nodes):
+            yield node
+
+
+def _check_random(random: Iterable[fx.Node]) -> None:
+    for node in random:
+        if _function(node) not in HANDLERS:
+            raise NotCaptured(
+                f"`{operator_name(node)}` cannot have numbers of its own in each draw"
+            )
+
+
+def _function(node: fx.Node) -> Function:
+    """Return the function of torch that an operator is, as modes know it, or the operator."""
+    name = operator_name(node)
+    if getattr(torch.Tensor, name, None) in HANDLERS:
+        return getattr(torch.Tensor, name)  # type: ignore[no-any-return]
     for each in (name.removesuffix("_"), name):  # what nobody else reads need not be written to
-        for place in (torch, F, torch.Tensor):
+        for place in (torch, F):
             function = getattr(place, each, None)
-            if function in HANDLERS:
-                return function, HANDLERS[function]
-    raise NotCaptured(f"`{name}` cannot have numbers of its own in each draw")
+            if function in HANDLERS or (place is F and each in _LAYERS):
+                return function  # type: ignore[return-value]
+    return node.target  # type: ignore[return-value]
+
+
+def _as_rows(graph: Graph, drawn: Part, random: Collection[fx.Node]) -> DrawsAsRows | None:
+    """Return what differs by draw for draws as rows, if all of it has rows where they need be."""
+    differs = graph.following(random)
+    first = [
+        node
+        for node in random
+        if _broadcasts(_function(node)) and differs.isdisjoint(node.all_input_nodes)
+    ]
+    try:
+        return draws_as_rows(graph, drawn, random, first)
+    except NotCaptured:
+        return None
+
+
+def _broadcasts(function: Function) -> bool:
+    """Return whether a random function may get numbers with a dimension before its input's."""
+    return function not in _IN_ROWS and not function.__name__.endswith("_")
 
 
 def _nobody(*_: Any) -> Any:
     raise AssertionError("what all draws share asks for no random numbers")
-
-
-def _bytes(node: fx.Node) -> int:
-    """Return how much memory the result of an operator takes for the batch of the capture."""
-    results = node.meta.get("val")
-    found = results if isinstance(results, tuple | list) else [results]
-    return sum(
-        _size(each.shape) * each.dtype.itemsize for each in found if isinstance(each, Tensor)
-    )
-
-
-def _size(shape: Any) -> int:
-    size = 1
-    for each in shape:
-        size *= each.node.hint if isinstance(each, torch.SymInt) else int(each)
-    return size
-
-
-def _settings(network: nn.Module) -> list[Any]:
-    """Return what a network does with its weights: modules, their settings, and shapes."""
-    found: list[Any] = []
-    for module in network.modules():
-        found.append(type(module))
-        for name, value in vars(module).items():
-            if isinstance(value, _PLAIN) and name != "training":
-                found.append((name, value))
-            elif isinstance(value, tuple | list):
-                found.append((name, [each for each in value if isinstance(each, _PLAIN)]))
-            elif callable(value):
-                found.append((name, id(value)))
-        found += [list(module._forward_hooks), list(module._forward_pre_hooks)]
-        for weights in (module._parameters, module._buffers):
-            found += [
-                (name, None if each is None else (each.shape, each.dtype, each.device))
-                for name, each in weights.items()
-            ]
-    return found
-
-
-_PLAIN = (type(None), bool, int, float, str)

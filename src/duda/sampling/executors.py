@@ -21,10 +21,11 @@ from torch.func import vmap
 
 from duda.batches import Batch, each_input, rows_of
 from duda.preservation import random_state, seeded
-from duda.sampling.captured import CapturedRunner, capture_asked_for, captured
+from duda.sampling.captured import CapturedRunner
 from duda.sampling.dropout import NeedsLoop
 from duda.sampling.joint import Examples, examples_in_calls
 from duda.sampling.memory import Memory
+from duda.sampling.plans import capture_asked_for, captured
 from duda.sampling.randomness import HiddenDropout, Randomness
 from duda.sampling.values import Restart, tensors
 from duda.streams import Stream, draw_key, draw_keys

@@ -36,11 +36,13 @@ class Randomness(TorchFunctionMode):
         draw: the number of the draw; inside vmap on the axis that vmap hides.
         stream: its random numbers; without one all calls are left to torch.
         same_weights: whether a module has the same weights in every draw.
+        names: those of the weights that differ by draw, if it is known before which.
         trained: modules that run in train mode.
     """
 
     same_weights: ClassVar[bool] = True
     turns_dropout_on: ClassVar[bool] = False
+    names: Collection[str] = ()
     trained: Sequence[nn.Module] = ()
 
     def __init__(self) -> None:
@@ -137,16 +139,21 @@ class DrawnWeights(Randomness):
         network: the network, which may be a part of what is called.
         weights: from the number of the draw to the weights that differ, by their names; torch's
             random functions, `F.dropout` among them, give each draw numbers of its own.
+        names: which weights these are; without them no capture knows what draws share.
     """
 
     same_weights = False
 
     def __init__(
-        self, network: nn.Module, weights: Callable[[Tensor | None], Mapping[str, Tensor]]
+        self,
+        network: nn.Module,
+        weights: Callable[[Tensor | None], Mapping[str, Tensor]],
+        names: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.network = network
         self.weights = weights
+        self.names = names
 
     def call(self, network: nn.Module, x: Batch) -> Tensor:
         """Return the raw outputs of the network with the weights of one draw."""

@@ -52,9 +52,11 @@ class WholeWeights(DrawnWeights):
     """
 
     def __init__(self, network: nn.Module, normals: Mapping[str, NormalWeight]) -> None:
-        super().__init__(
-            network, lambda _: {name: normal.draw() for name, normal in normals.items()}
-        )
+        super().__init__(network, self._draw, normals)
+        self._normals = normals
+
+    def _draw(self, draw: Tensor | None) -> dict[str, Tensor]:
+        return {name: normal.draw() for name, normal in self._normals.items()}
 
 
 class LocalNoise(DrawnWeights):
@@ -74,7 +76,7 @@ class LocalNoise(DrawnWeights):
         # Nothing is shared between draws that touches a tensor of which the engine's memory does
         # not know, as it does not of views that were made before it watches.
         views = {name: normal.mean.view_as(normal.mean) for name, normal in normals.items()}
-        super().__init__(network, lambda _: views)
+        super().__init__(network, lambda _: views, views)
         self._normals = {id(view): normals[name] for name, view in views.items()}
         self._drawn: dict[int, Tensor] = {}
 
@@ -130,7 +132,7 @@ class Flipout(DrawnWeights):
     """
 
     def __init__(self, network: nn.Module, normals: Mapping[str, NormalWeight]) -> None:
-        super().__init__(network, self._draw)
+        super().__init__(network, self._draw, normals)
         self._normals = normals
         self._split: dict[int, tuple[Tensor, Tensor]] = {}  # of what was drawn: mean and noise
         self._signs: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
