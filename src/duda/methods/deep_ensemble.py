@@ -15,7 +15,7 @@ from duda.methods.base import UncertainModel, check_count
 from duda.methods.deterministic import Deterministic
 from duda.methods.ensemble import Ensemble, check_distinct, new_networks
 from duda.methods.sampler import Sampler
-from duda.sampling import raw_outputs
+from duda.sampling import StackedMembers, raw_outputs
 
 __all__ = ["DeepEnsemble"]
 
@@ -69,14 +69,14 @@ class DeepEnsemble(Ensemble):
         return [Deterministic(network, self.likelihood) for network in self.members]
 
     def sampler(self, samples: int, joint: bool = False) -> Sampler:
-        """Return what gives the outputs of the first `samples` members."""
+        """Return what gives the outputs of the first `samples` members.
+
+        On a GPU those of equal structure may run as one, for which a prediction needs memory for
+        one more copy of their weights; on a CPU they are faster in turn (benchmarks/members.py).
+        """
         self.check_members(samples)
-        members = self.members[:samples]
-        # One by one: stacking weights for vmap costs more than it saves (benchmarks/members.py).
-        return Sampler(
-            lambda x, chunk: (raw_outputs(network, x).unsqueeze(0) for network in members),
-            joint=True,
-        )
+        members = StackedMembers([*self.members[:samples]])
+        return Sampler(members.draws, joint=True)
 
 
 def _networks(

@@ -18,7 +18,7 @@ from duda.methods.ensemble import Ensemble, check_distinct, new_networks
 from duda.methods.sampler import Sampler
 from duda.methods.trunk import parts_of, shared_names
 from duda.preservation import modes_kept
-from duda.sampling import EachMember, new_seed, random_draws, raw_outputs
+from duda.sampling import EachMember, StackedMembers, new_seed, random_draws, raw_outputs
 
 __all__ = ["SubEnsemble"]
 
@@ -185,7 +185,7 @@ class _Heads(UncertainModel):
         return raw_outputs(self.networks[0], x)
 
     def sampler(self, samples: int, joint: bool = False) -> Sampler:
-        """Return what gives the outputs of the heads, one by one."""
+        """Return what gives the outputs of the heads."""
         return _members_of(self.networks, samples, self._trunk)
 
     def validation_sampler(self) -> Sampler:
@@ -224,7 +224,10 @@ def _all_in(module: nn.Module, trunk: dict[int, nn.Module | Tensor]) -> bool:
 def _members_of(
     networks: nn.ModuleList, samples: int, trunk: dict[int, nn.Module | Tensor]
 ) -> Sampler:
-    return Sampler(lambda x, chunk: _outputs(networks, x, samples, trunk, 0), joint=True)
+    members = StackedMembers(
+        [*networks[:samples]], lambda x, chunk: _outputs(networks, x, samples, trunk, 0)
+    )
+    return Sampler(members.draws, joint=True)
 
 
 def _outputs(

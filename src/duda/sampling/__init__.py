@@ -22,6 +22,7 @@ from duda.sampling.randomness import (
     Randomness,
     fast_in_vmap,
 )
+from duda.sampling.stacked import StackedMembers
 from duda.sampling.values import tensors
 from duda.streams import Stream, draw_generator, draw_key, new_seed
 
@@ -31,6 +32,7 @@ __all__ = [
     "HiddenDropout",
     "LayerChoice",
     "Randomness",
+    "StackedMembers",
     "Stream",
     "called",
     "capturing",

@@ -130,9 +130,10 @@ def _attention_layer(
     mode: Randomness, stream: Stream, func: Function, args: Any, kwargs: Any
 ) -> Any:
     bound = _bind(func, args, kwargs)
-    if not mode.drops(bound.arguments["dropout_p"], bound.arguments["training"]):
+    drops = mode.drops(bound.arguments["dropout_p"], bound.arguments["training"])
+    if not drops and not mode.vmapped:
         return func(*args, **kwargs)
-    bound.arguments["training"] = True
+    bound.arguments["training"] = drops
     with mode:
         return _open_attention_layer(*bound.args, **bound.kwargs)
 

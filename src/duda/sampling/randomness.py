@@ -22,7 +22,15 @@ from duda.sampling.random_calls import RANDOM_CALLS
 from duda.streams import Stream, new_seed
 from duda.thread_lock import one_thread
 
-__all__ = ["HANDLERS", "DrawnWeights", "EachMember", "HiddenDropout", "Randomness", "fast_in_vmap"]
+__all__ = [
+    "HANDLERS",
+    "DrawnWeights",
+    "EachMember",
+    "HiddenDropout",
+    "Randomness",
+    "convolutions",
+    "fast_in_vmap",
+]
 
 _FEW_ROWS = 8
 HANDLERS = DROPOUT | RANDOM_CALLS
@@ -200,16 +208,21 @@ def _has_its_own(kwargs: dict[str, Any]) -> bool:
     return bool(kwargs.get("requires_grad"))
 
 
+def convolutions(network: nn.Module, names: Collection[str]) -> list[Tensor]:
+    """Return the weights of convolutions that have one of these names."""
+    return [
+        module.weight
+        for name, module in network.named_modules()
+        if isinstance(module, _ConvNd) and (f"{name}.weight" if name else "weight") in names
+    ]
+
+
 def fast_in_vmap(network: nn.Module, names: Collection[str], x: Batch) -> bool:
     """Return whether draws of the weights with these names are faster made at once than in turn.
 
     They are, but for convolutions on a CPU that follow one another: their inputs differ by draw as
     well, which makes them grouped convolutions (benchmarks/dropconnect.py).
     """
-    convolutions = [
-        module.weight
-        for name, module in network.named_modules()
-        if isinstance(module, _ConvNd) and (f"{name}.weight" if name else "weight") in names
-    ]
-    on_a_cpu = any(weight.device.type == "cpu" for weight in convolutions)
-    return not on_a_cpu or len(convolutions) < 2 or rows_of(x) <= _FEW_ROWS
+    found = convolutions(network, names)
+    on_a_cpu = any(weight.device.type == "cpu" for weight in found)
+    return not on_a_cpu or len(found) < 2 or rows_of(x) <= _FEW_ROWS
