@@ -37,7 +37,7 @@ def taken_by(network: nn.Module | None) -> dict[str, bool]:
     {'y': True}
     """
     try:
-        parameters = inspect.signature(network.forward).parameters if network else {}
+        parameters = {} if network is None else inspect.signature(network.forward).parameters
     except ValueError:  # as of some scripted modules
         return {}
     names = [name for name in _TARGETS[1:] if name in parameters]  # to all `labels` are targets

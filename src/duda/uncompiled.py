@@ -1,18 +1,49 @@
-"""What compilers leave alone: functions that run as they are, and raise where they are recorded."""
+"""What compilers leave alone: functions that run as they are, and networks as they were."""
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
-__all__ = ["uncompiled"]
+__all__ = ["as_written", "uncompiled"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_lock = Lock()
+_stances: list[Any] = []  # one for each who runs now, of which the first knows how it was before
+
+
+@contextmanager
+def as_written() -> Iterator[None]:
+    """Let what was passed through `torch.compile` run as it was before, for as long as it lasts.
+
+    Modes and transforms of torch see none of the calls of what is compiled, or only some.
+
+    >>> add = torch.compile(torch.add)
+    >>> with as_written():
+    ...     add(1, torch.tensor(2))
+    tensor(3)
+    """
+    if "torch._dynamo" not in sys.modules or torch.compiler.is_compiling():
+        yield
+        return
+    with _lock:  # all threads have one stance
+        first = not _stances
+        _stances.append(torch.compiler.set_stance("force_eager") if first else None)
+    try:
+        yield
+    finally:
+        with _lock:
+            before = _stances.pop()
+            if before is not None:
+                before.__exit__(None, None, None)
 
 
 def uncompiled(function: Callable[P, R]) -> Callable[P, R]:

@@ -16,12 +16,14 @@ from torch.export.graph_signature import InputKind
 from duda.batches import Batch, each_input, rows_of
 from duda.graphs.graph import Graph, NotCaptured
 from duda.outputs import raw_outputs
+from duda.uncompiled import as_written
 
 __all__ = ["capture"]
 
 _OF_NETWORK = "network."
 
 
+@as_written()
 def capture(network: nn.Module, x: Batch) -> Graph:
     """Return the operators that make the raw outputs of `x`, for any number of examples.
 

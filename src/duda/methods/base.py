@@ -27,7 +27,7 @@ from duda.predictions import Prediction
 from duda.progress import progress
 from duda.sampling import devices_of, new_seed, preserved, random_bytes, seeded
 from duda.sources import Inputs, read_inputs
-from duda.uncompiled import uncompiled
+from duda.uncompiled import as_written, uncompiled
 
 __all__ = ["UncertainModel", "check_count", "check_network", "one_draw"]
 
@@ -183,7 +183,7 @@ class UncertainModel(Losses, NamedClasses, ABC):
         source = read_inputs(x, size, rule=inputs, taken=taken_by(network_in(self)))
         chunk = None if chunk is None else check_count(chunk, "chunk")
         parts = []
-        with preserved(self, seed), following(x, seed), doubts_together():
+        with as_written(), preserved(self, seed), following(x, seed), doubts_together():
             check, before = PartsCheck(self), random_bytes(None)
             sampler = checked(self, _ready_sampler(self, samples, joint))
             fixed = random_bytes(None) == before  # members, which are given

@@ -22,6 +22,7 @@ from duda.batches import Batch
 from duda.outputs import called
 from duda.preservation import others_seeded, preserved, random_state
 from duda.sampling import HiddenDropout, Stream, draw_key, tensors
+from duda.uncompiled import as_written
 
 __all__ = ["LEVELS", "Pass", "WatchedNetwork"]
 
@@ -71,6 +72,7 @@ class WatchedNetwork:
             self.network = network
         self._modules = dict(self.network.named_modules())
 
+    @as_written()
     def run(self, trained: Iterable[str], level: str) -> Pass:
         """Return what is seen of a pass with some modules in train mode and constants for numbers.
 

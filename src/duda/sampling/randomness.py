@@ -21,6 +21,7 @@ from duda.sampling.networks import swapped_weights
 from duda.sampling.random_calls import RANDOM_CALLS
 from duda.streams import Stream, new_seed
 from duda.thread_lock import one_thread
+from duda.uncompiled import as_written
 
 __all__ = [
     "HANDLERS",
@@ -81,6 +82,7 @@ class Randomness(TorchFunctionMode):
         """Return the weights and buffers that are the same in every draw, unless swapped."""
         return (*network.parameters(), *network.buffers())
 
+    @as_written()
     def call(self, network: nn.Module, x: Batch) -> Tensor:
         """Return the raw outputs of one draw."""
         return raw_outputs(network, x)
@@ -125,6 +127,7 @@ class HiddenDropout(Randomness):
         super().__init__()
         self.trained = trained
 
+    @as_written()
     def call(self, network: nn.Module, x: Batch) -> Tensor:
         """Return the raw outputs of one draw."""
         with one_thread, modes_kept(self.trained):
@@ -163,6 +166,7 @@ class DrawnWeights(Randomness):
         self.weights = weights
         self.names = names
 
+    @as_written()
     def call(self, network: nn.Module, x: Batch) -> Tensor:
         """Return the raw outputs of the network with the weights of one draw."""
         drawn = self.weights(self.draw)
@@ -195,6 +199,7 @@ class EachMember(Randomness):
         }
         return [tensor for tensor in self.shared if id(tensor) not in counters]
 
+    @as_written()
     def call(self, network: nn.Module, x: Batch) -> Tensor:
         """Return the raw outputs of the network whose number the draw has."""
         self.found += 1
