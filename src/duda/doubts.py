@@ -5,16 +5,15 @@ To read a number back from a GPU is to wait for all that was asked of it before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-import torch
 from torch import Tensor
 
-from duda.transfer import sent
+from duda.transfer import read_once, together
 
-__all__ = ["Doubts", "certain", "doubt", "doubts_together"]
+__all__ = ["Doubts", "at_once", "certain", "doubt", "doubts_together", "waiting"]
 
 _HELD = 2**28  # bytes of batches that checks may keep alive until they are settled
 
@@ -33,18 +32,22 @@ class Doubts:
         if self._held > _HELD:
             self.settle()
 
-    def settle(self) -> None:
-        """Read all doubts at once, and look closely where one is founded."""
+    def settle(self, numbers: Sequence[Tensor] = ()) -> list[float]:
+        """Look closely where a doubt is founded, and return other numbers, read with the doubts."""
         found, self._found, self._held = self._found, [], 0
-        if not found:
-            return
-        devices = {each.device for each, _ in found}
-        device = next((each for each in devices if each.type != "cpu"), torch.device("cpu"))
-        with _way(None):
-            flags = torch.stack([sent(each, device) for each, _ in found])
-            for founded, (_, look) in zip(flags.tolist(), found, strict=True):
+        with at_once():
+            flags = [together([each for each, _ in found])] if found else []
+            read = read_once([*flags, *numbers])
+            for founded, (_, look) in zip(read, found, strict=False):
                 if founded:
                     look()
+        return read[len(found) :]
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Let doubts that come up in here wait until somebody settles them."""
+        with _way(self):
+            yield
 
 
 _CERTAIN = Doubts()  # which nobody settles
@@ -61,6 +64,7 @@ def doubt(found: Callable[[], Tensor], look: Callable[[], object], held: int = 0
         look: looks closely, and may read numbers.
         held: bytes of memory that live on in `look` alone.
 
+    >>> import torch
     >>> doubt(lambda: torch.ones(2).sum() > 2, lambda: print("odd"))
     >>> with doubts_together():
     ...     doubt(lambda: torch.ones(3).sum() > 2, lambda: print("odd"))
@@ -84,7 +88,7 @@ def doubts_together() -> Iterator[Doubts]:
     """
     doubts = Doubts()
     try:
-        with _way(doubts):
+        with doubts.gathered():
             yield doubts
     except Exception as error:
         try:
@@ -102,6 +106,18 @@ def certain() -> Iterator[None]:
     """Doubt nothing in here, because it is checked elsewhere."""
     with _way(_CERTAIN):
         yield
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Settle each doubt that comes up in here by itself."""
+    with _way(None):
+        yield
+
+
+def waiting() -> bool:
+    """Return whether a doubt that comes up now is settled later."""
+    return isinstance(_now.get(), Doubts) and _now.get() is not _CERTAIN
 
 
 @contextmanager

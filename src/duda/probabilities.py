@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, at_least_float32, check_finite, check_not_empty
 
-__all__ = ["check_logits", "check_probs", "log_probs_from"]
+__all__ = ["check_logits", "check_probs", "log_probs_from", "odd_probs"]
 
 _TOLERANCE = 1e-3  # probabilities stored as float16 sum to one only this well
 _EXACT = 1e-5  # sums of float32 are this close to one
@@ -40,7 +41,7 @@ def check_probs(
     if not probs.is_floating_point():
         probs = probs.double()
     tolerance = max(_TOLERANCE, torch.finfo(probs.dtype).eps)  # bfloat16 rounds by more
-    if _plainly_fine(probs):
+    if not bool(odd_probs(probs)):
         return probs
     check_finite(probs, name)
     low, high = float(probs.min()), float(probs.max())
@@ -62,14 +63,17 @@ def check_probs(
     return _mended(probs, sums)
 
 
-def _plainly_fine(probs: Tensor) -> bool:
-    """Return whether two fast passes can tell that nothing is to be mended."""
+def odd_probs(probs: Tensor) -> Bool[Tensor, ""]:
+    """Return whether two fast passes cannot tell that nothing is wrong or to be mended.
+
+    >>> odd_probs(torch.tensor([[0.25, 0.75]])), odd_probs(torch.tensor([[0.25, 0.8]]))
+    (tensor(False), tensor(True))
+    """
     if math.log2(probs.shape[1]) * torch.finfo(probs.dtype).eps > _EXACT / 4:
-        return False  # sums in this dtype are too rough to tell
+        return torch.tensor(True)  # sums in this dtype are too rough to tell
     low, high = probs.aminmax()  # NaN where there is any
-    if not (low >= 0 and high <= 1 + _EXACT):
-        return False
-    return bool((probs.sum(1) - 1).abs().max() <= _EXACT / 2)
+    off = (probs.sum(1) - 1).abs().max()
+    return ~((low >= 0) & (high <= 1 + _EXACT) & (off <= _EXACT / 2))
 
 
 def _mended(probs: Tensor, sums: Tensor) -> Tensor:

@@ -1,11 +1,16 @@
-"""Transfer of tensors to a device, without waiting for it where that is safe."""
+"""Transfer of tensors to a device and of numbers back, with as few waits as can be."""
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping, Sequence
+
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
-__all__ = ["sent"]
+__all__ = ["number_in", "read_once", "sent", "together", "wide"]
+
+_numbers: MutableMapping[Tensor, tuple[int, float]] = WeakTensorKeyDictionary()
 
 
 def sent(values: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
@@ -16,3 +21,51 @@ def sent(values: Tensor, device: torch.device, dtype: torch.dtype | None = None)
     """
     # The other way, to the host, nobody would know when they have arrived.
     return values.to(device, dtype, non_blocking=device.type == "cuda")
+
+
+def wide(device: torch.device) -> torch.dtype:
+    """Return the longest floats that a device has."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def together(values: Sequence[Tensor]) -> Tensor:
+    """Return tensors of one shape and dtype, which may lie on several devices, as one.
+
+    >>> together([torch.tensor(True), torch.tensor(False)])
+    tensor([ True, False])
+    """
+    device = _common([each.device for each in values])
+    return torch.stack([sent(each, device) for each in values])
+
+
+def read_once(values: Sequence[Tensor]) -> list[float]:
+    """Return the numbers of some tensors, one after the other, by one wait for their device.
+
+    >>> read_once([torch.tensor([True, False]), torch.tensor(3)])
+    [1.0, 0.0, 3.0]
+    """
+    if not values:
+        return []
+    device = _common([each.device for each in values])
+    flat = [sent(each.detach().reshape(-1), device, wide(device)) for each in values]
+    read: list[float] = torch.cat(flat).tolist()
+    return read
+
+
+def number_in(tensor: Tensor) -> float:
+    """Return the number that a tensor holds, which is read again only after it was written to.
+
+    >>> noise = torch.zeros(1)
+    >>> number_in(noise), number_in(noise), number_in(noise.add_(2))
+    (0.0, 0.0, 2.0)
+    """
+    if tensor.is_inference():  # which do not count the writes
+        return float(tensor)
+    known = _numbers.get(tensor)
+    if known is None or known[0] != tensor._version:
+        known = _numbers[tensor] = tensor._version, float(tensor)
+    return known[1]
+
+
+def _common(devices: Sequence[torch.device]) -> torch.device:
+    return next((each for each in devices if each.type != "cpu"), devices[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -11,11 +12,12 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from duda.checks import at_least_float32, check_not_empty, check_same_shape, check_whole
+from duda.doubts import doubt
 from duda.likelihoods.base import Likelihood, Reduction
 from duda.likelihoods.class_draws import ClassReduction
 from duda.likelihoods.outputs import CHANCE, check_dim, check_no_probs, log_of_probs, outputs_first
 from duda.predictions import Prediction
-from duda.probabilities import check_probs
+from duda.probabilities import check_probs, odd_probs
 
 __all__ = ["Categorical"]
 
@@ -78,17 +80,32 @@ class Categorical(Likelihood):
                 )
             y = outputs_first(y, self.class_dim)
             check_same_shape(y, "y", tuple(outputs.shape), "the outputs, one share for each class")
-            check_probs(y, "y", "divide counts of votes by their sum over the classes")
+            remedy = "divide counts of votes by their sum over the classes"
+            doubt(partial(odd_probs, y), partial(check_probs, y, "y", remedy), y.nbytes)
             return
         check_same_shape(y, "y", each, "the outputs without their classes")
-        wrong = (y < 0) | (y >= outputs.shape[1])
-        if self.ignore_index is not None:
-            wrong &= y != self.ignore_index
-        if bool(wrong.any()):
+        classes = outputs.shape[1]
+
+        def look() -> None:
             raise ValueError(
-                f"`y` holds the label {int(y[wrong][0])}, expected 0 to {outputs.shape[1] - 1}: "
-                "give a label to skip as `Categorical(ignore_index=...)`."
+                f"`y` holds the label {int(y[self._wrong(y, classes)][0])}, expected 0 to "
+                f"{classes - 1}: give a label to skip as `Categorical(ignore_index=...)`."
             )
+
+        doubt(lambda: self._wrong(y, classes).any(), look, y.nbytes)
+
+    def harmless(
+        self, outputs: Float[Tensor, "N C *positions"], y: Shaped[Tensor, "N *targets"]
+    ) -> Shaped[Tensor, "N *targets"]:
+        """Return labels of which none lies beyond the classes."""
+        if y.is_floating_point():
+            return y
+        return y.masked_fill(self._wrong(y, outputs_first(outputs, self.class_dim).shape[1]), 0)
+
+    def _wrong(self, y: Tensor, classes: int) -> Tensor:
+        """Return where labels are none that count, nor to be ignored."""
+        wrong = (y < 0) | (y >= classes)
+        return wrong if self.ignore_index is None else wrong & (y != self.ignore_index)
 
     def check_outputs(
         self, outputs: Float[Tensor, "N C *positions"], chance: float = CHANCE

@@ -72,6 +72,12 @@ class Dirichlet(Likelihood):
         """Raise a `ValueError` unless `y` holds labels below C, or distributions over C classes."""
         self._categorical.check_targets(outputs, y)
 
+    def harmless(
+        self, outputs: Float[Tensor, "N C *positions"], y: Shaped[Tensor, "N *targets"]
+    ) -> Shaped[Tensor, "N *targets"]:
+        """Return labels of which none lies beyond the classes."""
+        return self._categorical.harmless(outputs, y)
+
     def check_outputs(
         self, outputs: Float[Tensor, "N C *positions"], chance: float = CHANCE
     ) -> None:

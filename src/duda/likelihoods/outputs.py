@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from duda.checks import at_least_float32
+from duda.doubts import doubt
 from duda.probabilities import check_probs
 
 __all__ = [
@@ -15,6 +18,7 @@ __all__ = [
     "check_dim",
     "check_no_probs",
     "check_raw",
+    "few_rows",
     "log_of_probs",
     "one_column",
     "outputs_first",
@@ -24,6 +28,7 @@ __all__ = [
 # of a training.
 CHANCE = 1e-6
 CHANCE_IN_A_STEP = 1e-12
+_FEW_ROWS, _FEW_PLACES = 64, 8  # to look at later, and how many of each dimension of positions
 
 
 def check_dim(dim: int | None, name: str) -> None:
@@ -65,27 +70,60 @@ def check_no_probs(outputs: Tensor, remedy: str, chance: float = CHANCE) -> None
 
     >>> check_no_probs(torch.tensor([[1.0, 2.0]]), "logits")
     """
-    if _are_probs(outputs[:1], 1.0) and _are_probs(outputs, chance):
-        raise ValueError(
-            "the network's outputs lie in [0, 1] and add up to 1 for each example, as after a "
-            f"softmax, expected {remedy}."
-        )
+    if not _may_be_probs(outputs):
+        return
+
+    def look() -> None:
+        if _are_probs(outputs, chance):
+            raise ValueError(
+                "the network's outputs lie in [0, 1] and add up to 1 for each example, as after a "
+                f"softmax, expected {remedy}."
+            )
+
+    doubt(partial(_near_probs, outputs[:1]), look, outputs.nbytes)
 
 
 def check_raw(outputs: Tensor, expected: str, chance: float = CHANCE) -> None:
     """Raise a `ValueError` if outputs that may be any numbers are those of a (log-)softmax."""
     remedy = f"{expected}, which may be any numbers: remove that last layer"
     check_no_probs(outputs, remedy, chance)
-    if _are_probs(outputs[:1].exp(), 1.0):
-        check_no_probs(outputs.exp(), remedy, chance)
+    if _may_be_probs(outputs):
+        doubt(
+            lambda: _near_probs(outputs[:1].exp()),
+            lambda: check_no_probs(outputs.exp(), remedy, chance),
+            outputs.nbytes,
+        )
+
+
+def few_rows(outputs: Tensor, given: int | None) -> Tensor:
+    """Return a copy of some outputs, enough to know those of a softmax, for a look later.
+
+    >>> few_rows(torch.zeros(999, 3, 640, 480), None).shape
+    torch.Size([64, 3, 8, 8])
+    """
+    few = outputs.detach()[:_FEW_ROWS]
+    classes = few.ndim - 1 if given == -1 else 1
+    for dim in range(1, few.ndim):
+        few = few if dim == classes else few.narrow(dim, 0, min(_FEW_PLACES, few.shape[dim]))
+    return few.clone()
+
+
+def _may_be_probs(outputs: Tensor) -> bool:
+    """Return whether outputs have the shape and dtype of probabilities."""
+    right = outputs.ndim > 1 and outputs.shape[1] > 1 and 0 not in outputs.shape
+    return right and outputs.is_floating_point()
+
+
+def _near_probs(outputs: Tensor) -> Tensor:
+    """Return whether all rows are distributions, as well as the shortest floats can tell."""
+    rounding = torch.finfo(torch.bfloat16).eps * (2 + math.sqrt(outputs.shape[1]))
+    low, high = outputs.detach().aminmax()
+    off = (at_least_float32(outputs.detach()).sum(1) - 1).abs().max()
+    return (low >= 0) & (high <= 1 + rounding) & (off <= rounding)
 
 
 def _are_probs(outputs: Tensor, chance: float) -> bool:
     """Return whether all rows are distributions, as logits are with less than this chance."""
-    if outputs.ndim < 2 or outputs.shape[1] < 2 or 0 in outputs.shape:
-        return False
-    if not outputs.is_floating_point():
-        return False
     outputs = outputs.detach()
     classes = outputs.shape[1]
     rounding = _eps(outputs) * (2 + math.sqrt(classes))
@@ -96,8 +134,6 @@ def _are_probs(outputs: Tensor, chance: float) -> bool:
     worst = float((exact.sum(1) - 1).abs().max())
     if worst > rounding:
         return False
-    if chance == 1.0:
-        return True
     if bool((outputs == outputs[:, :1]).all()):
         return False
     # Each of C logits lies in [0, 1] in half of all rows, and their sum that near to 1 in so many.

@@ -84,6 +84,12 @@ class SampledSoftmax(Likelihood):
         mean, _ = self.logits(outputs)
         Categorical(self.ignore_index).check_targets(mean, self._first(y))
 
+    def harmless(
+        self, outputs: Float[Tensor, "N 2*C *positions"], y: Shaped[Tensor, "N *targets"]
+    ) -> Shaped[Tensor, "N *targets"]:
+        """Return labels of which none lies beyond the classes."""
+        return Categorical(self.ignore_index).harmless(self.logits(outputs)[0], y)
+
     def check_outputs(
         self, outputs: Float[Tensor, "N 2*C *positions"], chance: float = CHANCE
     ) -> None:
@@ -139,7 +145,7 @@ class _SampledReduction(Reduction):
     def __init__(self, likelihood: SampledSoftmax, keep_draws: bool) -> None:
         self.likelihood = likelihood
         self.draws = ClassReduction(keep_draws)
-        self.seed = int(torch.randint(2**62, ()))
+        self.seed = int(torch.randint(2**62, ()).numpy())
 
     def add(self, draws: Float[Tensor, "M N 2*C *positions"]) -> None:
         self.check_draws(draws)

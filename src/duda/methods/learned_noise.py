@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from duda.batches import Batch, suited
+from duda.doubts import doubts_together
 from duda.hooks import FitState
 from duda.likelihoods import Likelihood
 from duda.methods.sampler import Sampler
 from duda.methods.target_scale import KeepsTargetScale
 from duda.preservation import preserved
+from duda.transfer import number_in
 
 __all__ = ["LearnedNoise"]
 
@@ -42,7 +44,7 @@ class LearnedNoise(KeepsTargetScale):
     def likelihood(self) -> Likelihood:
         """What the network's raw outputs mean."""
         scaled = self.scaled_likelihood
-        return scaled.with_noise(float(self.target_noise)) if scaled.learns_noise else scaled
+        return scaled.with_noise(number_in(self.target_noise)) if scaled.learns_noise else scaled
 
     @likelihood.setter
     def likelihood(self, likelihood: Likelihood) -> None:
@@ -84,13 +86,13 @@ class LearnedNoise(KeepsTargetScale):
 
     def fit_noise(self, batches: Iterable[tuple[Batch, Tensor]]) -> None:
         """Find the noise with the greatest likelihood: the mean squared error, over all draws."""
-        likelihood, total, count = self.scaled_likelihood, torch.zeros((), dtype=torch.float64), 0
-        with preserved(self, seed=0):
+        likelihood, total, count = self.scaled_likelihood, torch.zeros_like(self.target_noise), 0
+        with preserved(self, seed=0), doubts_together():
             sampler = self.validation_sampler()
             for x, y in batches:
                 for draws in sampler(suited(x, self)):
                     likelihood.check_targets(draws[0], y)
                     means = torch.stack([likelihood.squared_error(each, y) for each in draws])
-                    total = total + means.double().sum().cpu() * y.numel()
+                    total = total + means.to(total).sum() * y.numel()
                     count += len(draws) * y.numel()
-        self.target_noise.fill_(max(float(total / count) ** 0.5, _LEAST))
+        self.target_noise.copy_((total / count).sqrt().clamp(min=_LEAST))

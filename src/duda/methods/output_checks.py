@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from duda.batches import Batch, each_input, rows_of
+from duda.doubts import doubt, doubts_together
 from duda.likelihoods import Likelihood
 from duda.methods.called_networks import network_in
 from duda.methods.origins import Origins
@@ -152,16 +154,19 @@ def checked(model: Losses, sampler: Sampler) -> Sampler:
     """
 
     def draws(x: Batch, chunk: int | None) -> Iterator[Tensor]:
+        ask = partial(first_outputs, model, x)
         seen = _seen.setdefault(model, set())
         for number, each in enumerate(sampler(x, chunk)):
             if number == 0:
                 check_dim_once(model)
                 _check_trained(model, with_rows(each[0], x))
             if "end" not in seen:
-                for draw in each:  # members are networks of their own
-                    model.likelihood.check_outputs(draw)
-                if number == 0 and bool(((each[0] >= 0) & (each[0] <= 1)).all()):
-                    first_outputs(model, x)
+                with doubts_together():
+                    for draw in each:  # members are networks of their own
+                        model.likelihood.check_outputs(draw)
+                    if number == 0:
+                        first = each[0]
+                        doubt(lambda: ((first >= 0) & (first <= 1)).all(), ask)  # noqa: B023
             yield each
         seen.add("end")
 

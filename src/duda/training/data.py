@@ -19,6 +19,7 @@ from duda.sources import Labelled, LoaderSource, read_pairs
 from duda.training.first_batch import first_identity, tensors_identity
 from duda.training.last_batch import last_joined, split_rows
 from duda.training.seeds import epoch_seed
+from duda.transfer import sent
 
 __all__ = ["LoaderData", "TensorData", "prepare"]
 
@@ -47,7 +48,7 @@ class TensorData:
     def order(self, seed: int) -> Tensor:
         """Return the permutation of the examples that belongs to a seed of `epoch_seed`."""
         generator = torch.Generator().manual_seed(seed)
-        return torch.randperm(len(self.y), generator=generator).to(self.y.device)
+        return sent(torch.randperm(len(self.y), generator=generator), self.y.device)
 
     def shuffled(self, seed: int, member: int, epoch: int) -> Iterator[tuple[Batch, Tensor]]:
         """Yield the epoch's batches for a member."""
@@ -62,8 +63,8 @@ class TensorData:
 
     def in_order(self) -> Iterator[tuple[Batch, Tensor]]:
         """Yield the batches in the order of the data."""
-        for rows in torch.split(torch.arange(len(self.y)), self.batch_size):
-            part = slice(int(rows[0]), int(rows[-1]) + 1)
+        for start in range(0, len(self.y), self.batch_size):
+            part = slice(start, start + self.batch_size)
             yield self.x_rows(part), self.y[part]
 
     def x_rows(self, rows: Tensor | slice) -> Batch:
@@ -210,9 +211,9 @@ def prepare(
 
 def _moved(x: Batch, y: Tensor, device: torch.device, dtype: torch.dtype) -> tuple[Batch, Tensor]:
     """Return inputs and targets on the device, and in floats that suit the model."""
-    x = each_input(x, lambda part: part.to(device, dtype_for(part.dtype, dtype)))
+    x = each_input(x, lambda part: sent(part, device, dtype_for(part.dtype, dtype)))
     # Numbers are large beside their noise at times, so targets keep their digits.
-    return x, (at_least_float32(y) if y.is_floating_point() else y).to(device)
+    return x, sent(at_least_float32(y) if y.is_floating_point() else y, device)
 
 
 @contextmanager

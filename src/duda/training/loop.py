@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
+from jaxtyping import Bool
 from torch import Tensor
 
+from duda.doubts import at_once, doubts_together
 from duda.hooks import FitState
 from duda.methods import UncertainModel
 from duda.methods.next_tokens import check_next_tokens
@@ -15,9 +16,11 @@ from duda.methods.output_checks import first_outputs, in_doubt
 from duda.preservation import devices_of, seeded
 from duda.training.callbacks import Audience
 from duda.training.data import LoaderData, TensorData
+from duda.training.epoch_losses import EpochLosses
 from duda.training.optimizers import OptimizerFactory, make_optimizer
 from duda.training.term_mean import TermMean
-from duda.training.trainer import Trainer, not_finite
+from duda.training.trainer import Trainer
+from duda.transfer import together
 
 __all__ = ["LoopTrainer"]
 
@@ -55,33 +58,36 @@ class LoopTrainer(Trainer):
         (state,) = self.states(state)
         audience.tell("on_epoch_start", state)
         steps_heard = audience.hears("on_step_end", self.part)
-        epoch, total, count = state.epoch + 1, 0.0, 0
-        for batch, (x, y) in enumerate(data.shuffled(seed, self.first, epoch), 1):
-            if self.step == 0 and isinstance(data, LoaderData) and in_doubt(x, y):
-                first_outputs(self.part, x)  # as tensors are looked at before
-                check_next_tokens(self.part, x, y)
-            self.optimizer.zero_grad()
-            loss = self.part.loss(x, y)
-            value = loss.item()
-            if not math.isfinite(value):
-                raise not_finite(value, epoch, batch, self.first)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            self.step += 1
-            if steps_heard:
-                audience.tell("on_step_end", replace(state, step=self.step, loss=value))
-            total, count = total + value * len(y), count + len(y)
-            tick(batch)
-        self.examples = count
-        return [total / count]
+        epoch, known = state.epoch + 1, isinstance(data, TensorData)
+        losses = EpochLosses(self, epoch, known=known, each_step=steps_heard)
+        with losses.watched():
+            for batch, (x, y) in enumerate(data.shuffled(seed, self.first, epoch), 1):
+                with losses.data_checked():
+                    if self.step == 0 and isinstance(data, LoaderData) and in_doubt(x, y):
+                        first_outputs(self.part, x)  # as tensors are looked at before
+                        check_next_tokens(self.part, x, y)
+                    self.optimizer.zero_grad()
+                    loss = self.part.loss(x, y)
+                losses.add(loss.reshape(1), len(y))
+                loss.backward()  # type: ignore[no-untyped-call]
+                self.optimizer.step()
+                self.step += 1
+                if steps_heard:
+                    told = replace(state, step=self.step, loss=losses.last[0])
+                    with at_once():
+                        audience.tell("on_step_end", told)
+                tick(batch)
+        self.examples = losses.count
+        return losses.means()
 
     def validate(self, data: TensorData | LoaderData) -> list[float]:
         """Return the mean loss of what would be predicted."""
         mean = TermMean(self.part.likelihood)
-        with seeded(0, devices_of(self.part)):  # of a DataLoader, too
+        # The seed is of a DataLoader, too.
+        with seeded(0, devices_of(self.part)), doubts_together() as doubts:
             for x, y in data.in_order():
                 mean.add([self.part.validation_loss(x, y)], y)
-        return mean.result()
+            return mean.result(doubts)
 
     def values(self) -> dict[str, Tensor]:
         """Return weights and buffers, also buffers that a state dict leaves out."""
@@ -95,9 +101,10 @@ class LoopTrainer(Trainer):
         if improved[0]:
             self.best = {name: value.clone() for name, value in self.values().items()}
 
-    def finite(self) -> list[bool]:
+    def weights_finite(self) -> Bool[Tensor, "1"]:
         """Return whether the weights are all finite."""
-        return [all(bool(weight.isfinite().all()) for weight in self.part.parameters())]
+        each = [weight.isfinite().all() for weight in self.part.parameters()]
+        return together(each).all().reshape(1)
 
     def write_back(self) -> None:
         """Leave the model as it is now: its own weights were trained."""

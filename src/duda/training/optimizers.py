@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -54,10 +55,17 @@ def make_optimizer(
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not trained:
         raise ValueError("`model` has no parameter that requires a gradient: nothing to train.")
-    build: OptimizerFactory = torch.optim.Adam if optimizer is None else optimizer
+    build: OptimizerFactory = optimizer or partial(torch.optim.Adam, fused=_may_fuse(trained))
     made = build(trained) if lr is None else build(trained, lr=lr)
     if not isinstance(made, Optimizer):
         raise TypeError(
             f"`optimizer` made a {type(made).__name__}, expected a torch.optim.Optimizer."
         )
     return made
+
+
+def _may_fuse(weights: Iterable[Tensor]) -> bool:
+    """Return whether torch has Adam in one piece for all weights, which reads no number back."""
+    return all(
+        weight.is_floating_point() and weight.device.type in ("cpu", "cuda") for weight in weights
+    )

@@ -153,7 +153,7 @@ class Run:
             )
 
     def _check_weights(self, trainer: Trainer, going: list[bool], epoch: int) -> None:
-        for i, (goes, finite) in enumerate(zip(going, trainer.finite(), strict=True)):
+        for i, (goes, finite) in enumerate(zip(going, trainer.finite, strict=True)):
             if goes and not finite:
                 raise FloatingPointError(
                     f"weights of member {trainer.first + i + 1} became NaN or infinite in epoch "

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from duda.doubts import Doubts
 from duda.likelihoods import Likelihood
+from duda.transfer import wide
 
 __all__ = ["TermMean"]
 
@@ -22,29 +24,32 @@ class TermMean:
     >>> mean = TermMean(Categorical(ignore_index=9))
     >>> mean.add([torch.tensor(1.0)], torch.tensor([0, 9, 9]))
     >>> mean.add([torch.tensor(4.0)], torch.tensor([1, 0, 9]))
-    >>> mean.result()
+    >>> mean.result(Doubts())
     [3.0]
     """
 
     def __init__(self, likelihood: Likelihood) -> None:
         self.likelihood = likelihood
-        self.total, self.terms = torch.zeros((), dtype=torch.float64), 0
+        self.total: Tensor | float = 0.0
+        self.terms: Tensor | int = 0
 
     def add(self, losses: Sequence[Tensor], y: Tensor) -> None:
-        """Take in what each member loses on a batch."""
-        terms = int(self.likelihood.terms(y))
-        self.total = self.total + terms * torch.stack([*losses]).double().cpu()
-        self.terms += terms
+        """Take in what each member loses on a batch; nobody waits for it."""
+        terms = self.likelihood.terms(y)
+        each = torch.stack([*losses])
+        self.total = self.total + terms * each.to(wide(each.device))
+        self.terms = self.terms + terms
 
-    def result(self) -> list[float]:
-        """Return each member's mean.
+    def result(self, doubts: Doubts) -> list[float]:
+        """Return each member's mean, and settle doubts about the data before.
 
         Raises:
             ValueError: if no target counts.
         """
-        if not self.terms:
+        terms = self.terms if isinstance(self.terms, Tensor) else torch.tensor(self.terms)
+        *totals, count = doubts.settle([torch.as_tensor(self.total), terms])
+        if not count:
             raise ValueError(
                 "`validation` has no target that counts, expected some: all are to be ignored."
             )
-        means: list[float] = (self.total / self.terms).tolist()
-        return means
+        return [total / count for total in totals]

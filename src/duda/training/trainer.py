@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from jaxtyping import Bool
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -16,7 +17,7 @@ from duda.training.callbacks import Audience
 from duda.training.data import LoaderData, TensorData
 from duda.training.history import Record
 
-__all__ = ["Trainer", "not_finite"]
+__all__ = ["Trainer"]
 
 
 class Trainer(ABC):
@@ -34,6 +35,8 @@ class Trainer(ABC):
         self.best: dict[str, Tensor] | None = None
         self.step = 0  # how many the optimizer has made
         self.examples: int | None = None  # how many the last epoch has brought
+        self.first_step = True  # whether the next step is the first of this training
+        self.finite: list[bool] = []  # whether each member's weights were, after the last epoch
 
     @abstractmethod
     def train(
@@ -59,8 +62,8 @@ class Trainer(ABC):
         """Keep the values of the members that have improved as their best so far."""
 
     @abstractmethod
-    def finite(self) -> list[bool]:
-        """Return for each member whether its weights are all finite."""
+    def weights_finite(self) -> Bool[Tensor, "M"]:
+        """Return for each member whether its weights are all finite, on their device."""
 
     @abstractmethod
     def write_back(self) -> None:
@@ -135,11 +138,3 @@ class Trainer(ABC):
     def _put(self, values: dict[str, Tensor]) -> None:
         for name, value in self.values().items():
             value.copy_(values[name])
-
-
-def not_finite(value: float, epoch: int, batch: int, member: int) -> FloatingPointError:
-    """Return the error for a loss that is NaN or infinite; the step was not made."""
-    return FloatingPointError(
-        f"the loss is {value} in epoch {epoch}, batch {batch} of member {member + 1} (counted from "
-        "1): lower `lr`, or look for extreme inputs; the weights are left as before that batch."
-    )

@@ -6,19 +6,23 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 from torch.func import functional_call, vmap
 
 from duda.batches import Batch
+from duda.doubts import at_once, doubts_together
 from duda.hooks import FitState
 from duda.methods import UncertainModel
 from duda.preservation import devices_of, in_eval_mode, seeded
 from duda.training.callbacks import Audience
 from duda.training.data import LoaderData, TensorData
+from duda.training.epoch_losses import EpochLosses
 from duda.training.optimizers import OptimizerFactory, make_optimizer
 from duda.training.seeds import epoch_seed
 from duda.training.term_mean import TermMean
-from duda.training.trainer import Trainer, not_finite
+from duda.training.trainer import Trainer
+from duda.transfer import sent, together
 
 __all__ = ["StackedTrainer", "stack", "stacked_losses"]
 
@@ -87,49 +91,49 @@ class StackedTrainer(Trainer):
         # The first stands for all in a step, also once it has stopped itself.
         self.parts[0].training_epoch = state.epoch
         steps_heard = any(audience.hears("on_step_end", part) for part in self.parts)
-        going = torch.tensor([not record.stopped for record in self.records])
+        losses = EpochLosses(self, epoch, known=True, each_step=steps_heard)
         orders = torch.stack([data.order(epoch_seed(seed, i, epoch)) for i in range(members)])
-        total, count = torch.zeros(members, dtype=torch.float64), 0
-        for batch, rows in enumerate(data.split(orders), 1):
-            flat = rows.reshape(-1)
-            x, y = (
-                part.index_select(0, flat).view(*rows.shape, *part.shape[1:])
-                for part in (data.x, data.y)
-            )
-            losses, errors = stacked_losses(self.parts[0], self.weights, x, y)
-            if self.parts[0].training_likelihood.learns_noise:
-                for part, error in zip(self.parts, errors, strict=True):
-                    part.add_errors(error, y[0].numel())
-            values = losses.detach().double().cpu()
-            wrong = going & ~values.isfinite()
-            if bool(wrong.any()):
-                member = int(wrong.nonzero()[0])
-                raise not_finite(float(values[member]), epoch, batch, member)
-            self.optimizer.zero_grad()
-            losses.sum().backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            self.step += 1
-            if steps_heard:
-                self.tell(
-                    partial(audience.tell, "on_step_end"), self.states(state, values.tolist())
+        with losses.watched():
+            for batch, rows in enumerate(data.split(orders), 1):
+                flat = rows.reshape(-1)
+                x, y = (
+                    part.index_select(0, flat).view(*rows.shape, *part.shape[1:])
+                    for part in (data.x, data.y)
                 )
-            total, count = total + values * rows.shape[1], count + rows.shape[1]
-            tick(batch)
-        self.examples = count
-        return (total / count).tolist()
+                each, errors = stacked_losses(self.parts[0], self.weights, x, y)
+                if self.parts[0].training_likelihood.learns_noise:
+                    for part, error in zip(self.parts, errors, strict=True):
+                        part.add_errors(error, y[0].numel())
+                losses.add(each, rows.shape[1])
+                self.optimizer.zero_grad()
+                each.sum().backward()  # type: ignore[no-untyped-call]
+                self.optimizer.step()
+                self.step += 1
+                if steps_heard:
+                    with at_once():
+                        told = self.states(state, losses.last)
+                        self.tell(partial(audience.tell, "on_step_end"), told)
+                tick(batch)
+        self.examples = losses.count
+        return losses.means()
 
     def validate(self, data: TensorData | LoaderData) -> list[float]:
         """Return each member's mean loss of what it would predict."""
         part, mean = self.parts[0], TermMean(self.parts[0].likelihood)
         forward = vmap(partial(_outputs, part), in_dims=(0, None), randomness="error")
-        with seeded(0, devices_of(part)), torch.no_grad(), in_eval_mode(part):
+        with (
+            seeded(0, devices_of(part)),
+            torch.no_grad(),
+            in_eval_mode(part),
+            doubts_together() as doubts,
+        ):
             for x, y in data.in_order():
                 each = forward(self.weights, x)
                 part.likelihood.check_targets(each[0], y)
                 meanings = [member.likelihood for member in self.parts]
                 pairs = zip(meanings, each.unsqueeze(1), strict=True)
                 mean.add([m.prediction_loss(m.reduce(outputs), y) for m, outputs in pairs], y)
-        return mean.result()
+            return mean.result(doubts)
 
     def values(self) -> dict[str, Tensor]:
         """Return the stacked weights."""
@@ -139,9 +143,12 @@ class StackedTrainer(Trainer):
         """Keep the weights of the members that have improved as their best so far."""
         if self.best is None:
             self.best = {name: weight.clone() for name, weight in self.values().items()}
+        better = torch.tensor(
+            [i for i, is_better in enumerate(improved) if is_better], dtype=torch.int64
+        )
         for name, weight in self.values().items():
-            rows = torch.tensor(improved, device=weight.device)
-            self.best[name][rows] = weight[rows]
+            rows = sent(better, weight.device)
+            self.best[name].index_copy_(0, rows, weight.index_select(0, rows))
 
     @torch.no_grad()
     def write_back(self) -> None:
@@ -156,9 +163,9 @@ class StackedTrainer(Trainer):
         for name, weights in stack(self.parts).items():
             self.weights[name].copy_(weights)
 
-    def finite(self) -> list[bool]:
+    def weights_finite(self) -> Bool[Tensor, "M"]:
         """Return for each member whether its weights are all finite."""
         each = [
             weight.isfinite().reshape(len(weight), -1).all(1) for weight in self.weights.values()
         ]
-        return torch.stack(each).all(0).tolist()
+        return together(each).all(0)
