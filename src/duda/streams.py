@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import wraps
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -21,8 +22,10 @@ from torch._C._functorch import (
     is_batchedtensor,
     maybe_get_level,
 )
+from torch.func import vmap
 
 __all__ = [
+    "RowStream",
     "Sharing",
     "Stream",
     "draw_generator",
@@ -175,6 +178,47 @@ class Stream:
             return middles.erfinv_().mul_(math.sqrt(2)).to(dtype)
 
         return self.integers(shape, _integer_type(dtype), device, to_normal)
+
+
+class RowStream(Stream):
+    """The random numbers of several draws, all rows of the first before those of the second.
+
+    Attributes:
+        draws: how many.
+        repeated: whether what is asked for has rows of all of them; otherwise it has those of one,
+            and gets the numbers of all on a dimension before.
+    """
+
+    def __init__(self, keys: Tensor, sharing: Sharing | None) -> None:
+        super().__init__(keys, None if sharing is None else _OfEachDraw(sharing))
+        self.draws = len(keys)
+        self.repeated = False
+
+    def integers(
+        self,
+        shape: Iterable[int],
+        dtype: torch.dtype,
+        device: torch.device | None = None,
+        change: Callable[[Tensor], Tensor] = lambda numbers: numbers,
+    ) -> Tensor:
+        """Return the integers of all draws."""
+        if not self.repeated:
+            return super().integers(shape, dtype, device, change)
+        rows, *others = shape
+        return super().integers((rows // self.draws, *others), dtype, device, change).flatten(0, 1)
+
+
+@dataclass(frozen=True)
+class _OfEachDraw:
+    """What examples share, for several draws at once."""
+
+    sharing: Sharing
+
+    def drawn(self, call: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return self.sharing.drawn(call, shape)
+
+    def spread(self, call: int, drawn: Tensor, shape: tuple[int, ...]) -> Tensor:
+        return vmap(lambda each: self.sharing.spread(call, each, shape))(drawn)
 
 
 def _integer_type(dtype: torch.dtype) -> torch.dtype:

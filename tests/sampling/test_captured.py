@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import duda
-from duda.graphs import NotCaptured
+from duda.graphs import NotCaptured, programs
 from duda.sampling import captured as module
 from duda.sampling import plans
 from tests.sampling.networks import HIDING_PLACES, WIDTH, Body
@@ -229,3 +229,116 @@ def test_paths_of_an_sde_are_captured(only_graphs: list[str]) -> None:
     only_graphs.clear()
     torch.testing.assert_close(draws(model, X[:, 0], samples=5), expected)
     assert set(only_graphs) == {"CapturedRunner"}
+
+
+class Compiler:
+    """Runs what it is to compile as it is, and counts it."""
+
+    def __init__(self) -> None:
+        self.programs: list[int] = []
+
+    def __call__(self, traced: Any, given: Any, *, cuda_graphs: bool) -> Any:
+        self.programs.append(len(traced.graph.nodes))
+        return traced
+
+
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch) -> Compiler:
+    found = Compiler()
+    monkeypatch.setattr(programs, "_compiled", found)
+    return found
+
+
+COMPILED = ["F.dropout", "encoder", "GRU", "own noise", "norm", "dropout in place"]
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_draws_of_compiled_parts_are_those_of_the_network(name: str, compiler: Compiler) -> None:
+    model = duda.MCDropout(NETWORKS[name](), duda.Categorical(), samples=7)
+    options: list[dict[str, Any]] = [{}, {"joint": True}, {"chunk": 2}, {"batch_size": 3}]
+    expected = [draws(model, **each) for each in options]
+    other = draws(model, 2 * X)
+    model.prepare(X, compile=True)
+    assert len(compiler.programs) == 2
+    for one, each in zip(expected, options, strict=True):
+        torch.testing.assert_close(draws(model, **each), one)
+    torch.testing.assert_close(draws(model, 2 * X), other)
+    assert len(compiler.programs) <= 8
+
+
+def test_compiled_parts_follow_weights_and_seeds(compiler: Compiler) -> None:
+    model = duda.MCDropout(Body(own_noise), duda.Categorical(), samples=3).prepare(X, compile=True)
+    first = len(compiler.programs)
+    with torch.no_grad():
+        model.network.last.weight.mul_(2)
+    plain = duda.MCDropout(copy.deepcopy(model.network), duda.Categorical(), samples=3)
+    for seed in (0, 1):
+        found, one = (each.predict(X, seed=seed, keep_draws=True) for each in (model, plain))
+        torch.testing.assert_close(found.draws, one.draws)
+    assert len(compiler.programs) == first
+    model.network.last.weight = nn.Parameter(torch.ones(3, WIDTH))
+    plain = duda.MCDropout(copy.deepcopy(model.network), duda.Categorical(), samples=3)
+    torch.testing.assert_close(draws(model), draws(plain))
+    assert len(compiler.programs) > first
+
+
+def test_inputs_that_the_drawn_part_reads_are_no_part_of_a_program(compiler: Compiler) -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(WIDTH, 3)
+
+        def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+            return F.dropout(self.layer(x), 0.5) * mask
+
+    first, second = ({"x": X[:, 0], "mask": torch.rand(5, 3)} for _ in range(2))
+    model = duda.MCDropout(Masked(), duda.Categorical(), samples=3)
+    expected = [draws(model, each) for each in (first, second)]
+    model.prepare(first, compile=True)
+    for each, one in zip((first, second), expected, strict=True):
+        torch.testing.assert_close(draws(model, each), one)
+
+
+def test_a_compiler_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("No working C++ compiler found")
+
+    monkeypatch.setattr(programs, "_compiled", missing)
+    model = duda.MCDropout(Body(own_noise), duda.Categorical(), samples=3)
+    expected = draws(model)
+    with pytest.raises(NotCaptured, match="does not compile it: No working C"):
+        model.prepare(X, compile=True)
+    torch.testing.assert_close(draws(model), expected)
+    assert not plans._plans.get(model.network)
+
+
+def test_a_compiler_that_fails_later_is_told_once(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = duda.MCDropout(Body(own_noise), duda.Categorical(), samples=3)
+    expected = draws(model, X[:2])
+    model.prepare(X, compile=True)
+    monkeypatch.setattr(programs, "_compiled", lambda *_, **__: 1 / 0)
+    for _ in range(2):
+        torch.testing.assert_close(draws(model, X[:2]), expected)
+    assert [each.getMessage() for each in caplog.records if each.name.startswith("duda")] == [
+        "a captured network runs without a compiler, because torch's compiler does not compile it: "
+        "division by zero"
+    ]
+
+
+def test_drawn_weights_are_part_of_no_program(compiler: Compiler) -> None:
+    model = duda.MCDropConnect(Body(own_noise), duda.Categorical(), samples=3)
+    with pytest.raises(NotCaptured, match="weights that differ by draw are part of no program"):
+        model.prepare(X, compile=True)
+
+
+@pytest.mark.nightly
+def test_inductor_compiles() -> None:
+    model = duda.MCDropout(Body(own_noise), duda.Categorical(), samples=3)
+    expected = draws(model)
+    try:
+        model.prepare(X, compile=True)
+    except NotCaptured as error:  # as where there is no compiler of C++
+        pytest.skip(str(error))
+    torch.testing.assert_close(draws(model), expected)

@@ -3,6 +3,7 @@
 from duda.graphs.capture import capture
 from duda.graphs.graph import Graph, NotCaptured, arguments, is_random, operator_name
 from duda.graphs.parts import Answer, Part, split
+from duda.graphs.programs import program
 from duda.graphs.rows import DrawsAsRows, draws_as_rows
 from duda.graphs.settings import settings_of
 
@@ -17,6 +18,7 @@ __all__ = [
     "draws_as_rows",
     "is_random",
     "operator_name",
+    "program",
     "settings_of",
     "split",
 ]

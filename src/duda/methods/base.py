@@ -202,7 +202,7 @@ class UncertainModel(Losses, NamedClasses, ABC):
         return whole.with_joint(found, None if fixed else again)
 
     @uncompiled
-    def prepare(self, x: Inputs, *, inputs: ItemRule | None = None) -> Self:
+    def prepare(self, x: Inputs, *, compile: bool = False, inputs: ItemRule | None = None) -> Self:
         """Capture the network for inputs such as `x`, and return the model.
 
         From then on predictions for inputs of this shape and dtype, in any number, are made by a
@@ -211,12 +211,14 @@ class UncertainModel(Losses, NamedClasses, ABC):
 
         Args:
             x: inputs, as in `predict`.
+            compile: also let torch's inductor compile it, for as many rows as `x` has, at most 256,
+                and later for up to four numbers of rows that come; each takes a minute or so.
             inputs: what an item of `x` is, as in `predict`.
 
         Raises:
             NotCaptured: if that cannot be, with the reason.
         """
-        prepare(self, x, inputs)
+        prepare(self, x, inputs, compiled=compile)
         return self
 
 

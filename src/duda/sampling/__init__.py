@@ -3,6 +3,7 @@
 from duda.call_order import last_linear
 from duda.outputs import called, moves_classes, raw_outputs, with_rows
 from duda.preservation import devices_of, preserved, random_bytes, random_state, seeded
+from duda.sampling.captured import Captured
 from duda.sampling.executors import random_draws, without_slow_rules
 from duda.sampling.networks import (
     LayerChoice,
@@ -14,7 +15,7 @@ from duda.sampling.networks import (
     weights_of,
     with_last_linear,
 )
-from duda.sampling.plans import capturing, forget_captured
+from duda.sampling.plans import capturing, forget_captured, same_numbers
 from duda.sampling.randomness import (
     DrawnWeights,
     EachMember,
@@ -27,6 +28,7 @@ from duda.sampling.values import tensors
 from duda.streams import Stream, draw_generator, draw_key, new_seed
 
 __all__ = [
+    "Captured",
     "DrawnWeights",
     "EachMember",
     "HiddenDropout",
@@ -51,6 +53,7 @@ __all__ = [
     "random_draws",
     "random_state",
     "raw_outputs",
+    "same_numbers",
     "seeded",
     "swapped_weights",
     "tensors",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -22,6 +22,7 @@ from duda.graphs import (
     capture,
     draws_as_rows,
     operator_name,
+    program,
     settings_of,
     split,
 )
@@ -30,9 +31,12 @@ from duda.sampling.joint import Examples
 from duda.sampling.random_calls import Function
 from duda.sampling.randomness import HANDLERS, Randomness
 from duda.sampling.values import tensors
-from duda.streams import Stream, draw_keys
+from duda.streams import RowStream, Stream, draw_keys
 
 __all__ = ["Captured", "CapturedRunner"]
+
+_log = logging.getLogger(__name__)
+_PROGRAMS = 8  # of a plan: one for each number of rows and draws
 
 _LAYERS = {"linear", "conv1d", "conv2d", "conv3d"}
 # What takes draws as rows alone, as torch has no rule of vmap for it.
@@ -50,6 +54,7 @@ class Captured:
     Attributes:
         as_rows: what differs by draw, for draws as rows of one batch; None where that is not known
             to be right.
+        not_compiled: why its parts run as they are; None if they are compiled where they can be.
 
     Raises:
         NotCaptured: if that cannot be, with the reason.
@@ -74,19 +79,55 @@ class Captured:
         if not self._weights:
             self.as_rows = _as_rows(self.graph, self._drawn, random)
         self.bytes_per_row = self.graph.bytes_per_row(self._drawn.operators)
+        self.not_compiled: str | None = "nobody has asked for it"
+        self._programs: dict[Hashable, Function] = {}
         self._settings = settings_of(network)
+
+    def compile(self) -> None:
+        """Let its parts be compiled, each at its first use with tensors of such shapes.
+
+        Raises:
+            NotCaptured: if its weights differ by draw, in ways that no program knows.
+        """
+        if self._weights:
+            raise NotCaptured("weights that differ by draw are part of no program")
+        self.not_compiled = None
+
+    def program(
+        self, key: Hashable, function: Function, given: list[Tensor], rows: int
+    ) -> Function:
+        """Return a function of tensors, compiled if that is asked for, and works."""
+        if self.not_compiled is not None:
+            return function
+        shapes = tuple((each.shape, each.dtype, each.device) for each in given)
+        found = self._programs.get((key, shapes))
+        if found is None and len(self._programs) < _PROGRAMS:
+            try:
+                found = self._programs[key, shapes] = program(function, given, rows)
+            except NotCaptured as error:
+                self.not_compiled = str(error)
+                _log.warning("a captured network runs without a compiler, because %s", error)
+        return found or function
 
     def suits(self, network: nn.Module, x: Batch, mode: Randomness) -> bool:
         """Return whether it does what the network does, whatever the values of its weights."""
         same = self._names == frozenset(mode.names) and self.graph.suits(x)
         return same and self._settings == settings_of(network)
 
-    def shared(self, network: nn.Module, x: Batch) -> dict[fx.Node, Any]:
-        """Return all values that do not differ by draw, for one pass over the examples."""
-        values: dict[fx.Node, Any] = dict(zip(self.graph.inputs, tensors(x), strict=True))
-        values |= self.graph.constants
-        values |= {node: attrgetter(name)(network) for node, name in self.graph.weights.items()}
-        return values | self._shared(values, _nobody)
+    def known(self, network: nn.Module) -> dict[fx.Node, Any]:
+        """Return all values that are there before a pass, but for inputs."""
+        weights = {node: _weight(network, name) for node, name in self.graph.weights.items()}
+        return weights | dict(self.graph.constants)
+
+    def shared(self, values: Mapping[fx.Node, Any], *inputs: Tensor) -> list[Any]:
+        """Return the values of `shared_nodes`, which do not differ by draw, for some examples."""
+        of_inputs = dict(zip(self.graph.inputs, inputs, strict=True))
+        return [*inputs, *self._shared({**values, **of_inputs}, _nobody).values()]
+
+    @property
+    def shared_nodes(self) -> tuple[fx.Node, ...]:
+        """The nodes of inputs, and of what all draws share of what follows from these."""
+        return *self.graph.inputs, *self._shared.gives
 
     def outputs(self, values: Mapping[fx.Node, Any], mode: Randomness, stream: Stream) -> Tensor:
         """Return the outputs of one draw, or of all that vmap hides."""
@@ -99,7 +140,7 @@ class Captured:
         return outputs
 
     def outputs_in_rows(
-        self, values: Mapping[fx.Node, Any], mode: Randomness, stream: _RowStream
+        self, values: Mapping[fx.Node, Any], mode: Randomness, stream: RowStream
     ) -> Tensor:
         """Return the outputs of several draws `(m, N, ...)`, which are rows of one pass."""
         mode.stream = stream
@@ -133,7 +174,9 @@ class CapturedRunner:
         self.randomness, self.seed, self.examples = randomness, seed, examples
         self.vmapped = vmapped
         self.device = next(tensors(x)).device
-        self._values = plan.shared(network, x)
+        self._known = plan.known(network)
+        self._ids = tuple(map(id, self._known.values()))
+        self._shared = self._made("shared", partial(plan.shared, self._known), list(tensors(x)))
 
     def chunk(self, budget: int) -> int:
         """Return how many draws need as much memory as there is."""
@@ -143,58 +186,33 @@ class CapturedRunner:
         """Return `size` draws `(size, N, ...)`, of which the first has the number `start`."""
         numbers = torch.arange(start, start + size, device=self.device)
         keys = draw_keys(self.seed, numbers)
+        values = dict(zip(self.plan.shared_nodes, self._shared, strict=True))
         if not self.vmapped:
-            return self._draw(numbers[0], keys[0]).unsqueeze(0)
-        if self.plan.as_rows is None:
-            return vmap(self._draw, randomness="different")(numbers, keys)
-        stream = _RowStream(keys, self.examples)
-        return self.plan.outputs_in_rows(self._values, self.randomness(), stream)
+            return self._draw(self._known | values, numbers[0], keys[0]).unsqueeze(0)
+        nodes = [node for node, value in values.items() if isinstance(value, Tensor)]
 
-    def _draw(self, draw: Tensor, key: Tensor) -> Tensor:
+        def draws(numbers: Tensor, keys: Tensor, *given: Tensor) -> list[Tensor]:
+            of_nodes = dict(zip(nodes, given, strict=True))
+            return [self._draws({**self._known, **values, **of_nodes}, numbers, keys)]
+
+        [found] = self._made("drawn", draws, [numbers, keys, *(values[node] for node in nodes)])
+        return found  # type: ignore[no-any-return]
+
+    def _made(self, what: str, function: Function, given: list[Tensor]) -> list[Any]:
+        """Return what a part of the network makes of tensors."""
+        key = what, self.examples, self._ids
+        return self.plan.program(key, function, given, rows_of(self.x))(*given)  # type: ignore[no-any-return]
+
+    def _draws(self, values: Mapping[fx.Node, Any], numbers: Tensor, keys: Tensor) -> Tensor:
+        if self.plan.as_rows is None:
+            return vmap(partial(self._draw, values), randomness="different")(numbers, keys)
+        stream = RowStream(keys, self.examples)
+        return self.plan.outputs_in_rows(values, self.randomness(), stream)
+
+    def _draw(self, values: Mapping[fx.Node, Any], draw: Tensor, key: Tensor) -> Tensor:
         mode = self.randomness()
         mode.draw = draw
-        return self.plan.outputs(self._values, mode, Stream(key, self.examples))
-
-
-class _RowStream(Stream):
-    """The random numbers of several draws, all rows of the first before those of the second.
-
-    Attributes:
-        draws: how many.
-        repeated: whether what is asked for has rows of all of them; otherwise it has those of one,
-            and gets the numbers of all on a dimension before.
-    """
-
-    def __init__(self, keys: Tensor, examples: Examples | None) -> None:
-        super().__init__(keys, None if examples is None else _OfEachDraw(examples))
-        self.draws = len(keys)
-        self.repeated = False
-
-    def integers(
-        self,
-        shape: Iterable[int],
-        dtype: torch.dtype,
-        device: torch.device | None = None,
-        change: Callable[[Tensor], Tensor] = lambda numbers: numbers,
-    ) -> Tensor:
-        """Return the integers of all draws."""
-        if not self.repeated:
-            return super().integers(shape, dtype, device, change)
-        rows, *others = shape
-        return super().integers((rows // self.draws, *others), dtype, device, change).flatten(0, 1)
-
-
-@dataclass(frozen=True)
-class _OfEachDraw:
-    """What examples share, for several draws at once."""
-
-    examples: Examples
-
-    def drawn(self, call: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return self.examples.drawn(call, shape)
-
-    def spread(self, call: int, drawn: Tensor, shape: tuple[int, ...]) -> Tensor:
-        return vmap(lambda each: self.examples.spread(call, each, shape))(drawn)
+        return self.plan.outputs(values, mode, Stream(key, self.examples))
 
 
 def _captured_as_called(network: nn.Module, x: Batch, mode: Randomness) -> Graph:

@@ -17,14 +17,14 @@ from duda.sampling.randomness import Randomness
 
 __all__ = ["capture_asked_for", "captured", "capturing", "forget_captured", "same_numbers"]
 
-_wanted: ContextVar[list[nn.Module] | None] = ContextVar("_wanted", default=None)
+_wanted: ContextVar[dict[nn.Module, Captured] | None] = ContextVar("_wanted", default=None)
 _plans: WeakKeyDictionary[nn.Module, dict[Any, Captured]] = WeakKeyDictionary()
 
 
 @contextmanager
-def capturing() -> Iterator[list[nn.Module]]:
+def capturing() -> Iterator[dict[nn.Module, Captured]]:
     """While active, networks of which draws are asked are captured instead, and collected."""
-    found: list[nn.Module] = []
+    found: dict[nn.Module, Captured] = {}
     token = _wanted.set(found)
     try:
         yield found
@@ -45,7 +45,7 @@ def capture_asked_for(network: nn.Module, x: Batch, mode: Randomness) -> bool:
     if plan.as_rows is not None and not _rows_are_independent(plan, network, x, mode):
         plan.as_rows = None
     _plans.setdefault(network, {})[type(mode)] = plan
-    wanted.append(network)
+    wanted[network] = plan
     return True
 
 
