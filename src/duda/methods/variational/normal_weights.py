@@ -16,8 +16,9 @@ from torch.utils._pytree import tree_map_only
 
 from duda.sampling import DrawnWeights, layer_call, tensors
 
-__all__ = ["Flipout", "LocalNoise", "NormalWeight", "WholeWeights"]
+__all__ = ["NOISY_LAYERS", "Flipout", "LocalNoise", "NormalWeight", "WholeWeights"]
 
+NOISY_LAYERS = nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d
 _LAYERS = (F.linear, F.conv1d, F.conv2d, F.conv3d)
 
 
@@ -34,7 +35,7 @@ class NormalWeight(NamedTuple):
 
     def draw(self) -> Tensor:
         """Return the weight, drawn."""
-        return self.mean + self.noise()
+        return torch.addcmul(self.mean, self.std, torch.randn_like(self.std))
 
     def noise(self) -> Tensor:
         """Return how far a draw is from the mean."""

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from duda.batches import Batch
 from duda.checks import check_above_0, check_at_least_0
@@ -18,6 +17,7 @@ from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
 from duda.methods.sampler import Sampler
 from duda.methods.variational.normal_weights import (
+    NOISY_LAYERS,
     Flipout,
     LocalNoise,
     NormalWeight,
@@ -25,7 +25,7 @@ from duda.methods.variational.normal_weights import (
 )
 from duda.methods.variational.priors import GaussianPrior, Prior
 from duda.methods.variational.widths import random_weights
-from duda.sampling import LayerChoice, new_seed, random_draws, weight_layers
+from duda.sampling import LayerChoice, fast_in_vmap, new_seed, random_draws, weight_layers
 
 __all__ = ["Variational"]
 
@@ -138,7 +138,7 @@ class Variational(UncertainModel):
         """
         seed, normals = new_seed(), self._normals()
         estimator = "weight" if joint else self.estimator
-        vmapped = not self._slow_in_vmap(estimator)
+        drawn = self._drawn_whole(estimator)
         return Sampler(
             lambda x, chunk: random_draws(
                 self.network,
@@ -148,7 +148,7 @@ class Variational(UncertainModel):
                 lambda: _ESTIMATORS[estimator](self.network, normals),
                 seed=seed,
                 joint=joint,
-                vmapped=vmapped,
+                vmapped=fast_in_vmap(self.network, drawn, x),
             ),
             joint=estimator == "weight",
         )
@@ -229,11 +229,12 @@ class Variational(UncertainModel):
             for name, raw in zip(self._names, self.raw_stds, strict=True)
         }
 
-    def _slow_in_vmap(self, estimator: str) -> bool:
-        """Return whether draws of weights make a grouped convolution, which is slow on a CPU."""
-        kind = _ConvTransposeNd if estimator == "local" else _ConvNd
-        owners = (self.network.get_submodule(name.rpartition(".")[0]) for name in self._names)
-        return any(isinstance(each, kind) and each.weight.device.type == "cpu" for each in owners)
+    def _drawn_whole(self, estimator: str) -> list[str]:
+        """Return the names of weights that differ by draw, and not the outputs of their layers."""
+        if estimator != "local":
+            return self._names
+        owners = {name: self.network.get_submodule(name.rpartition(".")[0]) for name in self._names}
+        return [name for name, owner in owners.items() if not isinstance(owner, NOISY_LAYERS)]
 
 
 def _check_prior(prior: Prior) -> Prior:
