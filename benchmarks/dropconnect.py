@@ -1,4 +1,4 @@
-"""MC-DropConnect: what it costs to mask all layers but the first λ, and draws at once or in turn.
+"""Weights that differ by draw: against a loop by hand, at once or in turn, and in some layers only.
 
 Run with `python -m benchmarks.dropconnect`; with `--figure FILE` it draws the curve over λ.
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 import duda
@@ -22,16 +24,18 @@ from benchmarks.resnet import ResNet20
 
 SAMPLES = 10
 LAYERS = (0, 4, 7, 10, 13, 16, 18, 19)
+Ways = dict[str, Callable[[], object]]
 
 
 def main(arguments: Sequence[str] = ()) -> None:
-    """Print both tables, and draw the curve if asked to."""
+    """Print the tables, and draw the curve if asked to."""
     parser = argparse.ArgumentParser("benchmarks.dropconnect", description=__doc__)
     parser.add_argument("--figure", type=Path, help="where to draw the curve, as .png or .svg")
     figure = parser.parse_args(arguments).figure
     torch.set_grad_enabled(False)
     torch.set_num_threads(1)
     print(f"{SAMPLES} draws, {machine()}")
+    _over_by_hand()
     _at_once_or_in_turn()
     curve = _over_layers()
     if figure is not None:
@@ -45,7 +49,7 @@ def _over_layers() -> list[tuple[int, float, float]]:
         count: duda.MCDropConnect(network, duda.Categorical(), 0.1, count, SAMPLES)
         for count in LAYERS
     }
-    ways: dict[str, Callable[[], object]] = {
+    ways: Ways = {
         str(count): lambda model=model: model.predict(x, seed=0) for count, model in models.items()
     }
     work = {count: _flops(way) for count, way in zip(models, ways.values(), strict=True)}
@@ -69,32 +73,63 @@ def _flops(way: Callable[[], object]) -> int:
 
 def _at_once_or_in_turn() -> None:
     """Print how many times longer draws take at once, by vmap, than in turn."""
-    print("\n  network                     rows   at once / in turn")
-    for name, network, shape in (
-        ("MLP 13-100-100-2", _perceptron(100), (13,)),
-        ("MLP 13-400-400-2", _perceptron(400), (13,)),
-        ("5 convolutions, 16 channels", _convolutional(16), (3, 32, 32)),
-        ("5 convolutions, 64 channels", _convolutional(64), (3, 16, 16)),
-    ):
+    print("\n  network                     rows   at once / in turn: MC-DropConnect   Variational")
+    for name, network, shape in NETWORKS:
         for rows in (1, 8, 64):
-            seconds = side_by_side(_both(network, torch.randn(rows, *shape)), rounds=3)
-            print(f"  {name:<27} {rows:4d} {ratio(seconds, 'at once', 'in turn'):19.2f}")
+            x = torch.randn(rows, *shape)
+            ratios = []
+            for method in (duda.MCDropConnect, duda.Variational):
+                seconds = side_by_side(_both(method, network(), x), rounds=3)
+                ratios.append(ratio(seconds, "at once", "in turn"))
+            print(f"  {name:<27} {rows:4d} {ratios[0]:35.2f} {ratios[1]:13.2f}")
 
 
-def _both(network: nn.Module, x: Tensor) -> dict[str, Callable[[], object]]:
-    model = duda.MCDropConnect(network, duda.Categorical(), samples=SAMPLES)
+def _both(method: type[duda.UncertainModel], network: nn.Module, x: Tensor) -> Ways:
+    model = method(network, duda.Categorical(), samples=SAMPLES)
 
     def predict(at_once: bool) -> object:
-        with _forced(at_once):
+        with patch(f"{method.__module__}.fast_in_vmap", lambda *_: at_once):
             return model.predict(x, seed=0)
 
     return {"at once": lambda: predict(True), "in turn": lambda: predict(False)}
 
 
-@contextmanager
-def _forced(at_once: bool):
-    with patch("duda.methods.mc_dropconnect.fast_in_vmap", lambda *_: at_once):
-        yield
+def _over_by_hand() -> None:
+    """Print how many times longer `predict` takes than the same draws in a loop by hand."""
+    print("\n  network                     rows   / by hand: MC-DropConnect   Variational")
+    for name, network, shape in NETWORKS:
+        for rows in (1, 32, 256):
+            seconds = side_by_side(_beside_by_hand(network(), torch.randn(rows, *shape)), rounds=5)
+            shares = ratio(seconds, "dropconnect", "masks"), ratio(seconds, "variational", "noise")
+            print(f"  {name:<27} {rows:4d} {shares[0]:27.2f} {shares[1]:13.2f}")
+
+
+def _beside_by_hand(network: nn.Module, x: Tensor) -> Ways:
+    weights = dict(network.named_parameters())
+    stds = {name: torch.full_like(weight, 0.01) for name, weight in weights.items()}
+    models = {
+        "dropconnect": duda.MCDropConnect(network, duda.Categorical(), 0.1, samples=SAMPLES),
+        "variational": duda.Variational(network, duda.Categorical(), samples=SAMPLES),
+    }
+
+    def by_hand(draw: Callable[[str, Tensor], Tensor]) -> Tensor:
+        total = torch.zeros(())
+        for _ in range(SAMPLES):
+            drawn = {name: draw(name, weight) for name, weight in weights.items()}
+            total = total + functional_call(network, drawn, (x,)).softmax(1)
+        return total / SAMPLES
+
+    def masked(_: str, weight: Tensor) -> Tensor:
+        return F.dropout(weight, 0.1) if weight.ndim > 1 else weight
+
+    def noisy(name: str, weight: Tensor) -> Tensor:
+        return weight + stds[name] * torch.randn_like(weight)
+
+    return {
+        "masks": lambda: by_hand(masked),
+        "noise": lambda: by_hand(noisy),
+        **{name: partial(each.predict, x, batch_size=len(x)) for name, each in models.items()},
+    }
 
 
 def _perceptron(width: int) -> nn.Module:
@@ -110,6 +145,14 @@ def _convolutional(width: int) -> nn.Module:
     return nn.Sequential(
         *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10)
     ).eval()
+
+
+NETWORKS: tuple[tuple[str, Callable[[], nn.Module], tuple[int, ...]], ...] = (
+    ("MLP 13-100-100-2", partial(_perceptron, 100), (13,)),
+    ("MLP 13-400-400-2", partial(_perceptron, 400), (13,)),
+    ("5 convolutions, 16 channels", partial(_convolutional, 16), (3, 32, 32)),
+    ("5 convolutions, 64 channels", partial(_convolutional, 64), (3, 16, 16)),
+)
 
 
 def _draw(curve: list[tuple[int, float, float]], path: Path) -> None:
