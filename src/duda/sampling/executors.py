@@ -25,7 +25,7 @@ from duda.sampling.captured import CapturedRunner
 from duda.sampling.dropout import NeedsLoop
 from duda.sampling.joint import Examples, examples_in_calls
 from duda.sampling.memory import Memory
-from duda.sampling.plans import capture_asked_for, captured
+from duda.sampling.plans import capture_asked_for, capture_where_it_pays, captured, timed
 from duda.sampling.randomness import HiddenDropout, Randomness
 from duda.sampling.values import Restart, tensors
 from duda.streams import Stream, draw_key, draw_keys
@@ -83,6 +83,7 @@ def random_draws(
     x = each_input(x, lambda values: values.clone() if values.is_inference() else values)
     if capture_asked_for(network, x, randomness()):
         return
+    capture_where_it_pays(network, x, randomness)
     plan = captured(network, x, randomness())
     shape = tuple((tuple(each.shape), each.dtype, each.device) for each in tensors(x))
     form = (plan is None, *shape)
@@ -90,7 +91,9 @@ def random_draws(
     examples = examples_in_calls(network, x, randomness, seed) if joint else None
     of_kind = _Runner if plan is None else partial(CapturedRunner, plan)
     new_runner = partial(of_kind, network, x, randomness, seed, examples)
-    for draws, needs_loop in _in_chunks(new_runner, samples, chunk, vmapped):
+    chunks = _in_chunks(new_runner, samples, chunk, vmapped)
+    chunks = timed(network, randomness(), chunks) if plan is None else chunks
+    for draws, needs_loop in chunks:
         if needs_loop:
             _needs_loop.setdefault(network, set()).add(form)
         yield draws
