@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -117,11 +118,9 @@ def made(case: str, *, training: bool) -> tuple[nn.Module, Batch, Graph]:
 
 
 def values_of(graph: Graph, network: nn.Module, x: Batch) -> dict[Any, Tensor]:
-    named = dict(network.named_parameters(remove_duplicate=False))
-    named |= dict(network.named_buffers(remove_duplicate=False))
     parts = x.values() if isinstance(x, dict) else [x]
     return (
-        {node: named[name] for node, name in graph.weights.items()}
+        {node: attrgetter(name)(network) for node, name in graph.weights.items()}
         | dict(graph.constants)
         | dict(zip(graph.inputs, parts, strict=True))
     )

@@ -7,11 +7,14 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import attrgetter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
-from torch.export.graph_signature import InputKind
+from torch.export.graph_signature import InputKind, InputSpec
+from torch.utils._pytree import tree_leaves
 
 from duda.batches import Batch, each_input, rows_of
 from duda.graphs.graph import Graph, NotCaptured
@@ -43,7 +46,8 @@ def capture(network: nn.Module, x: Batch) -> Graph:
     """
     if rows_of(x) == 1:  # which a capture would take for a dimension that does not matter
         x = each_input(x, lambda values: torch.cat([values, values]))
-    return _graph(_exported(_RawOutputs(_double(network)), x), x)
+    double = _double(network)
+    return _graph(_exported(_RawOutputs(double), x), x, double)
 
 
 class _RawOutputs(nn.Module):
@@ -59,11 +63,18 @@ class _RawOutputs(nn.Module):
 
 def _double(network: nn.Module) -> nn.Module:
     """Return the network with the same weights, whose modules may keep what they want."""
-    weights = [*network.parameters(), *network.buffers()]
+    held = tree_leaves([{**vars(module)} for module in network.modules()])
+    others = [each for each in held if isinstance(each, nn.Module)]  # which nobody has registered
+    weights = [each for module in (network, *others) for each in _weights(module)]
+    weights += [each for each in held if isinstance(each, Tensor)]
     try:
         return copy.deepcopy(network, {id(weight): weight for weight in weights})
     except Exception as error:
         raise NotCaptured(f"it cannot be copied: {_first_line(error)}") from error
+
+
+def _weights(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
 
 
 def _exported(module: nn.Module, x: Batch) -> ExportedProgram:
@@ -100,7 +111,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _graph(program: ExportedProgram, x: Batch) -> Graph:
+def _graph(program: ExportedProgram, x: Batch, network: nn.Module) -> Graph:
     nodes = {node.name: node for node in program.graph.nodes}
     weights, constants, inputs = {}, {}, []
     for spec in program.graph_signature.input_specs:
@@ -108,12 +119,27 @@ def _graph(program: ExportedProgram, x: Batch) -> Graph:
         if spec.kind is InputKind.USER_INPUT:
             inputs.append(node)
         elif spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
-            weights[node] = str(spec.target).removeprefix(_OF_NETWORK)
+            weights[node] = _name_of(spec)
         elif spec.kind is InputKind.CONSTANT_TENSOR:
-            constants[node] = program.constants[str(spec.target)]
+            constant, name = program.constants[str(spec.target)], _name_of(spec)
+            if _attribute(network, name) is constant:
+                weights[node] = name
+            else:
+                constants[node] = constant
         else:
             raise NotCaptured(f"it holds a {spec.kind.name.lower().replace('_', ' ')}")
     return Graph(program.graph, tuple(inputs), weights, constants, x)
+
+
+def _name_of(spec: InputSpec) -> str:
+    return str(spec.target).removeprefix(_OF_NETWORK)
+
+
+def _attribute(network: nn.Module, name: str) -> Any:
+    try:
+        return attrgetter(name)(network)
+    except AttributeError:
+        return None
 
 
 def _first_line(error: Exception) -> str:

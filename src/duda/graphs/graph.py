@@ -31,7 +31,8 @@ class Graph:
     Args:
         nodes: those of torch, of which the last is the output.
         inputs: the nodes of what the network is called with, in the order of a batch's parts.
-        weights: the nodes of parameters and buffers, and their names in the network.
+        weights: the nodes of parameters, buffers and other tensors that are attributes of modules,
+            and their names in the network.
         constants: the nodes of other tensors, and what they are.
         captured_for: the batch by which the network was captured.
 
