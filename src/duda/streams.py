@@ -16,13 +16,10 @@ from typing import ParamSpec, Protocol, TypeVar
 
 import torch
 from torch import Tensor
-from torch._C._functorch import (
-    _add_batch_dim,
-    get_unwrapped,
-    is_batchedtensor,
-    maybe_get_level,
-)
+from torch._C._functorch import is_batchedtensor
 from torch.func import vmap
+
+from duda.draw_axis import Axis
 
 __all__ = [
     "RowStream",
@@ -110,6 +107,7 @@ class Stream:
 
     Attributes:
         device: where the key is.
+        axis: where vmap hides the draws, if there are several.
         shapes: what each random call of the pass has asked for so far.
 
     >>> one, other = Stream(torch.tensor(7)), Stream(torch.tensor(7))
@@ -119,8 +117,8 @@ class Stream:
 
     def __init__(self, key: Tensor, sharing: Sharing | None = None, probing: bool = False) -> None:
         # All draws are made at once, so that those whom vmap hides come out of hiding for a moment.
-        self._level = maybe_get_level(key) if is_batchedtensor(key) else None
-        self._keys = key if self._level is None else get_unwrapped(key)
+        self.axis = Axis.of(key)
+        self._keys = key if self.axis is None else self.axis.shown(key)
         self.device = key.device
         self.sharing = sharing
         self.probing = probing
@@ -142,9 +140,27 @@ class Stream:
         self.shapes.append(shape)
         drawn = shape if self.sharing is None else self.sharing.drawn(call, shape)
         numbers = change(_integers(self._keys.to(device), call, drawn, dtype))
-        if self._level is not None:
-            numbers = _add_batch_dim(numbers, 0, self._level)
+        if self.axis is not None:
+            numbers = self.axis.hidden(numbers)
         return numbers if self.sharing is None else self.sharing.spread(call, numbers, shape)
+
+    def in_the_open(self, compute: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+        """Return what is computed of tensors, one of which depends on the draw.
+
+        `compute` broadcasts from the right: where vmap hides draws, they are one more dimension on
+        the left, as each call of torch costs several times as much under vmap.
+        """
+        axis = self.axis
+        if axis is None or any(is_batchedtensor(x) and not axis.hides(x) for x in tensors):
+            return compute(*tensors)
+        ndim = max(x.ndim for x in tensors)
+        return axis.hidden(compute(*(axis.shown(x, ndim) for x in tensors)))
+
+    def in_rows(self) -> RowStream:
+        """Return the same numbers for draws that are rows of one batch, and hidden no more."""
+        rows = RowStream(self._keys, self.sharing)
+        rows.probing, rows.shapes, rows.repeated = self.probing, self.shapes, True
+        return rows
 
     def uniform(
         self,

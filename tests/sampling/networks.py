@@ -122,6 +122,7 @@ HIDING_PLACES: dict[str, Callable[[], nn.Module]] = {
     "FeatureAlphaDropout": lambda: Body(nn.FeatureAlphaDropout(0.3)),
     "LSTM": lambda: Body(nn.LSTM(WIDTH, WIDTH, 2, dropout=0.3, batch_first=True)),
     "GRU": lambda: Body(nn.GRU(WIDTH, WIDTH, 2, dropout=0.3, batch_first=True)),
+    "LSTM after dropout": lambda: Body(RecurrentAfterDropout()),
     "scaled dot product": lambda: Body(
         lambda m, h: F.scaled_dot_product_attention(h, h, h, dropout_p=0.3, is_causal=True)
     ),
@@ -130,7 +131,6 @@ HIDING_PLACES: dict[str, Callable[[], nn.Module]] = {
 
 # What vmap cannot do: each of these must give right draws all the same.
 NEED_A_LOOP: dict[str, Callable[[], nn.Module]] = {
-    "LSTM after dropout": lambda: Body(RecurrentAfterDropout()),
     "in-place sum": lambda: Body(in_place_sum),
     "overwritten by dropout": lambda: Body(overwritten),
     "branch on a drawn value": lambda: Body(branch),

@@ -27,9 +27,11 @@ from duda.graphs import (
     split,
 )
 from duda.preservation import modes_kept
+from duda.sampling.attention import ATTENTION
 from duda.sampling.joint import Examples
 from duda.sampling.random_calls import Function
 from duda.sampling.randomness import HANDLERS, Randomness
+from duda.sampling.recurrent import RECURRENT
 from duda.sampling.values import tensors
 from duda.streams import RowStream, Stream, draw_keys
 
@@ -40,7 +42,7 @@ _PROGRAMS = 8  # of a plan: one for each number of rows and draws
 
 _LAYERS = {"linear", "conv1d", "conv2d", "conv3d"}
 # What takes draws as rows alone, as torch has no rule of vmap for it.
-_IN_ROWS = {torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu, F.scaled_dot_product_attention}
+_IN_ROWS = (ATTENTION | RECURRENT).keys()
 
 
 class Captured:
