@@ -110,6 +110,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "encoder and decoder": lambda: Attending(lambda m, h: m.whole(h, h[:, :3]), 0.3),
     "function": lambda: Attending(attended(0.3)),
     "function after dropout": lambda: Attending(attended(0.0), 0.3),
+    "function with a mask after dropout": lambda: Attending(attended(0.0, attn_mask=CAUSAL), 0.3),
     "function with a mask": lambda: Attending(attended(0.3, attn_mask=CAUSAL), 0.3),
     "function, causal, scaled": lambda: Attending(attended(0.3, is_causal=True, scale=0.2), 0.3),
     "groups of heads": lambda: Attending(attended(0.3, number=2), 0.3),

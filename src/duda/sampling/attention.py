@@ -108,7 +108,8 @@ def _attention_in_rows(
 
 def _more_rows(x: Tensor, axis: Axis, query: Tensor) -> Tensor:
     """Return a batch of attention, or its mask, with the rows of all draws on dimension 0."""
-    x = axis.shown(x, query.ndim).expand(axis.size, *[-1] * query.ndim)
+    x = axis.spread(x)
+    x = x.reshape(axis.size, *[1] * (query.ndim + 1 - x.ndim), *x.shape[1:])
     if query.ndim == 2:  # one row
         return x
     return x.expand(-1, len(query), *x.shape[2:]).flatten(0, 1)
