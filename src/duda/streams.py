@@ -12,8 +12,9 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._C._functorch import is_batchedtensor
@@ -59,8 +60,14 @@ def draw_key(seed: int, number: int) -> int:
 
 
 def draw_keys(seed: int, numbers: Tensor) -> Tensor:
-    """Return the keys of several draws."""
-    return _mixed((numbers + 1).mul_(_signed(_STEP)).add_(_signed(seed)))
+    """Return the keys of several draws, whose numbers are on the CPU, or are waited for.
+
+    They are few, for which numpy is several times faster than a call of torch for each step.
+    """
+    z: Any = (numbers.cpu().numpy().astype(np.uint64) + 1) * _STEP + seed % 2**64
+    for shift, factor in _MIXING:
+        z = (z ^ z >> shift) * factor
+    return torch.from_numpy(z.view(np.int64)).to(numbers.device)
 
 
 def draw_generator(seed: int, number: int, device: torch.device | str = "cpu") -> torch.Generator:

@@ -186,8 +186,9 @@ class CapturedRunner:
 
     def run(self, start: int, size: int) -> Tensor:
         """Return `size` draws `(size, N, ...)`, of which the first has the number `start`."""
-        numbers = torch.arange(start, start + size, device=self.device)
-        keys = draw_keys(self.seed, numbers)
+        numbers = torch.arange(start, start + size)
+        keys = draw_keys(self.seed, numbers).to(self.device, non_blocking=True)
+        numbers = numbers.to(self.device, non_blocking=True)
         values = dict(zip(self.plan.shared_nodes, self._shared, strict=True))
         if not self.vmapped:
             return self._draw(self._known | values, numbers[0], keys[0]).unsqueeze(0)
