@@ -24,6 +24,7 @@ __all__ = [
     "random_bytes",
     "random_state",
     "seeded",
+    "set_random_state",
 ]
 
 

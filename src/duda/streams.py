@@ -111,6 +111,8 @@ class Stream:
         key: that of the draw, an int64 scalar.
         sharing: what is drawn once for all examples, if anything is.
         probing: whether masks drop half of what they could, so that all masks show an effect.
+        start: from a call and the shape that it asks for to how many of its numbers are those of
+            rows before, where these are some rows of a batch.
 
     Attributes:
         device: where the key is.
@@ -122,13 +124,20 @@ class Stream:
     True
     """
 
-    def __init__(self, key: Tensor, sharing: Sharing | None = None, probing: bool = False) -> None:
+    def __init__(
+        self,
+        key: Tensor,
+        sharing: Sharing | None = None,
+        probing: bool = False,
+        start: Callable[[int, tuple[int, ...]], int] | None = None,
+    ) -> None:
         # All draws are made at once, so that those whom vmap hides come out of hiding for a moment.
         self.axis = Axis.of(key)
         self._keys = key if self.axis is None else self.axis.shown(key)
         self.device = key.device
         self.sharing = sharing
         self.probing = probing
+        self.start = start
         self.shapes: list[tuple[int, ...]] = []
 
     def chance(self, p: float) -> float:
@@ -146,7 +155,8 @@ class Stream:
         call, shape = len(self.shapes), tuple(shape)
         self.shapes.append(shape)
         drawn = shape if self.sharing is None else self.sharing.drawn(call, shape)
-        numbers = change(_integers(self._keys.to(device), call, drawn, dtype))
+        start = 0 if self.start is None else self.start(call, shape)
+        numbers = change(_integers(self._keys.to(device), call, drawn, dtype, start))
         if self.axis is not None:
             numbers = self.axis.hidden(numbers)
         return numbers if self.sharing is None else self.sharing.spread(call, numbers, shape)
@@ -167,6 +177,7 @@ class Stream:
         """Return the same numbers for draws that are rows of one batch, and hidden no more."""
         rows = RowStream(self._keys, self.sharing)
         rows.probing, rows.shapes, rows.repeated = self.probing, self.shapes, True
+        rows.start = self.start
         return rows
 
     def uniform(
@@ -248,16 +259,19 @@ def _integer_type(dtype: torch.dtype) -> torch.dtype:
     return torch.int64 if dtype is torch.float64 else torch.int32
 
 
-def _integers(keys: Tensor, call: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Return integers of a call for each key, `(*keys, *shape)`."""
-    size = math.prod(shape)
-    words = _words(keys ^ draw_key(0, call), -(-size // (8 // dtype.itemsize)))
-    return words.view(dtype)[..., :size].reshape((*keys.shape, *shape))
+def _integers(
+    keys: Tensor, call: int, shape: tuple[int, ...], dtype: torch.dtype, start: int
+) -> Tensor:
+    """Return integers of a call for each key, `(*keys, *shape)`, after so many others."""
+    size, of_word = math.prod(shape), 8 // dtype.itemsize
+    first, skipped = divmod(start, of_word)
+    words = _words(keys ^ draw_key(0, call), first, -(-(skipped + size) // of_word))
+    return words.view(dtype)[..., skipped : skipped + size].reshape((*keys.shape, *shape))
 
 
-def _words(keys: Tensor, size: int) -> Tensor:
-    """Return 64 random bits for each key and place, `(*keys, size)`."""
-    places = torch.arange(1, size + 1, device=keys.device).mul_(_signed(_STEP))
+def _words(keys: Tensor, first: int, size: int) -> Tensor:
+    """Return 64 random bits for each key and place from the first one on, `(*keys, size)`."""
+    places = torch.arange(first + 1, first + size + 1, device=keys.device).mul_(_signed(_STEP))
     if keys.ndim == 0 or size <= _CACHED_WORDS or keys.device.type != "cpu":
         return _mixed(places + keys.unsqueeze(-1))
     words = torch.empty(len(keys), size, dtype=torch.int64)

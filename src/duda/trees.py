@@ -1,10 +1,10 @@
-"""Nested states, also as JSON and named tensors and back, without pickle."""
+"""Nested states: what is in them, and as JSON and named tensors and back, without pickle."""
 
 from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from duda.files import json_number
 
-__all__ = ["checksum", "flatten", "rebuilt", "unflatten"]
+__all__ = ["checksum", "flatten", "rebuilt", "tensors", "unflatten"]
 
 
 def flatten(tree: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
@@ -86,6 +86,22 @@ def checksum(tensor: Tensor, start: int = 0) -> int:
 def rebuilt(like: Any, items: list[Any]) -> Any:
     """Return `items` in the type of `like`: a list, a tuple or one with names."""
     return type(like)(*items) if hasattr(like, "_fields") else type(like)(items)
+
+
+def tensors(tree: Any) -> Iterator[Tensor]:
+    """Yield the tensors in nested tuples, lists and dictionaries.
+
+    >>> [each.shape for each in tensors({"a": (torch.zeros(1), 2.0)})]
+    [torch.Size([1])]
+    """
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, (tuple, list)):
+        for item in tree:
+            yield from tensors(item)
+    elif isinstance(tree, dict):
+        for item in tree.values():
+            yield from tensors(item)
 
 
 def _under(name: str, key: object) -> str:

@@ -55,9 +55,9 @@ def only_graphs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for kind in (module.CapturedRunner, duda.sampling.executors._Runner):
         run = kind.run
 
-        def noted(self: Any, start: int, size: int, run: Any = run, kind: Any = kind) -> Tensor:
+        def noted(self: Any, *args: Any, run: Any = run, kind: Any = kind, **named: Any) -> Tensor:
             runs.append(kind.__name__)
-            return run(self, start, size)
+            return run(self, *args, **named)
 
         monkeypatch.setattr(kind, "run", noted)
     return runs
@@ -186,7 +186,7 @@ def by_values(module: nn.Module, h: Tensor) -> Tensor:
         (lambda: duda.Deterministic(Body(nn.Identity()), duda.Categorical()), "it makes no draws"),
         (
             lambda: duda.SubEnsemble(lambda: Body(own_noise), duda.Categorical(), members=2),
-            "which of its weights differ",
+            "it makes no draws by one network",
         ),
         (
             lambda: duda.MCDropout(

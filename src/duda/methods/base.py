@@ -25,7 +25,7 @@ from duda.methods.prepare import prepare
 from duda.methods.sampler import NotReady, Sampler, found_joint
 from duda.predictions import Prediction
 from duda.progress import progress
-from duda.sampling import devices_of, new_seed, preserved, random_bytes, seeded
+from duda.sampling import devices_of, from_row, new_seed, preserved, random_bytes, seeded
 from duda.sources import Inputs, read_inputs
 from duda.uncompiled import as_written, uncompiled
 
@@ -138,11 +138,15 @@ class UncertainModel(Losses, NamedClasses, ABC):
         self, x: Batch, sampler: Sampler, chunk: int | None, keep_draws: bool
     ) -> Prediction:
         """Return the prediction for one batch: its draws, reduced."""
-        reduction = self.likelihood.reduction(keep_draws)
-        for draws in sampler(x, chunk):
-            reduction.add(draws)
-        with certain():  # the prediction for all batches is checked as a whole
-            return reduction.result()
+        parts = []
+        for first, some in sampler.tiles(x, chunk):
+            reduction = self.likelihood.reduction(keep_draws)
+            with from_row(first):
+                for draws in sampler(some, chunk):
+                    reduction.add(draws)
+            with certain():  # the prediction for all batches is checked as a whole
+                parts.append(reduction.result())
+        return parts[0] if len(parts) == 1 else type(parts[0]).concatenate(parts)
 
     @uncompiled
     def predict(

@@ -15,12 +15,11 @@ from duda.batches import Batch, each_input
 from duda.likelihoods import Likelihood
 from duda.methods.base import check_count, check_network
 from duda.methods.ensemble import Ensemble
-from duda.methods.sampler import Sampler
+from duda.methods.sampler import Sampler, network_sampler
 from duda.sampling import (
     DrawnWeights,
     LayerChoice,
     layer_call,
-    random_draws,
     tensors,
     weight_layers,
 )
@@ -86,11 +85,8 @@ class BatchEnsemble(Ensemble):
     def sampler(self, samples: int, joint: bool = False) -> Sampler:
         """Return what gives the outputs of the first `samples` members, some at a time."""
         self.check_members(samples)
-        return Sampler(
-            lambda x, chunk: random_draws(
-                self.network, x, samples, chunk, self._weights, seed=0, joint=joint
-            ),
-            joint=True,
+        return network_sampler(
+            self.network, samples, lambda x: self._weights, seed=0, shared=joint, joint=True
         )
 
     def _weights(self) -> RankOneWeights:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,14 +12,13 @@ from duda.batches import Batch, each_input
 from duda.checks import plain_number
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_network
-from duda.methods.sampler import Sampler
+from duda.methods.sampler import Sampler, network_sampler
 from duda.sampling import (
     DrawnWeights,
     LayerChoice,
     fast_in_vmap,
     new_seed,
     preserved,
-    random_draws,
     raw_outputs,
     swapped_weights,
     weight_layers,
@@ -85,22 +84,20 @@ class MCDropConnect(UncertainModel):
 
     def sampler(self, samples: int, joint: bool = False) -> Sampler:
         """Return what makes draws, which share all that comes before the first masked layer."""
-        seed = new_seed()
+        return network_sampler(
+            self.network,
+            samples,
+            self._masks,
+            seed=new_seed(),
+            shared=joint,
+            joint=True,
+            vmapped=lambda x: fast_in_vmap(self.network, self._names(x), x),
+        )
 
-        def draws(x: Batch, chunk: int | None) -> Iterator[Tensor]:
-            names = self._names(x)
-            return random_draws(
-                self.network,
-                x,
-                samples,
-                chunk,
-                lambda: DrawnWeights(self.network, lambda _: self._drop(names), names),
-                seed=seed,
-                joint=joint,
-                vmapped=fast_in_vmap(self.network, names, x),
-            )
-
-        return Sampler(draws, joint=True)
+    def _masks(self, x: Batch) -> Callable[[], DrawnWeights]:
+        """Return what makes the masks of a pass for such a batch."""
+        names = self._names(x)
+        return lambda: DrawnWeights(self.network, lambda _: self._drop(names), names)
 
     def _drop(self, names: list[str]) -> dict[str, Tensor]:
         """Return the weights with these names, masked."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 from torch import Tensor, nn
@@ -10,9 +9,9 @@ from torch import Tensor, nn
 from duda.batches import Batch
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_network
-from duda.methods.sampler import Sampler
+from duda.methods.sampler import Sampler, network_sampler
 from duda.methods.train_mode import random_in_train_mode
-from duda.sampling import HiddenDropout, new_seed, random_draws, raw_outputs
+from duda.sampling import HiddenDropout, new_seed, raw_outputs
 
 __all__ = ["MCDropout"]
 
@@ -54,10 +53,10 @@ class MCDropout(UncertainModel):
 
         If joint, by one mask for all examples: Kirsch et al. 2019, section 3.3, "consistent".
         """
-        seed = new_seed()
-
-        def draws(x: Batch, chunk: int | None) -> Iterator[Tensor]:
-            mode = partial(HiddenDropout, random_in_train_mode(self.network, x))
-            return random_draws(self.network, x, samples, chunk, mode, seed=seed, joint=joint)
-
-        return Sampler(draws, joint)
+        return network_sampler(
+            self.network,
+            samples,
+            lambda x: partial(HiddenDropout, random_in_train_mode(self.network, x)),
+            seed=new_seed(),
+            shared=joint,
+        )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from duda.batches import Batch, each_input, rows_of
+from duda.sampling import Randomness, random_draws, rows_at_a_time
 
-__all__ = ["NotReady", "Sampler"]
+__all__ = ["NotReady", "Sampler", "network_sampler"]
 
 
 class NotReady(ValueError):
@@ -30,16 +31,30 @@ class Sampler:
     Args:
         draws: from a batch, and the number of draws at a time or None, to all draws.
         joint: whether each draw is one function, the same for all examples and batches.
+        rows: from a batch to how many of its examples are to be drawn at a time; without it all.
     """
 
     draws: Callable[[Batch, int | None], Iterable[Float[Tensor, "m N *outputs"]]]
     joint: bool
+    rows: Callable[[Batch], int] | None = field(default=None, kw_only=True)
 
     def __call__(
         self, x: Batch, chunk: int | None = None
     ) -> Generator[Float[Tensor, "m N *outputs"]]:
         """Yield the draws of raw outputs for the batch `x`, `chunk` at a time if that is given."""
         yield from self.draws(x, chunk)
+
+    def tiles(self, x: Batch, chunk: int | None = None) -> Iterator[tuple[int, Batch]]:
+        """Yield some examples after the other, and how many come before these, for `from_row`.
+
+        All draws of them fit the memory, so that there is no need to repeat what the draws share.
+        """
+        size = rows_of(x) if chunk or self.rows is None else self.rows(x)
+        if size == rows_of(x):
+            yield 0, x
+            return
+        for first in range(0, rows_of(x), size):
+            yield first, each_input(x, lambda values: values[first : first + size])  # noqa: B023
 
     def copies_agree(self, x: Batch) -> bool:
         """Return whether an input and its copies have the same first draws, as joint ones have."""
@@ -62,6 +77,48 @@ def _alike(draws: Float[Tensor, "m N *outputs"]) -> Bool[Tensor, ""]:
     near = (draws - first).abs() <= torch.finfo(draws.dtype).eps ** 0.5 * largest
     alike: Tensor = near | (draws == first) | (draws.isnan() & first.isnan())
     return alike.all()
+
+
+def network_sampler(
+    network: nn.Module,
+    samples: int,
+    randomness: Callable[[Batch], Callable[[], Randomness]],
+    *,
+    seed: int,
+    shared: bool = False,
+    joint: bool = False,
+    vmapped: Callable[[Batch], bool] = lambda x: True,
+) -> Sampler:
+    """Return what makes draws of a network with something random in it.
+
+    Args:
+        network: what is called.
+        samples: the number of draws.
+        randomness: from a batch to what makes the randomness of a pass.
+        seed: of all randomness.
+        shared: whether all examples are to share the numbers that are drawn for each of them.
+        joint: whether draws are functions anyway.
+        vmapped: whether to make several draws of a batch at once.
+    """
+
+    def draws(x: Batch, chunk: int | None) -> Iterator[Tensor]:
+        return random_draws(
+            network,
+            x,
+            samples,
+            chunk,
+            randomness(x),
+            seed=seed,
+            joint=shared,
+            vmapped=vmapped(x),
+        )
+
+    def rows(x: Batch) -> int:
+        if not vmapped(x):
+            return rows_of(x)
+        return rows_at_a_time(network, x, samples, randomness(x))
+
+    return Sampler(draws, joint or shared, rows=rows)
 
 
 def found_joint(sampler: Sampler, x: Batch, asked: bool, name: str) -> bool:

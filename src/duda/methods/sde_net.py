@@ -12,12 +12,11 @@ from duda.checks import check_above_0, check_count
 from duda.layers import SDEBlock
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_network
-from duda.methods.sampler import Sampler
+from duda.methods.sampler import Sampler, network_sampler
 from duda.sampling import (
     Randomness,
     new_seed,
     preserved,
-    random_draws,
     raw_outputs,
     swapped_weights,
     watched_inputs,
@@ -99,12 +98,8 @@ class SDENet(UncertainModel):
 
         If joint, a draw is by one Brownian motion for all examples. Dropout stays off.
         """
-        seed = new_seed()
-        return Sampler(
-            lambda x, chunk: random_draws(
-                self.network, x, samples, chunk, Randomness, seed=seed, joint=joint
-            ),
-            joint,
+        return network_sampler(
+            self.network, samples, lambda x: Randomness, seed=new_seed(), shared=joint
         )
 
     def training_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:

@@ -10,15 +10,16 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from duda.batches import Batch
+from duda.batches import Batch, each_input
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
+from duda.methods.common_calls import CommonCalls
 from duda.methods.deterministic import Deterministic
 from duda.methods.ensemble import Ensemble, check_distinct, new_networks
 from duda.methods.sampler import Sampler
 from duda.methods.trunk import parts_of, shared_names
 from duda.preservation import modes_kept
-from duda.sampling import EachMember, StackedMembers, new_seed, random_draws, raw_outputs
+from duda.sampling import StackedMembers, raw_outputs
 
 __all__ = ["SubEnsemble"]
 
@@ -97,8 +98,7 @@ class SubEnsemble(Ensemble):
 
         A head gets the gradient of its own loss, the trunk that of all.
         """
-        draws = _outputs(self.members, x, self.size, self._trunk(), new_seed())
-        return self.data_losses((each[0] for each in draws), y).sum()
+        return self.data_losses(_outputs(self.members, x, self._trunk()), y).sum()
 
     def independent(self) -> list[UncertainModel]:
         """Return the trunk with the first head, and the other heads as one model; or all as one."""
@@ -195,8 +195,7 @@ class _Heads(UncertainModel):
     def training_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Tensor:
         """Return the sum of the heads' losses, whose gradient is for each that of its own loss."""
         with self._frozen():
-            draws = _outputs(self.networks, x, self.samples, self._trunk, new_seed())
-            return self.data_losses((each[0] for each in draws), y).sum()
+            return self.data_losses(_outputs(self.networks, x, self._trunk), y).sum()
 
     @contextmanager
     def _frozen(self) -> Iterator[None]:
@@ -225,22 +224,22 @@ def _members_of(
     networks: nn.ModuleList, samples: int, trunk: dict[int, nn.Module | Tensor]
 ) -> Sampler:
     members = StackedMembers(
-        [*networks[:samples]], lambda x, chunk: _outputs(networks, x, samples, trunk, 0)
+        [*networks[:samples]],
+        lambda x, chunk: (each.unsqueeze(0) for each in _outputs(networks[:samples], x, trunk)),
     )
     return Sampler(members.draws, joint=True)
 
 
 def _outputs(
-    networks: nn.ModuleList, x: Batch, samples: int, trunk: dict[int, nn.Module | Tensor], seed: int
+    networks: nn.ModuleList, x: Batch, trunk: dict[int, nn.Module | Tensor]
 ) -> Iterator[Tensor]:
-    """Yield the outputs of the first networks, one by one; the trunk runs once.
-
-    The seed is that of their dropout, if they are in training mode.
-    """
-    shared = [part for part in trunk.values() if isinstance(part, Tensor)]
-    return random_draws(
-        networks, x, samples, None, lambda: EachMember(networks, shared), seed=seed, vmapped=False
-    )
+    """Yield the outputs of the networks, one by one; the trunk runs once."""
+    common = CommonCalls(trunk.values(), x)
+    for network in networks:
+        copied = each_input(x, Tensor.clone)  # which the network may write to
+        with common.used(network, copied):
+            outputs = raw_outputs(network, copied)
+        yield outputs
 
 
 def _check_others(members: int, joint: bool) -> int:

@@ -4,33 +4,34 @@ from duda.call_order import last_linear
 from duda.outputs import called, moves_classes, raw_outputs, with_rows
 from duda.preservation import devices_of, preserved, random_bytes, random_state, seeded
 from duda.sampling.captured import Captured
-from duda.sampling.executors import random_draws, without_slow_rules
+from duda.sampling.executors import random_draws, rows_at_a_time
 from duda.sampling.networks import (
     LayerChoice,
     layer_call,
     matches,
+    routed_modules,
     swapped_weights,
     watched_inputs,
     weight_layers,
     weights_of,
     with_last_linear,
+    without_slow_rules,
 )
 from duda.sampling.plans import capturing, forget_captured, same_numbers
 from duda.sampling.randomness import (
     DrawnWeights,
-    EachMember,
     HiddenDropout,
     Randomness,
     fast_in_vmap,
 )
 from duda.sampling.stacked import StackedMembers
-from duda.sampling.values import tensors
+from duda.sampling.tiles import from_row
 from duda.streams import Stream, draw_generator, draw_key, new_seed
+from duda.trees import tensors
 
 __all__ = [
     "Captured",
     "DrawnWeights",
-    "EachMember",
     "HiddenDropout",
     "LayerChoice",
     "Randomness",
@@ -43,6 +44,7 @@ __all__ = [
     "draw_key",
     "fast_in_vmap",
     "forget_captured",
+    "from_row",
     "last_linear",
     "layer_call",
     "matches",
@@ -53,6 +55,8 @@ __all__ = [
     "random_draws",
     "random_state",
     "raw_outputs",
+    "routed_modules",
+    "rows_at_a_time",
     "same_numbers",
     "seeded",
     "swapped_weights",

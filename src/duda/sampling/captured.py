@@ -32,8 +32,9 @@ from duda.sampling.joint import Examples
 from duda.sampling.random_calls import Function
 from duda.sampling.randomness import HANDLERS, Randomness
 from duda.sampling.recurrent import RECURRENT
-from duda.sampling.values import tensors
+from duda.sampling.tiles import memory_for
 from duda.streams import RowStream, Stream, draw_keys
+from duda.trees import tensors
 
 __all__ = ["Captured", "CapturedRunner"]
 
@@ -180,11 +181,11 @@ class CapturedRunner:
         self._ids = tuple(map(id, self._known.values()))
         self._shared = self._made("shared", partial(plan.shared, self._known), list(tensors(x)))
 
-    def chunk(self, budget: int) -> int:
+    def chunk(self) -> int:
         """Return how many draws need as much memory as there is."""
-        return max(1, int(budget / max(1, self.plan.bytes_per_row * rows_of(self.x))))
+        return max(1, int(memory_for(self.x) / max(1, self.plan.bytes_per_row * rows_of(self.x))))
 
-    def run(self, start: int, size: int) -> Tensor:
+    def run(self, start: int, size: int, *, last: bool = False) -> Tensor:
         """Return `size` draws `(size, N, ...)`, of which the first has the number `start`."""
         numbers = torch.arange(start, start + size)
         keys = draw_keys(self.seed, numbers).to(self.device, non_blocking=True)

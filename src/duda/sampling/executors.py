@@ -5,39 +5,32 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from functools import partial
 from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch._C._functorch import (  # type: ignore[attr-defined]
-    _is_vmap_fallback_enabled,
-    _set_vmap_fallback_enabled,
-    is_batchedtensor,
-)
+from torch._C._functorch import is_batchedtensor
 from torch.func import vmap
 
 from duda.batches import Batch, each_input, rows_of
-from duda.preservation import random_state, seeded
+from duda.preservation import random_bytes, random_state, seeded, set_random_state
 from duda.sampling.captured import CapturedRunner
 from duda.sampling.dropout import NeedsLoop
 from duda.sampling.joint import Examples, examples_in_calls
-from duda.sampling.memory import Memory
+from duda.sampling.networks import without_slow_rules
 from duda.sampling.plans import capture_asked_for, capture_where_it_pays, captured, timed
+from duda.sampling.prefix import Prefix
 from duda.sampling.randomness import HiddenDropout, Randomness
-from duda.sampling.values import Restart, tensors
+from duda.sampling.tiles import draws_at_a_time, is_first_tile, rows_that_fit, starts_of
 from duda.streams import Stream, draw_key, draw_keys
+from duda.trees import tensors
 
-__all__ = ["random_draws", "without_slow_rules"]
+__all__ = ["random_draws", "rows_at_a_time"]
 
 _log = logging.getLogger(__name__)
-
-# All that a chunk of draws computes should fit the processor's caches and the allocator's reuse;
-# benchmarks/sampling.py sets it beside chunks of other sizes.
-_CHUNK_BYTES = 2**25
-_FIRST_BYTES_PER_EXAMPLE = 2**15  # a guess, for the first chunk only; the next ones are measured
 
 # What vmap says where it cannot go; what else is raised may not be raised again.
 _OF_VMAP = re.compile(
@@ -61,9 +54,10 @@ def random_draws(
 ) -> Iterator[Float[Tensor, "m N ..."]]:
     """Yield `samples` draws of the outputs for `x`, `chunk` at a time, sharing what they share.
 
-    What comes before the first random call runs once on N examples. Draw m depends on the seed and
-    m, and what is random for each example on its place in the batch, whatever the chunk. Where vmap
-    cannot run the network, a loop over the draws takes its place, which the log tells once.
+    What comes before the first random call runs once on N examples: all of it if the draws are made
+    at once, else what modules do. Draw m depends on the seed and m, and what is random for each
+    example on its place in the batch, whatever the chunk. Where vmap cannot run the network, a loop
+    over the draws takes its place, which the log tells once.
 
     Args:
         network: what is called; its weights are known to be the same in every draw, unless swapped.
@@ -83,20 +77,38 @@ def random_draws(
     x = each_input(x, lambda values: values.clone() if values.is_inference() else values)
     if capture_asked_for(network, x, randomness()):
         return
-    capture_where_it_pays(network, x, randomness)
-    plan = captured(network, x, randomness())
-    shape = tuple((tuple(each.shape), each.dtype, each.device) for each in tensors(x))
-    form = (plan is None, *shape)
+    first = is_first_tile()  # of a batch: others are made as it was, when tiles were chosen
+    if first:
+        capture_where_it_pays(network, x, randomness)
+    plan = captured(network, x, randomness()) if first else None
+    form = (plan is None, *_form(x))
     vmapped = vmapped and form not in _needs_loop.get(network, ())
     examples = examples_in_calls(network, x, randomness, seed) if joint else None
     of_kind = _Runner if plan is None else partial(CapturedRunner, plan)
     new_runner = partial(of_kind, network, x, randomness, seed, examples)
     chunks = _in_chunks(new_runner, samples, chunk, vmapped)
-    chunks = timed(network, randomness(), chunks) if plan is None else chunks
+    chunks = timed(network, randomness(), chunks, first) if plan is None else chunks
     for draws, needs_loop in chunks:
         if needs_loop:
             _needs_loop.setdefault(network, set()).add(form)
         yield draws
+
+
+def rows_at_a_time(
+    network: nn.Module, x: Batch, samples: int, randomness: Callable[[], Randomness]
+) -> int:
+    """Return of how many rows of a batch all draws fit the memory.
+
+    It is all rows, unless draws are made by vmap of a network in which each row is by itself.
+    """
+    looped = (True, *_form(x)) in _needs_loop.get(network, ())
+    if looped or captured(network, x, randomness()) is not None:
+        return rows_of(x)
+    return rows_that_fit(network, x, samples, randomness)
+
+
+def _form(x: Batch) -> tuple[Hashable, ...]:
+    return tuple((tuple(each.shape[1:]), each.dtype, each.device) for each in tensors(x))
 
 
 def _in_chunks(
@@ -108,10 +120,10 @@ def _in_chunks(
     """Yield draws, and whether the first of them has shown that the network needs a loop."""
     runner, done = new_runner(vmapped=vmapped), 0
     while done < samples:
-        size = min(samples - done, chunk or runner.chunk(_CHUNK_BYTES)) if runner.vmapped else 1
+        size = min(samples - done, chunk or runner.chunk()) if runner.vmapped else 1
         try:
             with without_slow_rules():
-                draws = runner.run(done, size)
+                draws = runner.run(done, size, last=done + size == samples)
         except Exception as error:
             short, by_vmap = _is_of_memory(error), _is_of_vmap(error)
             if not runner.vmapped or (short and size == 1):
@@ -146,7 +158,7 @@ def _is_of_vmap(error: Exception) -> bool:
 
 
 class _Runner:
-    """Runs a network for chunks of draws, with or without vmap, and with what it remembers."""
+    """Runs a network for chunks of draws, with or without vmap."""
 
     def __init__(
         self,
@@ -158,92 +170,83 @@ class _Runner:
         *,
         vmapped: bool,
     ) -> None:
-        self.network = network
-        self.x = x
-        self.randomness = randomness
-        self.seed = seed
-        self.examples = examples
+        self.network, self.x = network, x
+        self.randomness, self.seed, self.examples = randomness, seed, examples
         self.vmapped = vmapped
         self.device = next(tensors(x)).device
-        mode = randomness()
-        self.memory = Memory(
-            network, mode.known(network), vmapped=vmapped, same_weights=mode.same_weights
-        )
-        self._ran = False
+        self._start = starts_of(network, x, randomness)
+        self._prefix = Prefix(network)
+        self._ran, self._remembers = False, True
 
-    def chunk(self, budget: int) -> int:
-        """Return how many draws fit the budget, by what the last pass computed."""
-        bytes_per_draw = self.memory.drawn_bytes
-        if not self._ran:
-            bytes_of_x = sum(each.nbytes for each in tensors(self.x))
-            bytes_per_draw = max(16 * bytes_of_x, rows_of(self.x) * _FIRST_BYTES_PER_EXAMPLE)
-        return max(1, budget // max(1, bytes_per_draw))
+    def chunk(self) -> int:
+        """Return how many draws need as much memory as there is."""
+        return draws_at_a_time(self.network, self.x, self.randomness)
 
-    def run(self, start: int, size: int) -> Tensor:
-        """Return `size` draws `(size, N, ...)`, of which the first has the number `start`."""
-        one_pass = self._vmapped if self.vmapped else self._single
-        numbers = torch.arange(start, start + size, device=self.device)
-        gpus = [self.device] if self.device.type == "cuda" else []
-        while True:
-            try:
-                # What the streams do not know of, such as dropout inside cuDNN, follows from these.
-                with seeded(draw_key(self.seed, start), gpus):
-                    draws = one_pass(numbers, draw_keys(self.seed, numbers))
-            except Restart:
-                self.memory.restart()
-            except Exception as error:
-                # A call that the memory could not see may have met a tensor without data.
-                used = self.memory.on and self.memory.used and self._ran
-                if not used or _is_of_memory(error):
-                    raise
-                self.memory.on = False
-            else:
-                self._ran = True
-                return draws
+    def run(self, first: int, size: int, *, last: bool = False) -> Tensor:
+        """Return `size` draws `(size, N, ...)`, of which the first has the number `first`.
+
+        The last ones need not be remembered by anybody.
+        """
+        self._remembers = not last
+        numbers = torch.arange(first, first + size, device=self.device)
+        keys = draw_keys(self.seed, numbers)
+        draws = self._vmapped(numbers, keys) if self.vmapped else self._single(first, numbers, keys)
+        self._ran = True
+        return draws
 
     def _vmapped(self, numbers: Tensor, keys: Tensor) -> Tensor:
-        before = random_state(self.device)
         found, differs = 0, False
 
         def one_draw(draw: Tensor, key: Tensor) -> Tensor:
             nonlocal found, differs
-            mode, stream = self.randomness(), Stream(key, self.examples)
-            outputs = self._outputs(mode, draw, stream)
+            mode = self._mode(draw, key)
+            outputs = self._outputs(mode, _any_batched)
             found, differs = mode.found, is_batchedtensor(outputs)
             return outputs
 
-        draws = vmap(one_draw, randomness="different")(numbers, keys)
-        if not all(map(torch.equal, before, random_state(self.device))):
+        before = random_state(self.device)
+        try:
+            draws = vmap(one_draw, randomness="different")(numbers, keys)
+        finally:
+            moved = random_bytes(self.device) != [each.numpy().tobytes() for each in before]
+            if moved:
+                set_random_state(before, self.device)
+        if moved:
             raise NeedsLoop("it takes random numbers where nobody sees it")
         if not differs and not found:
             raise NeedsLoop("it shows no randomness")
         return draws
 
-    def _single(self, numbers: Tensor, keys: Tensor) -> Tensor:
-        before = random_state(self.device)
-        mode, stream = self.randomness(), Stream(keys[0], self.examples)
-        outputs = self._outputs(mode, numbers[0], stream)
-        same = all(map(torch.equal, before, random_state(self.device)))
-        if same and not mode.found and not stream.shapes and not self._ran:
-            raise ValueError(
-                f"nothing is random in this {type(self.network).__name__}, so all draws would be "
-                "the same: add dropout to it (`nn.Dropout`, or `F.dropout`, with p above 0), or "
-                "use `duda.Deterministic` or `duda.DeepEnsemble`."
-            )
+    def _single(self, first: int, numbers: Tensor, keys: Tensor) -> Tensor:
+        gpus = [self.device] if self.device.type == "cuda" else []
+        mode = self._mode(numbers[0], keys[0])
+        # What the streams do not know of, such as dropout inside cuDNN, follows from this seed.
+        with seeded(draw_key(self.seed, first), gpus):
+            before = random_bytes(self.device)
+
+            def differs(outputs: object = None) -> bool:
+                return mode.differs or random_bytes(self.device) != before
+
+            outputs = self._outputs(mode, differs)
+            if not self._ran and not mode.found and not differs():
+                raise ValueError(
+                    f"nothing is random in this {type(self.network).__name__}, so all draws would "
+                    "be the same: add dropout to it (`nn.Dropout`, or `F.dropout`, with p above "
+                    "0), or use `duda.Deterministic` or `duda.DeepEnsemble`."
+                )
         return outputs.unsqueeze(0)
 
-    def _outputs(self, mode: Randomness, draw: Tensor, stream: Stream) -> Tensor:
-        mode.draw, mode.stream = draw, stream
-        with mode:
-            return self.memory.run(partial(mode.call, self.network), self.x, stream)
+    def _mode(self, draw: Tensor, key: Tensor) -> Randomness:
+        mode = self.randomness()
+        mode.draw, mode.stream = draw, Stream(key, self.examples, start=self._start)
+        return mode
+
+    def _outputs(self, mode: Randomness, differs: Callable[[object], bool]) -> Tensor:
+        x = each_input(self.x, Tensor.clone)  # which the network may write to
+        used = self._prefix.used(differs) if self._ran or self._remembers else nullcontext()
+        with used, mode:
+            return mode.call(self.network, x)
 
 
-@contextmanager
-def without_slow_rules() -> Iterator[None]:
-    """Let vmap refuse an operator that it has no rule for, instead of warning and crawling."""
-    enabled = _is_vmap_fallback_enabled()
-    _set_vmap_fallback_enabled(False)
-    try:
-        yield
-    finally:
-        _set_vmap_fallback_enabled(enabled)
+def _any_batched(outputs: object) -> bool:
+    return any(is_batchedtensor(each) for each in tensors(outputs))

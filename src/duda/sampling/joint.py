@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from duda.batches import Batch, each_input, rows_of
 from duda.preservation import seeded
 from duda.sampling.randomness import Randomness
-from duda.sampling.values import tensors
 from duda.streams import Sharing, Stream, draw_key
+from duda.trees import tensors
 
-__all__ = ["Examples", "examples_in_calls"]
+__all__ = ["Examples", "differ", "examples_in_calls"]
 
 _ROWS = 3  # examples that a network is asked with
 _PROBES = 3  # draws in which other numbers for one of them are tried
@@ -160,7 +160,7 @@ class _Probe:
         places = tuple(map(found.get, axes))
         for number in range(_COPIES):
             copies = [self.rows[number]] * _ROWS
-            if any(_differ(*self._run(copies, Examples(_ROWS, places), number)[0])):
+            if any(differ(*self._run(copies, Examples(_ROWS, places), number)[0])):
                 raise ValueError(_mixes("gives copies of an example different outputs"))
         return places
 
@@ -191,7 +191,7 @@ class _Probe:
         self.told = False
         for number, outputs in enumerate(base):
             redrawn, _ = self._run(self.rows, _Redrawn(number, places), number)
-            changed = sum(any(_differ(*pair)) for pair in zip(outputs, redrawn, strict=True))
+            changed = sum(any(differ(*pair)) for pair in zip(outputs, redrawn, strict=True))
             self.told = self.told or changed > 0
             if changed > 1:
                 return False
@@ -231,7 +231,7 @@ def _runs(each: int) -> list[int | None]:
     return [None] if each < 2 else [None, 1, *some]
 
 
-def _differ(first: Tensor, *others: Tensor) -> list[bool]:
+def differ(first: Tensor, *others: Tensor) -> list[bool]:
     """Return which of the other outputs are not the first, but for rounding."""
     largest = float(torch.stack([first, *others]).nan_to_num(0, 0, 0).abs().max())
     tolerance = torch.finfo(first.dtype).eps ** 0.5 * largest

@@ -12,12 +12,16 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import (  # type: ignore[attr-defined]
+    _is_vmap_fallback_enabled,
+    _set_vmap_fallback_enabled,
+)
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrize import is_parametrized
 
 from duda.call_order import last_linear
-from duda.sampling.values import tensors
 from duda.thread_lock import one_thread
+from duda.trees import tensors
 
 __all__ = [
     "LayerChoice",
@@ -29,6 +33,7 @@ __all__ = [
     "weight_layers",
     "weights_of",
     "with_last_linear",
+    "without_slow_rules",
 ]
 
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -269,3 +274,14 @@ def routed_modules(network: nn.Module, route: Callable[..., Any]) -> Iterator[No
                     module.__dict__.pop("_compiled_call_impl", None)
                 else:
                     module.__dict__["_compiled_call_impl"] = compiled
+
+
+@contextmanager
+def without_slow_rules() -> Iterator[None]:
+    """Let vmap refuse an operator that it has no rule for, instead of warning and crawling."""
+    enabled = _is_vmap_fallback_enabled()
+    _set_vmap_fallback_enabled(False)
+    try:
+        yield
+    finally:
+        _set_vmap_fallback_enabled(enabled)

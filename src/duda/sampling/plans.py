@@ -23,8 +23,8 @@ from duda.batches import Batch, each_input
 from duda.graphs import NotCaptured
 from duda.sampling.captured import Captured, CapturedRunner
 from duda.sampling.randomness import Randomness
-from duda.sampling.values import tensors
 from duda.streams import Stream, draw_keys
+from duda.trees import tensors
 
 __all__ = [
     "capture_asked_for",
@@ -103,10 +103,13 @@ def _keep(network: nn.Module, x: Batch, mode: Randomness) -> Captured:
     return plan
 
 
-def timed(network: nn.Module, mode: Randomness, draws: Iterator[T]) -> Iterator[T]:
-    """Yield draws of a batch by a network that was not captured, and note how long they take."""
+def timed(network: nn.Module, mode: Randomness, draws: Iterator[T], first: bool) -> Iterator[T]:
+    """Yield draws by a network that was not captured, and note how long they take.
+
+    They are those of a batch, or of more rows of it, if these are not the first.
+    """
     found = _spent.setdefault(network, {}).setdefault(type(mode), _Spent())
-    found.batches += 1
+    found.batches += first
     while True:
         start = _clock()
         try:

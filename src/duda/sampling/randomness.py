@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch._C._functorch import is_batchedtensor
-from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
@@ -23,12 +22,12 @@ from duda.sampling.random_calls import RANDOM_CALLS
 from duda.sampling.recurrent import RECURRENT
 from duda.streams import Stream, new_seed
 from duda.thread_lock import one_thread
+from duda.trees import tensors
 from duda.uncompiled import as_written
 
 __all__ = [
     "HANDLERS",
     "DrawnWeights",
-    "EachMember",
     "HiddenDropout",
     "Randomness",
     "convolutions",
@@ -80,9 +79,13 @@ class Randomness(TorchFunctionMode):
             return func(*args, **kwargs)
         return handler(self, self.stream, func, args, kwargs)
 
-    def known(self, network: nn.Module) -> Iterable[Tensor]:
-        """Return the weights and buffers that are the same in every draw, unless swapped."""
-        return (*network.parameters(), *network.buffers())
+    @property
+    def differs(self) -> bool:
+        """Whether a call of the network has met anything yet that may differ by draw."""
+        return self.stream is not None and len(self.stream.shapes) > 0
+
+    def moved_to(self, copies: Mapping[int, nn.Module]) -> None:
+        """Take copies of modules, which are known by the `id` of what they are copies of."""
 
     @as_written()
     def call(self, network: nn.Module, x: Batch) -> Tensor:
@@ -129,6 +132,10 @@ class HiddenDropout(Randomness):
         super().__init__()
         self.trained = trained
 
+    def moved_to(self, copies: Mapping[int, nn.Module]) -> None:
+        """Run the copies of modules in train mode."""
+        self.trained = [copies[id(module)] for module in self.trained]
+
     @as_written()
     def call(self, network: nn.Module, x: Batch) -> Tensor:
         """Return the raw outputs of one draw."""
@@ -167,45 +174,36 @@ class DrawnWeights(Randomness):
         self.network = network
         self.weights = weights
         self.names = names
+        self._unread: set[int] = set()  # weights that no call has read yet
+        self._drawing = 0
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call `func`, or what gives it the random numbers of the draw."""
+        if self._unread and any(id(each) in self._unread for each in tensors((args, kwargs))):
+            self._unread.clear()
+            self._drawing = -1
+        return super().__torch_function__(func, types, args, kwargs)
+
+    @property
+    def differs(self) -> bool:
+        """Whether a call of the network has met a drawn weight or other random numbers yet."""
+        return self.stream is not None and len(self.stream.shapes) > self._drawing
+
+    def moved_to(self, copies: Mapping[int, nn.Module]) -> None:
+        """Put the weights into the copy of the network."""
+        self.network = copies[id(self.network)]
 
     @as_written()
     def call(self, network: nn.Module, x: Batch) -> Tensor:
         """Return the raw outputs of the network with the weights of one draw."""
         drawn = self.weights(self.draw)
         self.found += len(drawn)
+        self._drawing = 0 if self.stream is None else len(self.stream.shapes)
+        self._unread = {id(weight) for weight in drawn.values()}
         with swapped_weights(self.network, drawn):
             return raw_outputs(self.network, x)
-
-
-class EachMember(Randomness):
-    """Calls another network in each draw, one draw at a time.
-
-    Args:
-        networks: what is called, and the root of the draws.
-        shared: the weights and buffers that all of them have.
-    """
-
-    same_weights = False
-
-    def __init__(self, networks: nn.ModuleList, shared: Collection[Tensor]) -> None:
-        super().__init__()
-        self.networks = networks
-        self.shared = shared
-
-    def known(self, network: nn.Module) -> list[Tensor]:
-        """Return what is shared, but for the counters that BatchNorm writes to in training."""
-        counters = {
-            id(module.num_batches_tracked)
-            for module in network.modules()
-            if isinstance(module, _NormBase)
-        }
-        return [tensor for tensor in self.shared if id(tensor) not in counters]
-
-    @as_written()
-    def call(self, network: nn.Module, x: Batch) -> Tensor:
-        """Return the raw outputs of the network whose number the draw has."""
-        self.found += 1
-        return raw_outputs(self.networks[int(self.draw)], x)  # type: ignore[arg-type]
 
 
 def _has_its_own(kwargs: dict[str, Any]) -> bool:

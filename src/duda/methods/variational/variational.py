@@ -15,7 +15,7 @@ from duda.checks import check_above_0, check_at_least_0
 from duda.hooks import FitState
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network
-from duda.methods.sampler import Sampler
+from duda.methods.sampler import Sampler, network_sampler
 from duda.methods.variational.normal_weights import (
     NOISY_LAYERS,
     Flipout,
@@ -25,7 +25,7 @@ from duda.methods.variational.normal_weights import (
 )
 from duda.methods.variational.priors import GaussianPrior, Prior
 from duda.methods.variational.widths import random_weights
-from duda.sampling import LayerChoice, fast_in_vmap, new_seed, random_draws, weight_layers
+from duda.sampling import LayerChoice, fast_in_vmap, new_seed, weight_layers
 
 __all__ = ["Variational"]
 
@@ -136,21 +136,16 @@ class Variational(UncertainModel):
 
         If joint, weights are drawn whole, whatever the estimator.
         """
-        seed, normals = new_seed(), self._normals()
-        estimator = "weight" if joint else self.estimator
+        normals, estimator = self._normals(), "weight" if joint else self.estimator
         drawn = self._drawn_whole(estimator)
-        return Sampler(
-            lambda x, chunk: random_draws(
-                self.network,
-                x,
-                samples,
-                chunk,
-                lambda: _ESTIMATORS[estimator](self.network, normals),
-                seed=seed,
-                joint=joint,
-                vmapped=fast_in_vmap(self.network, drawn, x),
-            ),
+        return network_sampler(
+            self.network,
+            samples,
+            lambda x: lambda: _ESTIMATORS[estimator](self.network, normals),
+            seed=new_seed(),
+            shared=joint,
             joint=estimator == "weight",
+            vmapped=lambda x: fast_in_vmap(self.network, drawn, x),
         )
 
     def kl_divergence(self) -> Float[Tensor, ""]:
