@@ -105,9 +105,9 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for kind in (module.CapturedRunner, executors._Runner):
         run = kind.run
 
-        def noted(self: Any, *given: Any, run: Any = run, kind: Any = kind) -> Tensor:
+        def noted(self: Any, *given: Any, run: Any = run, kind: Any = kind, **named: Any) -> Tensor:
             found.append(kind.__name__)
-            return run(self, *given)
+            return run(self, *given, **named)
 
         monkeypatch.setattr(kind, "run", noted)
     return found
