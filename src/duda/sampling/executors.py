@@ -174,7 +174,8 @@ class _Runner:
         self.randomness, self.seed, self.examples = randomness, seed, examples
         self.vmapped = vmapped
         self.device = next(tensors(x)).device
-        self._start = starts_of(network, x, randomness)
+        # Numbers that the examples share are the same in all tiles.
+        self._start = starts_of(network, x, randomness) if examples is None else None
         self._prefix = Prefix(network)
         self._ran, self._remembers = False, True
 

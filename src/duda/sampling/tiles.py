@@ -43,7 +43,9 @@ __all__ = [
 # benchmarks/sampling.py sets it beside others. A GPU has room for all draws of most batches.
 _CACHE = 2**25
 _SHARE = 0.25  # of the memory of a GPU that is free
+_LITTLE = 0.1  # of what rows cost
 _ROWS = 3  # by which a network is measured
+_GUESS = 2**15  # bytes of a row, where they cannot be measured
 _WHOLE = 8  # rows whose masks end with a word of random bits, whatever their width
 
 _first_row: ContextVar[int] = ContextVar("_first_row", default=0)
@@ -77,16 +79,18 @@ def rows_that_fit(
 ) -> int:
     """Return how many rows of a batch make a tile with all draws of them, or with as many as fit.
 
-    That is all of them where one row says something of another, or nobody can tell.
+    That is all of them where one row says something of another, or nobody can tell, and where
+    weights that are drawn, in each tile anew, would cost more than a little.
     """
     rows = rows_of(x)
     found = _measure(network, x, randomness)
-    if found is None:
+    if found is None or samples * found.bytes_for(rows) <= memory_for(x):
         return rows
     fitting = int((memory_for(x) / samples - found.fixed) // max(1, found.each))
-    if fitting >= rows or not _are_apart(network, x, randomness):
+    tiles = ceil(rows / max(1, fitting))
+    if tiles * found.fixed > _LITTLE * rows * found.each or not _are_apart(network, x, randomness):
         return rows
-    alike = ceil(rows / ceil(rows / max(1, fitting)))
+    alike = ceil(rows / tiles)
     return alike if alike < _WHOLE else ceil(alike / _WHOLE) * _WHOLE
 
 
@@ -94,8 +98,10 @@ def draws_at_a_time(network: nn.Module, x: Batch, randomness: Callable[[], Rando
     """Return how many draws of all rows of a batch fit the memory."""
     found = _measure(network, x, randomness)
     if found is None:
-        return max(1, memory_for(x) // max(1, 16 * sum(each.nbytes for each in tensors(x))))
-    return max(1, int(memory_for(x) // max(1, found.bytes_for(rows_of(x)))))
+        of_draw: float = max(16 * sum(each.nbytes for each in tensors(x)), rows_of(x) * _GUESS)
+    else:
+        of_draw = found.bytes_for(rows_of(x))
+    return max(1, int(memory_for(x) // max(1, of_draw)))
 
 
 @contextmanager
