@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
@@ -39,6 +39,7 @@ R = TypeVar("R")
 _STEP = 0x9E3779B97F4A7C15  # between the counters that are hashed: 2⁶⁴ over the golden ratio
 _MIXING = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
 _CACHED_WORDS = 2**15  # more than these of one draw are made draw by draw, in the CPU's caches
+_KEPT_WORDS = 2**16  # fewer are kept for the next call that asks for as many
 _SIGNIFICANT = {torch.float64: 53, torch.float32: 24, torch.float16: 11, torch.bfloat16: 8}
 
 
@@ -271,13 +272,21 @@ def _integers(
 
 def _words(keys: Tensor, first: int, size: int) -> Tensor:
     """Return 64 random bits for each key and place from the first one on, `(*keys, size)`."""
-    places = torch.arange(first + 1, first + size + 1, device=keys.device).mul_(_signed(_STEP))
+    places = (_known_places if size <= _KEPT_WORDS else _places)(first, size, keys.device)
     if keys.ndim == 0 or size <= _CACHED_WORDS or keys.device.type != "cpu":
         return _mixed(places + keys.unsqueeze(-1))
     words = torch.empty(len(keys), size, dtype=torch.int64)
     for row, key in zip(words, keys, strict=True):
         _mixed(torch.add(places, key, out=row))
     return words
+
+
+def _places(first: int, size: int, device: torch.device) -> Tensor:
+    """Return what is added to a key for each place, which nobody may write to."""
+    return torch.arange(first + 1, first + size + 1, device=device).mul_(_signed(_STEP))
+
+
+_known_places = lru_cache(maxsize=16)(_places)
 
 
 def _mixed(z: Tensor) -> Tensor:

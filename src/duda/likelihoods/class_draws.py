@@ -62,7 +62,7 @@ class ClassReduction(Reduction):
             self.multiple = self.multiple * (self.peak - top).exp() + multiple * (peak - top).exp()
             self.peak = top
             self.entropy_sum = self.entropy_sum + entropy_sum
-        self.votes.scatter_add_(1, first, torch.ones_like(first, dtype=torch.int32))
+        self.votes.scatter_(1, first, 1, reduce="add")
         self.count += len(draws)
         if self.kept is not None:
             self.kept.append(log_probs.exp())

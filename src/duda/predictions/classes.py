@@ -34,8 +34,8 @@ def entropy(log_probs: Float[Tensor, "..."], dim: int) -> Float[Tensor, "..."]:
     tensor(0.)
     """
     probs = log_probs.exp()
-    each = torch.where(probs > 0, probs * -log_probs, 0.0)
-    return each.sum(dim, dtype=torch.float64).to(log_probs.dtype)
+    finite = log_probs.clamp(min=torch.finfo(log_probs.dtype).min)  # or 0 * inf is NaN
+    return (probs * finite.neg()).sum(dim, dtype=torch.float64).to(log_probs.dtype)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
