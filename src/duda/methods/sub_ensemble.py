@@ -19,7 +19,7 @@ from duda.methods.ensemble import Ensemble, check_distinct, new_networks
 from duda.methods.sampler import Sampler
 from duda.methods.trunk import parts_of, shared_names
 from duda.preservation import modes_kept
-from duda.sampling import StackedMembers, raw_outputs
+from duda.sampling import StackedMembers, collected, raw_outputs
 
 __all__ = ["SubEnsemble"]
 
@@ -225,7 +225,7 @@ def _members_of(
 ) -> Sampler:
     members = StackedMembers(
         [*networks[:samples]],
-        lambda x, chunk: (each.unsqueeze(0) for each in _outputs(networks[:samples], x, trunk)),
+        lambda x, chunk: collected(_outputs(networks[:samples], x, trunk), chunk),
     )
     return Sampler(members.draws, joint=True)
 

@@ -24,7 +24,7 @@ from duda.sampling.randomness import (
     Randomness,
     fast_in_vmap,
 )
-from duda.sampling.stacked import StackedMembers
+from duda.sampling.stacked import StackedMembers, collected
 from duda.sampling.tiles import from_row
 from duda.streams import Stream, draw_generator, draw_key, new_seed
 from duda.trees import tensors
@@ -39,6 +39,7 @@ __all__ = [
     "Stream",
     "called",
     "capturing",
+    "collected",
     "devices_of",
     "draw_generator",
     "draw_key",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from itertools import islice
@@ -25,11 +25,11 @@ from duda.sampling.networks import swapped_weights, without_slow_rules
 from duda.sampling.randomness import Randomness, convolutions, fast_in_vmap
 from duda.streams import Stream
 
-__all__ = ["StackedMembers", "each_in_turn", "form_of"]
+__all__ = ["StackedMembers", "collected", "each_in_turn", "form_of"]
 
 _log = logging.getLogger(__name__)
 
-_COLLECTED_BYTES = 2**20  # of outputs, which fewer calls then reduce
+_COLLECTED_BYTES = 2**20
 _GROUP_BYTES = 2**30  # of what a group of members may hold and compute, by a guess
 _FEW_ROWS = 2
 _FEW_IMAGES = 32  # more keep a GPU busy with one member's convolutions: a guess, not measured yet
@@ -49,14 +49,21 @@ def each_in_turn(networks: Sequence[nn.Module], x: Batch, chunk: int | None) -> 
     >>> [len(each) for each in each_in_turn([nn.Identity()] * 3, torch.zeros(2, 1), None)]
     [3]
     """
+    return collected((raw_outputs(network, x) for network in networks), chunk)
+
+
+def collected(draws: Iterable[Tensor], chunk: int | None = None) -> Iterator[Tensor]:
+    """Yield draws `(N, ...)` as `(m, N, ...)`, at most `chunk` of them, and one where it is large.
+
+    So fewer calls reduce them.
+    """
     kept: list[Tensor] = []
-    for network in networks:
-        outputs = raw_outputs(network, x)
-        full = kept and len(kept) >= (chunk or _COLLECTED_BYTES // max(1, outputs.nbytes))
-        if full or (kept and outputs.shape != kept[0].shape):
+    for draw in draws:
+        full = kept and len(kept) >= (chunk or _COLLECTED_BYTES // max(1, draw.nbytes))
+        if full or (kept and draw.shape != kept[0].shape):
             yield torch.stack(kept)
             kept = []
-        kept.append(outputs)
+        kept.append(draw)
     if kept:
         yield torch.stack(kept)
 

@@ -7,6 +7,7 @@ import math
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -95,6 +96,29 @@ def test_a_draw_has_the_same_weights_in_all_batches() -> None:
     torch.testing.assert_close(one.draws, other.draws)
     together = model.predict(torch.cat([x, x]), seed=0, batch_size=7, keep_draws=True)
     assert torch.equal(together.draws[:, :7], together.draws[:, 7:])
+
+
+def test_few_weights_are_drawn_once_for_all_batches_and_many_for_each() -> None:
+    model, x = collected(torch.randn(6, 4)), torch.randn(6, 2)
+    with patch.object(duda.SWAG, "_draw", autospec=True, side_effect=duda.SWAG._draw) as drawn:
+        few = model.predict(x, samples=4, seed=0, batch_size=2)
+        assert drawn.call_count == 4
+        with patch("duda.methods.swag.swag._KEPT_BYTES", 0):
+            many = model.predict(x, samples=4, seed=0, batch_size=2)
+    assert drawn.call_count == 4 + 4 * 3
+    assert torch.equal(few.mean, many.mean)
+
+
+def test_a_network_that_writes_to_its_weights_has_new_ones_in_each_batch() -> None:
+    class Writing(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            self.weight.mul_(0.5)
+            return super().forward(x)
+
+    model, x = collected(torch.randn(6, 4)), torch.randn(1, 2).expand(4, 2)
+    model.network.__class__ = Writing
+    draws = model.predict(x, samples=3, seed=0, batch_size=2, keep_draws=True).draws
+    assert torch.equal(draws[:, :2], draws[:, 2:])
 
 
 def test_fewer_draws_are_the_first_of_more() -> None:
@@ -378,7 +402,7 @@ def test_only_statistics_that_train_are_computed_anew(own_loop: bool) -> None:
     other.load_state_dict(model.state_dict())
     for each in (model, other):
         with preserved(each, seed=0):
-            assert each._statistics(0, 0).keys() == {
+            assert each._statistics(partial(each._draw, 0), 1)[0].keys() == {
                 f"4.{kind}" for kind in ("running_mean", "running_var", "num_batches_tracked")
             }
     assert torch.equal(other.predict(x, seed=0).mean, model.predict(x, seed=0).mean)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -18,11 +19,14 @@ from duda.methods.sampled_rows import sampled_rows
 from duda.methods.sampler import NotReady, Sampler
 from duda.methods.swag.batch_norm import TrainedNorms, refreshed_statistics
 from duda.methods.swag.flat_weights import flattened, shaped
-from duda.sampling import draw_generator, new_seed, raw_outputs, swapped_weights
+from duda.sampling import collected, draw_generator, new_seed, raw_outputs, swapped_weights
 
 __all__ = ["SWAG"]
 
 _INPUTS = "inputs"
+_KEPT_BYTES = 2**26  # of weights of all draws
+
+Draw = Callable[[int], dict[str, Tensor]]
 
 
 class SWAG(UncertainModel):
@@ -130,23 +134,26 @@ class SWAG(UncertainModel):
     def sampler(self, samples: int, joint: bool = False) -> Sampler:
         """Return what makes draws, each by weights that are the same for all examples.
 
-        Each by itself: weights for all of them at once would fill the memory. BatchNorm's
-        statistics are computed here, once for all batches.
+        Each by itself: weights for all of them at once would fill the memory, unless they are few,
+        which are then drawn once for all batches, as BatchNorm's statistics are anyway.
 
         Raises:
             ValueError: if there are too few iterates, or no inputs for BatchNorm.
         """
         self._check_ready()
-        seed = new_seed()
-        statistics = [self._statistics(seed, number) for number in range(samples)]
+        drawn: Draw = partial(self._draw, new_seed())
+        if samples * self.mean.nbytes <= _KEPT_BYTES:
+            drawn = cache(drawn)
+        statistics = self._statistics(drawn, samples)
 
-        def draws(x: Batch, chunk: int | None) -> Iterator[Tensor]:
+        def outputs(x: Batch) -> Iterator[Tensor]:
             for number, fresh in enumerate(statistics):
-                with swapped_weights(self.network, self._draw(seed, number) | fresh):
-                    outputs = raw_outputs(self.network, x)
-                yield outputs.unsqueeze(0)
+                own = {name: weight.clone() for name, weight in drawn(number).items()}
+                with swapped_weights(self.network, own | fresh):  # which it may write to
+                    draw = raw_outputs(self.network, x)
+                yield draw
 
-        return Sampler(draws, joint=True)
+        return Sampler(lambda x, chunk: collected(outputs(x), chunk), joint=True)
 
     def validation_sampler(self) -> Sampler:
         """Return the outputs of the weights that are trained: there may be no iterates yet."""
@@ -157,12 +164,12 @@ class SWAG(UncertainModel):
         weights = dict(self.network.named_parameters())
         return {name: weights[name] for name in self._names}
 
-    def _statistics(self, seed: int, number: int) -> dict[str, Tensor]:
-        """Return BatchNorm's statistics for a draw, by name; none where there is no BatchNorm."""
+    def _statistics(self, drawn: Draw, samples: int) -> list[dict[str, Tensor]]:
+        """Return BatchNorm's statistics for each draw, by name; none where there is none."""
         if self._inputs is None:
-            return {}
-        norms, weights = self.trained_norms.of(self.network), self._draw(seed, number)
-        return refreshed_statistics(self.network, norms, weights, suited(self._inputs, self))
+            return [{}] * samples
+        norms, x = self.trained_norms.of(self.network), suited(self._inputs, self)
+        return [refreshed_statistics(self.network, norms, drawn(m), x) for m in range(samples)]
 
     def _draw(self, seed: int, number: int) -> dict[str, Tensor]:
         """Return the weights of a draw."""
