@@ -86,7 +86,7 @@ compare(("The same noise", same, known, constant), ("Growing noise", growing, no
 # the epistemic part says so, most of all beyond the points. With many it nearly vanishes among the
 # data, and still rises beyond them. The noise is the same in both, but 20 points tell it only
 # roughly.
-ignorant = learn(scarce, epochs=600)
+ignorant = learn(scarce, epochs=30)
 compare(
     (f"{few} examples", scarce, ignorant, constant),
     (f"{many:,} examples", same, known, constant),

@@ -327,12 +327,11 @@ def test_the_network_is_asked_once_for_all_batches_of_a_seed() -> None:
     net.first.register_forward_hook(lambda module, args, out: rows.append(len(out)))
     for part in x.split(16):
         draws(net, part)
-    # For joint draws, and for the memory that a draw needs.
-    assert rows == [2, 3, 3, 3, 1, 3, 16, 16, 16, 16]
+    assert rows == [2, 3, 3, 3, 16, 16, 16, 16]
     net.middle = lambda m, h: F.dropout(h.transpose(0, 1), 0.3).transpose(0, 1)
     net.added = nn.Identity()  # another network by now
     draws(net, x)
-    assert rows[10:] == [2, 3, 3, 3, 1, 3, ROWS]
+    assert rows[8:] == [2, 3, 3, 3, ROWS]
 
 
 def test_asking_leaves_the_global_generator_alone() -> None:

@@ -242,6 +242,26 @@ def test_the_users_network_sees_no_rows_but_those_of_the_batch(
     assert type(model.network.middle(torch.ones(1, 64))) is Tensor
 
 
+def test_hooks_see_the_batch_and_nothing_else(memory: Callable[[int], None]) -> None:
+    model, seen = model_of(APART["dropout"]), []
+    model.network.trunk.register_forward_hook(lambda module, args, out: seen.append(len(out)))
+    found = model.predict(inputs(), seed=0)
+    assert seen == [ROWS]
+    memory(2**30)
+    torch.testing.assert_close(found.probs, model.predict(inputs(), seed=0).probs)
+    assert seen == [ROWS] * 2
+
+
+def test_hooks_of_torch_are_part_of_a_network(memory: Callable[[int], None]) -> None:
+    model = model_of(APART["dropout"])
+    with pytest.warns(FutureWarning):
+        nn.utils.weight_norm(model.network.head)
+    found = model.predict(inputs(), seed=0)
+    assert len(model.network.counter.rows) > 1
+    memory(2**30)
+    torch.testing.assert_close(found.probs, model.predict(inputs(), seed=0).probs)
+
+
 def test_a_smaller_chunk_is_what_was_asked_for(memory: Callable[[int], None]) -> None:
     model = model_of(APART["dropout"])
     model.predict(inputs(), seed=0, chunk=2)

@@ -172,8 +172,7 @@ class RankOneWeights(DrawnWeights):
     """
 
     def __init__(self, network: nn.Module, vectors: Mapping[str, MemberVectors]) -> None:
-        # Nothing is shared between draws that touches a tensor of which the engine's memory does
-        # not know, as it does not of views that were made before it watches.
+        # Views are told from the weights, which other layers may use as they are.
         weights = dict(network.named_parameters(remove_duplicate=False))
         views = {name: weights[name].view_as(weights[name]) for name in vectors}
         super().__init__(network, lambda _: views, views)
@@ -184,6 +183,7 @@ class RankOneWeights(DrawnWeights):
     ) -> Any:
         """Call `func`, between the member's vectors if it is a layer."""
         kwargs = kwargs or {}
+        self.note_reads(args, kwargs)
         if func in _LAYERS:
             layer, x, weight, bias = layer_call(func, args, kwargs)
             if id(weight) in self._layers:

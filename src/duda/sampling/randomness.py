@@ -181,10 +181,14 @@ class DrawnWeights(Randomness):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Call `func`, or what gives it the random numbers of the draw."""
-        if self._unread and any(id(each) in self._unread for each in tensors((args, kwargs))):
+        self.note_reads(args, kwargs)
+        return super().__torch_function__(func, types, args, kwargs)
+
+    def note_reads(self, *arguments: Any) -> None:
+        """Take note of whether a call reads a weight that is drawn, after which draws differ."""
+        if self._unread and any(id(each) in self._unread for each in tensors(arguments)):
             self._unread.clear()
             self._drawing = -1
-        return super().__torch_function__(func, types, args, kwargs)
 
     @property
     def differs(self) -> bool:

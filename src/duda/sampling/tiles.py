@@ -181,10 +181,10 @@ def _measure_anew(
 def _are_apart(network: nn.Module, x: Batch, randomness: Callable[[], Randomness]) -> bool:
     """Return whether rows come out the same in a tile of their own."""
     known, key = _apart.setdefault(network, {}), _form(network, x, randomness)
+    if rows_of(x) < _ROWS or any(map(_hooks_of, network.modules())):
+        return False
     if key in known:
         return known[key]
-    if rows_of(x) < _ROWS:
-        return False
     places = [number * (rows_of(x) - 1) // (_ROWS - 1) for number in range(_ROWS)]
     try:
         run = _Run(network, randomness)
@@ -228,6 +228,16 @@ class _Seen:
     shapes: list[tuple[int, ...]]
 
 
+def _hooks_of(module: nn.Module) -> list[tuple[dict[int, Any], int]]:
+    """Return the hooks of a module that are not torch's own, such as those of `weight_norm`."""
+    return [
+        (hooks, key)
+        for hooks in (module._forward_hooks, module._forward_pre_hooks)
+        for key, hook in hooks.items()
+        if not type(hook).__module__.startswith("torch.")
+    ]
+
+
 class _Run:
     """One draw of a copy of a network, which shares its weights, so that nobody else sees it."""
 
@@ -236,6 +246,9 @@ class _Run:
         self.network = copy.deepcopy(network, {id(weight): weight for weight in weights})
         pairs = zip(network.modules(), self.network.modules(), strict=True)
         self.copies = {id(module): double for module, double in pairs}
+        for module in self.network.modules():
+            for hooks, key in _hooks_of(module):
+                del hooks[key]
         self.randomness = randomness
 
     def __call__(

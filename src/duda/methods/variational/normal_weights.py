@@ -74,8 +74,7 @@ class LocalNoise(DrawnWeights):
     """
 
     def __init__(self, network: nn.Module, normals: Mapping[str, NormalWeight]) -> None:
-        # Nothing is shared between draws that touches a tensor of which the engine's memory does
-        # not know, as it does not of views that were made before it watches.
+        # Views are told from the weights, which other layers may use as they are.
         views = {name: normal.mean.view_as(normal.mean) for name, normal in normals.items()}
         super().__init__(network, lambda _: views, views)
         self._normals = {id(view): normals[name] for name, view in views.items()}
