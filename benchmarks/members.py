@@ -61,7 +61,7 @@ def members_row(make: Make, members: int, x: Tensor) -> str:
             "stacked": lambda: vmapped(stack_module_state(networks)),
             "ready": lambda: vmapped(ready),
         },
-        rounds=9 if len(x) < 256 else 3,
+        rounds=9 if members * x.numel() < 2**17 else 3,
     )
     shares = (ratio(seconds, way, "loop") for way in ("predict", "stacked", "ready"))
     return "".join(f"{share:10.2f}" for share in shares)
