@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import lru_cache, wraps
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -39,7 +38,6 @@ R = TypeVar("R")
 _STEP = 0x9E3779B97F4A7C15  # between the counters that are hashed: 2⁶⁴ over the golden ratio
 _MIXING = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
 _CACHED_WORDS = 2**15  # more than these of one draw are made draw by draw, in the CPU's caches
-_KEPT_WORDS = 2**16  # fewer are kept for the next call that asks for as many
 _SIGNIFICANT = {torch.float64: 53, torch.float32: 24, torch.float16: 11, torch.bfloat16: 8}
 
 
@@ -225,7 +223,10 @@ class RowStream(Stream):
     """
 
     def __init__(self, keys: Tensor, sharing: Sharing | None) -> None:
-        super().__init__(keys, None if sharing is None else _OfEachDraw(sharing))
+        if sharing is not None:
+            spread = vmap(sharing.spread, in_dims=(None, 0, None))
+            sharing = _OfEachDraw(sharing.drawn, spread)
+        super().__init__(keys, sharing)
         self.draws = len(keys)
         self.repeated = False
 
@@ -243,17 +244,11 @@ class RowStream(Stream):
         return super().integers((rows // self.draws, *others), dtype, device, change).flatten(0, 1)
 
 
-@dataclass(frozen=True)
-class _OfEachDraw:
+class _OfEachDraw(NamedTuple):
     """What examples share, for several draws at once."""
 
-    sharing: Sharing
-
-    def drawn(self, call: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return self.sharing.drawn(call, shape)
-
-    def spread(self, call: int, drawn: Tensor, shape: tuple[int, ...]) -> Tensor:
-        return vmap(lambda each: self.sharing.spread(call, each, shape))(drawn)
+    drawn: Callable[[int, tuple[int, ...]], tuple[int, ...]]
+    spread: Callable[[int, Tensor, tuple[int, ...]], Tensor]
 
 
 def _integer_type(dtype: torch.dtype) -> torch.dtype:
@@ -272,7 +267,7 @@ def _integers(
 
 def _words(keys: Tensor, first: int, size: int) -> Tensor:
     """Return 64 random bits for each key and place from the first one on, `(*keys, size)`."""
-    places = (_known_places if size <= _KEPT_WORDS else _places)(first, size, keys.device)
+    places = (_known_places if size <= _CACHED_WORDS else _places)(first, size, keys.device)
     if keys.ndim == 0 or size <= _CACHED_WORDS or keys.device.type != "cpu":
         return _mixed(places + keys.unsqueeze(-1))
     words = torch.empty(len(keys), size, dtype=torch.int64)

@@ -97,8 +97,8 @@ def test_what_cannot_be_captured_says_why_once(
         return F.dropout(h * 2 if h.sum() > 0 else h, 0.3)
 
     network = Body(by_values)
-    monkeypatch.setattr(plans, "_SECONDS", 0.05)
     expected = draws(duda.MCDropout(copy.deepcopy(network), duda.Categorical(), samples=3))
+    monkeypatch.setattr(plans, "_SECONDS", 0.05)
     clock(0.01)
     model = duda.MCDropout(network, duda.Categorical(), samples=3)
     for _ in range(2):
@@ -113,9 +113,9 @@ def test_a_graph_with_other_draws_is_not_used(
 ) -> None:
     right = plans.Captured.outputs
     monkeypatch.setattr(plans.Captured, "outputs", lambda *given: right(*given) + 0.1)
-    monkeypatch.setattr(plans, "_SECONDS", 0.05)
     network = Body(nn.Dropout(0.5))
     expected = draws(duda.MCDropout(copy.deepcopy(network), duda.Categorical(), samples=3))
+    monkeypatch.setattr(plans, "_SECONDS", 0.05)
     clock(0.01)
     torch.testing.assert_close(
         draws(duda.MCDropout(network, duda.Categorical(), samples=3)), expected
