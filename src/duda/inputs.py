@@ -1,4 +1,7 @@
-"""Metric inputs: what every metric asks of them; they come out checked and on the CPU."""
+"""Metric inputs: what every metric asks of them; they come out checked.
+
+They stay on their device if it has float64; what is to fit something goes to that one's device.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from duda.checks import (
     check_same_shape,
     check_whole,
 )
+from duda.devices import on_exact_device
 from duda.probabilities import check_probs, log_probs_from
 
 __all__ = [
@@ -45,7 +49,7 @@ def class_probs(
     """Return probabilities from just one of `probs`, as `check_probs` has them, and `logits`."""
     if probs is None or logits is not None:
         return class_log_probs(probs, logits).exp()
-    return check_probs(as_tensor(probs, "probs").cpu())
+    return check_probs(on_exact_device(as_tensor(probs, "probs")))
 
 
 def hard_labels(
@@ -53,15 +57,16 @@ def hard_labels(
     shape: tuple[int, ...],
     ignore_index: int | None = None,
     name: str = "y",
+    device: torch.device | str = "cpu",
 ) -> Int[Tensor, "N *positions"]:
-    """Return integer labels that fit predictions of `shape` `(N, C, *positions)`.
+    """Return integer labels on `device` that fit predictions of `shape` `(N, C, *positions)`.
 
     Labels equal to `ignore_index` need not be classes. Errors call them by their `name`.
 
     >>> hard_labels([0, 1], (2, 2))
     tensor([0, 1])
     """
-    labels = _labels(y, name)
+    labels = _labels(y, name, device)
     if labels.is_floating_point():
         raise ValueError(
             f"`{name}` has dtype {labels.dtype}, expected integer labels: call `{name}.long()`, or "
@@ -86,13 +91,16 @@ def hard_labels(
     return labels
 
 
-def label_shares(y: ArrayLike | None, shape: tuple[int, ...]) -> Float[Tensor, "N C *positions"]:
+def label_shares(
+    y: ArrayLike | None, shape: tuple[int, ...], device: torch.device | str = "cpu"
+) -> Float[Tensor, "N C *positions"]:
     """Return each class's share of the votes: `y` itself where it is soft, else zeros and a one."""
-    values = _labels(y, "y")
+    values = _labels(y, "y", device)
     same = tuple(values.shape) == tuple(shape)
     if not values.is_floating_point() and not same:
-        labels = hard_labels(values, shape)
-        return torch.zeros(shape, dtype=torch.float64).scatter_(1, labels.unsqueeze(1), 1.0)
+        labels = hard_labels(values, shape, device=device)
+        zeros = torch.zeros(shape, dtype=torch.float64, device=device)
+        return zeros.scatter_(1, labels.unsqueeze(1), 1.0)
     if not same:
         raise ValueError(
             f"`y` has dtype {values.dtype} and shape {tuple(values.shape)}, expected soft labels "
@@ -117,12 +125,13 @@ def scores(value: ArrayLike, name: str = "score") -> Shaped[Tensor, "*shape"]:
 
 
 def numbers(value: ArrayLike, name: str, like: Tensor | None = None) -> Float[Tensor, "*shape"]:
-    """Return finite numbers, at least one, in float64, of the shape of `like` if it is given.
+    """Return finite numbers, at least one, in float64, of shape and device of `like` if given.
 
     >>> numbers([1, 2], "y")
     tensor([1., 2.], dtype=torch.float64)
     """
-    values = as_tensor(value, name).cpu().double()
+    values = as_tensor(value, name)
+    values = (on_exact_device(values) if like is None else values.to(like.device)).double()
     if like is not None:
         check_same_shape(values, name, tuple(like.shape), "the predicted numbers")
     check_finite(values, name)
@@ -131,7 +140,7 @@ def numbers(value: ArrayLike, name: str, like: Tensor | None = None) -> Float[Te
 
 
 def spreads(value: ArrayLike, like: Tensor | None = None) -> Float[Tensor, "*shape"]:
-    """Return standard deviations in float64, of the shape of `like` if it is given.
+    """Return standard deviations in float64, of shape and device of `like` if given.
 
     >>> spreads([0.0, 1.0])
     tensor([0., 1.], dtype=torch.float64)
@@ -149,6 +158,7 @@ def ordered_ends(
 ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
     """Return the ends of intervals in float64: infinite ones may pass, crossed ones may not."""
     low, high = scores(lower, "lower").double(), scores(upper, "upper").double()
+    high = high.to(low.device)
     check_same_shape(high, "upper", tuple(low.shape), "`lower`")
     crossed = int((low > high).sum())
     if crossed:
@@ -171,7 +181,7 @@ def flags(value: ArrayLike, name: str, like: Tensor, of: str) -> Bool[Tensor, "*
     >>> flags([1, 0], "correct", torch.tensor([0.9, 0.4]), "`confidence`")
     tensor([ True, False])
     """
-    values = as_tensor(value, name).cpu()
+    values = as_tensor(value, name).to(like.device)
     check_same_shape(values, name, tuple(like.shape), of)
     neither = (values != 0) & (values != 1)
     if bool(neither.any()):
@@ -190,7 +200,7 @@ def which_count(
     tensor([ True, False])
     """
     if mask is None:
-        return torch.ones((), dtype=torch.bool).expand(like.shape)
+        return torch.ones((), dtype=torch.bool, device=like.device).expand(like.shape)
     kept = flags(mask, "mask", like, of)
     if not may_be_empty and not bool(kept.any()):
         raise ValueError("`mask` is False everywhere, expected at least one target to count.")
@@ -199,11 +209,11 @@ def which_count(
 
 def _widened(value: ArrayLike, name: str) -> Tensor:
     """Return `value` in float64 where it is floating-point, so that no digit is lost later."""
-    values = as_tensor(value, name).cpu()
+    values = on_exact_device(as_tensor(value, name))
     return values.double() if values.is_floating_point() else values
 
 
-def _labels(y: ArrayLike | None, name: str) -> Tensor:
+def _labels(y: ArrayLike | None, name: str, device: torch.device | str) -> Tensor:
     if y is None:
         raise TypeError(f"`{name}` is missing: give the labels to compare with.")
-    return as_tensor(y, name).cpu()
+    return as_tensor(y, name).to(device)

@@ -150,7 +150,7 @@ def test_it_is_a_ranking():
     found = ood(INSIDE, OUTSIDE).ranking
     expected = rank(INSIDE + OUTSIDE, [0] * 10 + [1] * 5)
     assert torch.equal(found.caught, expected.caught)
-    assert steps(found.false_alarms.numpy()).sum() == 10
+    assert steps(found.false_alarms).sum() == 10
 
 
 @pytest.mark.parametrize(

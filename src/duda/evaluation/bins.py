@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from duda.checks import check_count
 from duda.evaluation.rows import Kind, Rows
+from duda.evaluation.sums import summed_by
+from duda.evaluation.ties import ascending
 from duda.shown import Shown
 
 __all__ = ["Binning", "Bins", "Reduction", "Tally", "is_uniform", "reduced"]
@@ -62,19 +63,20 @@ class Bins(Shown):
     uniform: bool
 
     @classmethod
-    def of_equal_width(cls, bins: int) -> Bins:
+    def of_equal_width(cls, bins: int, device: torch.device | str = "cpu") -> Bins:
         """Return bins of equal width from 0 to 1."""
         bins = check_count(bins, "bins")
         # k / B is the float64 nearest to it, so a confidence of 0.6 lies on the edge 3 / 5.
-        return cls(torch.arange(bins + 1, dtype=torch.float64) / bins, uniform=True)
+        numerators = torch.arange(bins + 1, dtype=torch.float64, device=device)
+        return cls(numerators / bins, uniform=True)
 
     @classmethod
     def of_equal_counts(cls, confidence: Float[Tensor, "N *C"], bins: int) -> Bins:
         """Return bins between quantiles; ties leave some bins empty, and are never split."""
         bins = check_count(bins, "bins")
-        inner = np.quantile(confidence.double().numpy(), np.arange(1, bins) / bins, axis=0)
-        ends = np.zeros_like(inner[:1]) if len(inner) else np.zeros((1, *confidence.shape[1:]))
-        return cls(torch.from_numpy(np.concatenate([ends, inner, ends + 1]).T), uniform=False)
+        inner = _quantiles(confidence.double(), bins)
+        ends = torch.zeros_like(confidence[:1], dtype=torch.float64)
+        return cls(torch.cat([ends, inner, ends + 1]).t(), uniform=False)
 
     def __len__(self) -> int:
         return self.edges.shape[-1] - 1
@@ -113,7 +115,7 @@ class Bins(Shown):
         """Return the tally of every class against the rest, each of shape `(C, B)`."""
         values = rows.probs.double()
         shape = (values.shape[1], len(self))
-        index = self.index(values) + len(self) * torch.arange(shape[0])
+        index = self.index(values) + len(self) * torch.arange(shape[0], device=values.device)
         if rows.are_votes:
             came_true = _summed(index, rows.target, shape)
         else:
@@ -127,5 +129,18 @@ class Bins(Shown):
 
 
 def _summed(index: Tensor, weights: Tensor | None, shape: tuple[int, ...]) -> Tensor:
-    flat = None if weights is None else weights.flatten()
-    return torch.bincount(index.flatten(), flat, math.prod(shape)).view(shape)
+    flat, size = index.flatten(), math.prod(shape)
+    if weights is None:
+        return torch.bincount(flat, minlength=size).view(shape)
+    return summed_by(flat, weights.flatten(), size).view(shape)
+
+
+def _quantiles(values: Float[Tensor, "N *C"], parts: int) -> Float[Tensor, "B *C"]:
+    """Return what lies between equal parts, interpolated as numpy does."""
+    ordered = ascending(values)
+    places = torch.arange(1, parts, dtype=torch.float64, device=values.device)
+    places = places / parts * (len(values) - 1)
+    below = places.long()
+    share = (places - below).view(-1, *[1] * (values.ndim - 1))
+    low, high = ordered[below], ordered[(below + 1).clamp(max=len(values) - 1)]
+    return torch.lerp(low, high, share)

@@ -76,25 +76,24 @@ def brier_parts(
     >>> parts.reliability, parts.resolution, parts.uncertainty, parts.score
     (0.125, 0.0, 0.5, 0.625)
     """
-    rows, scale = LabelledRows(probs, y, logits, ignore_index), Bins.of_equal_width(bins)
+    rows = LabelledRows(probs, y, logits, ignore_index)
+    scale = Bins.of_equal_width(bins, rows.device)
     tallies = [scale.count_classes(block)[:3] for block in rows]
     counts, hits, sums = (torch.stack(part).sum(0) for part in zip(*tallies, strict=True))
-    examples = int(counts[0].sum())
+    examples = counts[0].sum()
     forecast = (sums / counts).nan_to_num(0)
     came_true = (hits / counts.double()).nan_to_num(0)
     overall = hits.sum(1, keepdim=True) / examples
-    variance = covariance = uncertainty = 0.0
+    within = torch.zeros(3, dtype=torch.float64, device=rows.device)
     for block in rows:
         values, truth = block.probs.double(), block.shares()
         index = scale.index(values).t()
         away = values - forecast.gather(1, index).t()
-        variance += float(away.square().sum())
-        covariance += 2 * float((away * (truth - came_true.gather(1, index).t())).sum())
-        uncertainty += float((truth - overall.t()).square().sum())
-    return BrierParts(
-        reliability=float((counts * (forecast - came_true).square()).sum()) / examples,
-        resolution=float((counts * (came_true - overall).square()).sum()) / examples,
-        uncertainty=uncertainty / examples,
-        within_variance=variance / examples,
-        within_covariance=covariance / examples,
-    )
+        surplus = truth - came_true.gather(1, index).t()
+        within[0] += away.square().sum()
+        within[1] += 2 * (away * surplus).sum()
+        within[2] += (truth - overall.t()).square().sum()
+    reliability = (counts * (forecast - came_true).square()).sum()
+    resolution = (counts * (came_true - overall).square()).sum()
+    found = torch.stack([reliability, resolution, *within[[2, 0, 1]]]) / examples
+    return BrierParts(*found.tolist())

@@ -258,14 +258,14 @@ def reliability(
     rows = LabelledRows(probs, y, logits, ignore_index)
     check_kind(kind, ("top", "class", "binary"), rows.classes)
     if is_uniform(binning):
-        scale = Bins.of_equal_width(bins)
+        scale = Bins.of_equal_width(bins, rows.device)
     elif kind == "class":
         scale = Bins.of_equal_counts(torch.cat([block.probs for block in rows]), bins)
     else:
         confidences = [block.claims(kind)[0] for block in rows]
         scale = Bins.of_equal_counts(torch.cat(confidences), bins)
     tallies = (scale.tally(block, kind) for block in rows)
-    return Reliability(scale.edges, *functools.reduce(_added, tallies))
+    return _read_back(scale, functools.reduce(_added, tallies))
 
 
 def reliability_of(
@@ -297,9 +297,15 @@ def reliability_of(
     tensor([1, 2])
     """
     values, right = checked_claims(confidence, correct, ignore_index, mask)
-    uniform = is_uniform(binning)
-    scale = Bins.of_equal_width(bins) if uniform else Bins.of_equal_counts(values, bins)
-    return Reliability(scale.edges, *scale.count(values, right))
+    if is_uniform(binning):
+        scale = Bins.of_equal_width(bins, values.device)
+    else:
+        scale = Bins.of_equal_counts(values, bins)
+    return _read_back(scale, scale.count(values, right))
+
+
+def _read_back(scale: Bins, tally: Tally) -> Reliability:
+    return Reliability(*(each.cpu() for each in (scale.edges, *tally)))
 
 
 def _added(one: Tally, other: Tally) -> Tally:

@@ -83,7 +83,7 @@ def confusion(
     tensor([0.5000, 0.5000], dtype=torch.float64)
     """
     rows = LabelledRows(probs, y, logits, ignore_index, votes=False)
-    return Confusion(torch.stack([confused(block) for block in rows]).sum(0))
+    return Confusion(torch.stack([confused(block) for block in rows]).sum(0).cpu())
 
 
 def confused(rows: Rows) -> Int[Tensor, "C C"]:

@@ -165,12 +165,12 @@ def coverage(
     found = compared(prediction, y, std, mask, instead=of_classes)
     known = found.prediction.interval_levels or _LEVELS
     promised = promised_levels(known if levels is None else levels)
-    inside = torch.zeros(len(promised), dtype=torch.int64)
+    inside = torch.zeros(len(promised), dtype=torch.int64, device=found.y.device)
     for rows, values, counted in found:
         for place, level in enumerate(promised.tolist()):
             lower, upper = rows.interval(level)
             inside[place] += ((lower <= values) & (values <= upper) & counted).sum()
-    return Coverage(promised, inside, int(found.counted.sum()))
+    return Coverage(promised, inside.cpu(), int(found.counted.sum()))
 
 
 def promised_levels(levels: ArrayLike) -> Float[Tensor, "L"]:

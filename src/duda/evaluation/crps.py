@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite
+from duda.devices import on_exact_device
 from duda.evaluation.coverage import promised_levels
 from duda.evaluation.intervals import pinball_of_quantiles
 from duda.evaluation.numbers import blocks, check_members, compared
@@ -107,7 +108,7 @@ def crps_of_mixture(means: ArrayLike, stds: ArrayLike, y: ArrayLike) -> Float[Te
     tensor([0.3672], dtype=torch.float64)
     """
     centres = numbers(means, "means")
-    values = numbers(y, "y")
+    values = numbers(y, "y").to(centres.device)
     check_members(centres, "means", values)
     return _of_mixture(centres, spreads(stds, centres), values, GAUSSIAN)
 
@@ -130,8 +131,8 @@ def crps_of_draws(draws: ArrayLike, y: ArrayLike, *, fair: bool = False) -> Floa
     >>> crps_of_draws([[0.0], [1.0], [2.0]], [1.5])
     tensor([0.3889], dtype=torch.float64)
     """
-    values = numbers(y, "y")
-    members = as_tensor(draws, "draws").cpu()
+    members = on_exact_device(as_tensor(draws, "draws"))
+    values = numbers(y, "y").to(members.device)
     check_members(members, "draws", values)
     check_finite(members, "draws")
     count = len(members)
@@ -140,7 +141,7 @@ def crps_of_draws(draws: ArrayLike, y: ArrayLike, *, fair: bool = False) -> Floa
             "`draws` holds 1 draw, expected at least 2 for `fair=True`: one has no spread."
         )
     # Sorted, the k-th draw lies above k others and below all the rest.
-    weights = 2.0 * torch.arange(count, dtype=torch.float64) - (count - 1)
+    weights = 2.0 * torch.arange(count, dtype=torch.float64, device=members.device) - (count - 1)
     weights /= count * (count - 1) if fair else count**2
     size = max(1, _AT_ONCE // count)
     pieces = zip(
@@ -175,7 +176,7 @@ def crps_of_quantiles(
     places = promised_levels(levels)
     if not bool((places.diff() > 0).all()):
         raise ValueError("`levels` do not ascend, expected each once, from low to high: sort them.")
-    return 2 * torch.einsum("nq...,q->n...", losses, shares_of_levels(places))
+    return 2 * torch.einsum("nq...,q->n...", losses, shares_of_levels(places).to(losses.device))
 
 
 def _of_one(mean: ArrayLike, std: ArrayLike, y: ArrayLike, family: Distances) -> Tensor:

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_same_shape
+from duda.devices import on_exact_device
 from duda.inputs import flags, numbers, scores, which_count
 from duda.predictions import ClassPrediction, NumberPrediction, Prediction
 from duda.predictions.given import (
@@ -152,7 +153,7 @@ def std_and_error(
     if prediction is None:
         return _kept(values, error, ("std", "error"), mask)
     y, kept = targets_counted(prediction, error, mask=mask)
-    mean = prediction.mean.detach().cpu().double()
+    mean = on_exact_device(prediction.mean.detach()).double()
     return _kept(values, mean - numbers(y, "error", mean), ("std", "error"), kept)
 
 
@@ -204,7 +205,8 @@ def _kept(
     """Return both as they are, or where `mask` says that they count."""
     if mask is None:
         return values, others
-    one, other = as_tensor(values, names[0]).cpu(), as_tensor(others, names[1]).cpu()
+    one = on_exact_device(as_tensor(values, names[0]))
+    other = as_tensor(others, names[1]).to(one.device)
     check_same_shape(other, names[1], tuple(one.shape), f"`{names[0]}`")
     kept = which_count(mask, one, f"`{names[0]}`")
     return one[kept], other[kept]

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_same_shape, check_share
+from duda.devices import exact_device
 from duda.evaluation.coverage import promised_levels
 from duda.evaluation.numbers import compared
 from duda.inputs import numbers, ordered_ends, which_count
@@ -176,11 +177,11 @@ def pinball_of_quantiles(
     >>> pinball_of_quantiles([[0.0, 1.0]], [0.1, 0.9], [0.5])
     tensor([[0.0500, 0.0500]], dtype=torch.float64)
     """
-    values, promised = numbers(y, "y"), promised_levels(levels)
-    points = numbers(quantiles, "quantiles")
+    points, promised = numbers(quantiles, "quantiles"), promised_levels(levels)
+    values = numbers(y, "y").to(points.device)
     expected = (*values.shape[:1], len(promised), *values.shape[1:])
     check_same_shape(points, "quantiles", expected, "`y`, with the levels as dimension 1")
-    level = promised.view(-1, *[1] * (values.ndim - 1))
+    level = promised.to(points.device).view(-1, *[1] * (values.ndim - 1))
     return _loss(values.unsqueeze(1) - points, level)
 
 
@@ -201,7 +202,7 @@ def _ends(
         )
     if upper is not None and y is not None:
         raise TypeError(_OTHER_END.format(type(lower).__name__))
-    ends = prediction.to("cpu", torch.float64).interval(level)
+    ends = prediction.to(exact_device(prediction.device), torch.float64).interval(level)
     return *ordered_ends(*ends), upper if y is None else y
 
 
@@ -209,7 +210,7 @@ def _counted(low: Tensor, high: Tensor, y: Any, mask: ArrayLike | None) -> list[
     """Return the ends and the targets that count."""
     if mask is None:
         return [low, high, numbers(y, "y", low)]
-    values = as_tensor(y, "y").cpu()
+    values = as_tensor(y, "y").to(low.device)
     check_same_shape(values, "y", tuple(low.shape), "the intervals")
     kept = which_count(mask, values, "`y`")
     return [low[kept], high[kept], numbers(values[kept], "y")]

@@ -105,13 +105,14 @@ def _mean_over_batches(
     order = torch.arange(examples)
     if seed is not None:
         order = torch.randperm(examples, generator=torch.Generator().manual_seed(seed))
-    total, draws = torch.full((examples // size,), -math.inf, dtype=torch.float64), 0
+    total, draws = torch.tensor(-math.inf, dtype=torch.float64), 0
     for each in log_likelihoods:
-        if bool((each == math.inf).any()):
-            raise ValueError(
-                "a draw has an infinite density at a target, where its standard deviation is 0: "
-                "give the likelihood a larger floor."
-            )
+        order = order.to(each.device)
         batches = each.reshape(examples, -1).sum(1)[order].view(-1, size).sum(1)
-        total, draws = torch.logaddexp(total, batches), draws + 1
+        total, draws = torch.logaddexp(total.to(each.device), batches), draws + 1
+    if not bool((total < math.inf).all()):
+        raise ValueError(
+            "a draw has an infinite density at a target, where its standard deviation is 0: give "
+            "the likelihood a larger floor."
+        )
     return -float((total - math.log(draws)).mean())

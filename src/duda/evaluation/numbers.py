@@ -1,4 +1,4 @@
-"""Numbers to compare: predictions and targets, checked, in float64 and on the CPU."""
+"""Numbers to compare: predictions and targets, checked, in float64 and on one device."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty, check_same_shape
+from duda.devices import on_exact_device
 from duda.inputs import which_count
 from duda.predictions import NumberPrediction
 from duda.predictions.given import NumbersGiven, number_prediction
 
 __all__ = ["Compared", "blocks", "check_members", "compared"]
 
-_NUMBERS_IN_A_BLOCK = 2**16
+_NUMBERS_IN_A_BLOCK = 2**16  # what fits into the caches of a processor
+_ELSEWHERE = 2**20  # of each draw
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +34,7 @@ class Compared:
 
     def __iter__(self) -> Iterator[tuple[NumberPrediction, Tensor, Tensor]]:
         for part in blocks(self.y):
-            rows = self.prediction[part].to("cpu", torch.float64)
+            rows = self.prediction[part].to(self.y.device, torch.float64)
             yield rows, self.y[part], self.counted[part]
 
     def each(
@@ -65,7 +67,8 @@ def compared(
         may_be_empty: whether `mask` may be False everywhere.
     """
     answer, shape = number_prediction(prediction, std, "prediction", instead)
-    values, centre = as_tensor(y, "y").cpu().double(), answer.centre.cpu()
+    centre = on_exact_device(answer.centre)
+    values = as_tensor(y, "y").to(centre.device, torch.float64)
     check_not_empty(values, "y")
     check_same_shape(values, "y", shape, "the predicted numbers")
     kept = which_count(mask, values, "`y`", may_be_empty)
@@ -84,11 +87,12 @@ def check_members(members: Tensor, name: str, y: Tensor) -> None:
 
 
 def blocks(values: Tensor) -> Iterator[slice]:
-    """Return slices of examples whose numbers fit into the caches of a processor.
+    """Return slices of examples that are to be worked on at once.
 
     >>> list(blocks(torch.zeros(3, 2**15)))
     [slice(0, 2, None), slice(2, 4, None)]
     """
-    size = max(1, _NUMBERS_IN_A_BLOCK // values[:1].numel())
+    numbers = _NUMBERS_IN_A_BLOCK if values.device.type == "cpu" else _ELSEWHERE
+    size = max(1, numbers // values[:1].numel())
     for start in range(0, len(values), size):
         yield slice(start, start + size)

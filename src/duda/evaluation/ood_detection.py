@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from jaxtyping import Float64, Int64
+from torch import Tensor
 
 from duda.checks import check_count, check_share
 from duda.evaluation import curves
@@ -124,7 +125,7 @@ class Separation(Shown):
             many = min(at_once, resamples - start)
             found.append(_figures(*(_resampled(each, many, generator) for each in counts)))
         ends = [(1 - level) / 2, (1 + level) / 2]
-        low, high = np.quantile(np.concatenate(found, axis=1), ends, axis=1).tolist()
+        low, high = np.quantile(torch.cat(found, 1).numpy(), ends, axis=1).tolist()
         return dict(zip(_MEANINGS, zip(low, high, strict=True), strict=True))
 
     def table(self, *, level: float = 0.95, resamples: int = 1000, seed: int = 0) -> str:
@@ -150,13 +151,16 @@ class Separation(Shown):
 
         outside, inside = self._counts()
         return two_histograms(
-            self.ranking.thresholds.numpy(), inside, outside, self.threshold_in, ax
+            self.ranking.thresholds.cpu().numpy(), inside, outside, self.threshold_in, ax
         )
 
     def _counts(self) -> tuple[np.ndarray, np.ndarray]:
         """Return how many examples out of distribution, and in it, have each score."""
         ranking = self.ranking
-        return curves.steps(ranking.caught.numpy()), curves.steps(ranking.false_alarms.numpy())
+        caught, false_alarms = (
+            curves.steps(each).cpu().numpy() for each in (ranking.caught, ranking.false_alarms)
+        )
+        return caught, false_alarms
 
 
 def ood(id_scores: ScoresGiven, ood_scores: ScoresGiven) -> Separation:
@@ -177,15 +181,16 @@ def ood(id_scores: ScoresGiven, ood_scores: ScoresGiven) -> Separation:
     """
     id_scores, ood_scores = scores_of_both(id_scores, ood_scores)
     inside = scores(id_scores, "id_scores").flatten()
-    outside = scores(ood_scores, "ood_scores").flatten()
-    is_outside = torch.arange(len(inside) + len(outside)) >= len(inside)
+    outside = scores(ood_scores, "ood_scores").flatten().to(inside.device)
+    places = torch.arange(len(inside) + len(outside), device=inside.device)
+    is_outside = places >= len(inside)
     return Separation(rank(torch.cat([inside, outside]), is_outside))
 
 
-def _figures(caught: np.ndarray, false_alarms: np.ndarray) -> Float64[np.ndarray, "figures *many"]:
+def _figures(caught: Tensor, false_alarms: Tensor) -> Float64[Tensor, "figures *many"]:
     """Return the figures from cumulated counts, in the order of their names."""
     kept, passed = curves.opposite(caught, false_alarms)
-    return np.stack(
+    return torch.stack(
         [
             curves.auroc(caught, false_alarms),
             curves.average_precision(caught, false_alarms),
@@ -198,10 +203,10 @@ def _figures(caught: np.ndarray, false_alarms: np.ndarray) -> Float64[np.ndarray
 
 def _resampled(
     counts: Int64[np.ndarray, "K"], many: int, generator: np.random.Generator
-) -> Int64[np.ndarray, "many K"]:
+) -> Int64[Tensor, "many K"]:
     """Return cumulated counts of as many examples drawn with replacement, `many` times."""
     groups = np.repeat(np.arange(len(counts)), counts)
     drawn = groups[generator.integers(len(groups), size=(many, len(groups)))]
     drawn += len(counts) * np.arange(many)[:, None]
     found = np.bincount(drawn.ravel(), minlength=many * len(counts))
-    return found.reshape(many, len(counts)).cumsum(1)
+    return torch.from_numpy(found.reshape(many, len(counts)).cumsum(1))

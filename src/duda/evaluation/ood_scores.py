@@ -12,6 +12,7 @@ from typing import cast
 from jaxtyping import Float
 from torch import Tensor
 
+from duda.devices import on_exact_device
 from duda.predictions import ClassPrediction, NumberPrediction, Prediction
 
 __all__ = [
@@ -32,7 +33,7 @@ def entropy(prediction: Prediction) -> Float[Tensor, "N *positions"]:
     >>> entropy(ClassPrediction.from_probs([[0.5, 0.5], [1.0, 0.0]]))
     tensor([0.6931, 0.0000], dtype=torch.float64)
     """
-    return _of_classes(prediction).entropy.cpu()
+    return _of_classes(prediction).entropy
 
 
 def mutual_information(prediction: Prediction) -> Float[Tensor, "N *positions"]:
@@ -43,7 +44,7 @@ def mutual_information(prediction: Prediction) -> Float[Tensor, "N *positions"]:
     >>> mutual_information(ClassPrediction.from_probs([[0.5, 0.5]]))
     tensor([0.], dtype=torch.float64)
     """
-    return _of_classes(prediction).epistemic.cpu()
+    return _of_classes(prediction).epistemic
 
 
 def expected_entropy(prediction: Prediction) -> Float[Tensor, "N *positions"]:
@@ -52,7 +53,7 @@ def expected_entropy(prediction: Prediction) -> Float[Tensor, "N *positions"]:
     >>> expected_entropy(ClassPrediction.from_probs([[0.5, 0.5], [1.0, 0.0]]))
     tensor([0.6931, 0.0000], dtype=torch.float64)
     """
-    return _of_classes(prediction).aleatoric.cpu()
+    return _of_classes(prediction).aleatoric
 
 
 def max_probability(prediction: Prediction) -> Float[Tensor, "N *positions"]:
@@ -61,7 +62,7 @@ def max_probability(prediction: Prediction) -> Float[Tensor, "N *positions"]:
     >>> max_probability(ClassPrediction.from_probs([[0.75, 0.25]]))
     tensor([0.2500], dtype=torch.float64)
     """
-    return 1 - _of_classes(prediction).confidence.cpu()
+    return 1 - _of_classes(prediction).confidence
 
 
 def margin(prediction: Prediction) -> Float[Tensor, "N *positions"]:
@@ -70,7 +71,7 @@ def margin(prediction: Prediction) -> Float[Tensor, "N *positions"]:
     >>> margin(ClassPrediction.from_probs([[0.75, 0.25]]))
     tensor([0.5000], dtype=torch.float64)
     """
-    return 1 - _of_classes(prediction).margin.cpu()
+    return 1 - _of_classes(prediction).margin
 
 
 def variation_ratio(prediction: Prediction) -> Float[Tensor, "N *positions"]:
@@ -79,7 +80,7 @@ def variation_ratio(prediction: Prediction) -> Float[Tensor, "N *positions"]:
     >>> variation_ratio(ClassPrediction.from_probs([[0.75, 0.25]]))
     tensor([0.], dtype=torch.float64)
     """
-    return _of_classes(prediction).variation_ratio.cpu()
+    return _of_classes(prediction).variation_ratio
 
 
 def std(prediction: Prediction) -> Float[Tensor, "N *rest"]:
@@ -93,14 +94,14 @@ def std(prediction: Prediction) -> Float[Tensor, "N *rest"]:
         ValueError: if the draws of classes were not kept.
     """
     if prediction.can("std"):
-        return cast(NumberPrediction, prediction).std.cpu()
+        return cast(NumberPrediction, prediction).std
     draws = _of_classes(prediction).draws
     if draws is None:
         raise ValueError(
             "`prediction` holds no draws to take the standard deviation of: predict with "
             "`keep_draws=True`."
         )
-    return draws.cpu().double().std(0, correction=0).mean(1)
+    return on_exact_device(draws).double().std(0, correction=0).mean(1)
 
 
 PREDICTION_SCORES: dict[str, Callable[[Prediction], Tensor]] = {

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_count, check_finite
+from duda.devices import on_exact_device
 from duda.evaluation.coverage import Coverage, binomial_band
 from duda.evaluation.numbers import check_members, compared
 from duda.inputs import numbers
@@ -149,10 +150,11 @@ def tally(
     of_classes = "`evaluation.reliability(prediction, y)`"
     found = compared(prediction, y, std, mask, instead=of_classes, may_be_empty=may_be_empty)
     found.prediction.check_can("cdf", instead="`evaluation.coverage(prediction, y)`")
-    counts = torch.zeros(2 * check_count(bins, "bins") + 1, dtype=torch.int64)
+    size = 2 * check_count(bins, "bins") + 1
+    counts = torch.zeros(size, dtype=torch.int64, device=found.y.device)
     for rows, values, counted in found:
         counts += _counts(rows.mid_cdf(values)[counted].double(), bins)
-    return Pit(counts)
+    return Pit(counts.cpu())
 
 
 def pit_of_draws(draws: ArrayLike, y: ArrayLike) -> Pit:
@@ -171,16 +173,16 @@ def pit_of_draws(draws: ArrayLike, y: ArrayLike) -> Pit:
     >>> pit_of_draws([[0.0], [1.0], [2.0]], [1.5]).histogram()[1]
     tensor([0., 0., 1., 0.], dtype=torch.float64)
     """
-    values = numbers(y, "y")
-    members = as_tensor(draws, "draws").cpu()
+    members = on_exact_device(as_tensor(draws, "draws"))
+    values = numbers(y, "y").to(members.device)
     check_members(members, "draws", values)
     check_finite(members, "draws")
-    doubled = torch.ones(values.shape, dtype=torch.int64)
+    doubled = torch.ones_like(values, dtype=torch.int64)
     for member in members:
         doubled += 2 * (member < values) + (member == values)
     # 2 (M + 1) times the PIT value is also the number of its cell: odd between two edges.
     cells = torch.bincount(doubled.flatten(), minlength=2 * len(members) + 3)
-    return Pit(cells)
+    return Pit(cells.cpu())
 
 
 def pit_of_values(values: ArrayLike, *, bins: int = 200) -> Pit:
@@ -192,7 +194,7 @@ def pit_of_values(values: ArrayLike, *, bins: int = 200) -> Pit:
     >>> pit_of_values([0.1, 0.5, 0.9], bins=2).counts
     tensor([0, 1, 1, 1, 0])
     """
-    return Pit(_counts(numbers(values, "values").flatten(), check_count(bins, "bins")))
+    return Pit(_counts(numbers(values, "values").flatten(), check_count(bins, "bins")).cpu())
 
 
 def _counts(values: Float[Tensor, "n"], bins: int) -> Int[Tensor, "2*B+1"]:
@@ -201,7 +203,7 @@ def _counts(values: Float[Tensor, "n"], bins: int) -> Int[Tensor, "2*B+1"]:
         raise ValueError(
             f"`values` lies in [{low:.4g}, {high:.4g}], expected probabilities in [0, 1]."
         )
-    edges = _shares(torch.arange(bins + 1), bins)
+    edges = _shares(torch.arange(bins + 1, device=values.device), bins)
     # Searching costs several times as much. The product may be one too large near an edge, for the
     # edge itself to settle, and thanks to its surplus is never too small.
     place = (values * (bins * (1 + 1e-15))).long()

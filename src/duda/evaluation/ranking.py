@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
+import math
+
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
@@ -64,7 +65,7 @@ class Ranking(Shown):
 
         Source: Hanley & McNeil 1982. Exact: pairs are counted in integers.
         """
-        return float(curves.auroc(*self._cumulated()))
+        return float(curves.auroc(self.caught, self.false_alarms))
 
     @property
     def average_precision(self) -> float:
@@ -72,7 +73,7 @@ class Ranking(Shown):
 
         Its value for a score that means nothing is the share of bad examples.
         """
-        return float(curves.average_precision(*self._cumulated()))
+        return float(curves.average_precision(self.caught, self.false_alarms))
 
     @property
     def aupr_trapezoid(self) -> float:
@@ -81,9 +82,10 @@ class Ranking(Shown):
         What many papers call AUPR; the lines between the points promise too much (Davis & Goadrich
         2006), so that `average_precision` is the number to prefer.
         """
-        zero = torch.zeros(1, dtype=torch.float64)
-        precision = torch.cat([zero + 1, self.precision])
-        return float(torch.trapezoid(precision, torch.cat([zero, self.tpr])))
+        precision, tpr = self.precision, self.tpr
+        zero = torch.zeros_like(tpr[:1])
+        whole = torch.cat([zero + 1, precision]), torch.cat([zero, tpr])
+        return float(torch.trapezoid(*whole))
 
     @property
     def autc(self) -> float:
@@ -97,7 +99,7 @@ class Ranking(Shown):
             ValueError: if a score is infinite.
         """
         high, low = float(self.thresholds[0]), float(self.thresholds[-1])
-        if not torch.tensor([low, high]).isfinite().all():
+        if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError(
                 f"`score` reaches from {low} to {high}, expected a finite range to spread "
                 "thresholds over: use `auroc`, which asks for ranks only."
@@ -105,14 +107,17 @@ class Ranking(Shown):
         if high == low:
             return 0.5
         # The area under P(score >= t) over t is the mean score.
-        place = (self.thresholds.double().numpy() - low) / (high - low)
-        bad, good = (each @ place / each.sum() for each in map(curves.steps, self._cumulated()))
+        place = (self.thresholds.double() - low) / (high - low)
+        bad, good = (
+            (curves.steps(each) * place).sum() / each[-1]
+            for each in (self.caught, self.false_alarms)
+        )
         return float(1 - bad + good) / 2
 
     @property
     def opposite(self) -> Ranking:
         """The ranking `rank(-score, is_good)`: good examples positive, the lowest scores first."""
-        counts = (torch.from_numpy(each.copy()) for each in curves.opposite(*self._cumulated()))
+        counts = curves.opposite(self.caught, self.false_alarms)
         return Ranking(-self.thresholds.flip(0), *counts)
 
     def fpr_at(self, tpr: float) -> float:
@@ -125,7 +130,7 @@ class Ranking(Shown):
             ValueError: unless 0 < `tpr` <= 1.
         """
         _check_rate(tpr)
-        return float(curves.fpr_at(*self._cumulated(), tpr))
+        return float(curves.fpr_at(self.caught, self.false_alarms, tpr))
 
     def threshold_at(self, tpr: float) -> float:
         """Return the highest threshold; scores of at least it hold `tpr` of the bad examples.
@@ -134,17 +139,13 @@ class Ranking(Shown):
             ValueError: unless 0 < `tpr` <= 1.
         """
         _check_rate(tpr)
-        return float(self.thresholds[int(curves.first_at(self.caught.numpy(), tpr))])
+        return float(self.thresholds[curves.first_at(self.caught, tpr)])
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the share of bad examples caught over the share of good ones flagged (ROC)."""
         from duda.plots.detection import roc
 
-        return roc(self.fpr, self.tpr, self.auroc, ax)
-
-    def _cumulated(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.caught.numpy(), self.false_alarms.numpy()
-
+        return roc(self.fpr.cpu(), self.tpr.cpu(), self.auroc, ax)
 
 def rank(
     score: ScoresGiven,

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite, check_same_shape
 from duda.evaluation.given import confidence_and_hits, score_and_loss
-from duda.evaluation.ties import tied_runs
+from duda.evaluation.ties import ascending, tied_runs
 from duda.inputs import flags, scores
 from duda.predictions import ClassPrediction
 from duda.predictions.given import ScoresGiven
@@ -82,10 +81,13 @@ class Selection(Shown):
         Tied examples have no order: this is the mean over all orders that they could have.
         """
         count = int(self.accepted[-1])
-        first = np.arange(1, count + 1)
+        first = torch.arange(1, count + 1, device=self.accepted.device)
         # On average over its orders a run of ties adds the same loss with each example.
         known, losses = _after_zero(self.accepted), _after_zero(self.losses)
-        return float(np.mean(np.interp(first, known.numpy(), losses.numpy()) / first))
+        each = losses.diff() / known.diff()
+        run = torch.arange(len(each), device=each.device).repeat_interleave(known.diff())
+        sums = losses[run] + (first - known[run]) * each[run]
+        return float((sums / first).mean())
 
     @property
     def eaurc(self) -> float:
@@ -119,7 +121,7 @@ class Selection(Shown):
         """Draw the risk over the share of examples accepted."""
         from duda.plots.selection import risk_coverage
 
-        return risk_coverage(self.coverages, self.risks, self.aurc, ax)
+        return risk_coverage(self.coverages.cpu(), self.risks.cpu(), self.aurc, ax)
 
 
 def selective(
@@ -147,7 +149,7 @@ def selective(
     """
     score, loss = score_and_loss(score, loss, "loss", ignore_index, mask)
     values = scores(score)
-    losses = as_tensor(loss, "loss").cpu()
+    losses = as_tensor(loss, "loss").to(values.device)
     check_same_shape(losses, "loss", tuple(values.shape), "`score`")
     check_finite(losses, "loss")
     values, losses = values.flatten(), losses.flatten().double()
@@ -217,8 +219,9 @@ def accuracy_above(
     wanted = torch.arange(_LEVELS + 1).double() / _LEVELS
     if levels is not None:
         wanted = scores(levels, "levels").double().flatten().clone()  # not the caller's
-    values = values.flatten().double()
-    return AccuracyAbove(wanted, _at_least(values, wanted), _at_least(values[right], wanted))
+    values, there = values.flatten().double(), wanted.to(values.device)
+    found = wanted, _at_least(values, there), _at_least(values[right], there)
+    return AccuracyAbove(*(each.cpu() for each in found))
 
 
 def _best_aurc(losses: Float[Tensor, "N"]) -> float:
@@ -226,14 +229,14 @@ def _best_aurc(losses: Float[Tensor, "N"]) -> float:
 
     It is ∫₀¹ dc (1/c) ∫₀ᶜ Q(u) du, the lowest losses accepted first, in the other order.
     """
-    share = torch.arange(len(losses) + 1).double() / len(losses)
+    share = torch.arange(len(losses) + 1, device=losses.device).double() / len(losses)
     weights = (share - torch.xlogy(share, share)).diff()
-    return float(torch.from_numpy(np.sort(losses.numpy())) @ weights)
+    return float(ascending(losses) @ weights)
 
 
 def _at_least(values: Float[Tensor, "N"], levels: Float[Tensor, "L"]) -> Int[Tensor, "L"]:
     """Return how many of `values` are at least each level."""
-    return len(values) - torch.searchsorted(values.sort().values, levels)
+    return len(values) - torch.searchsorted(ascending(values), levels)
 
 
 def _after_zero(values: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_whole
+from duda.devices import on_exact_device
 from duda.inputs import hard_labels, label_shares
 from duda.predictions.given import ClassesGiven, class_arrays, labels_given
 from duda.probabilities import check_logits, check_probs, log_probs_from
@@ -20,6 +21,7 @@ __all__ = ["Kind", "LabelledRows", "Rows", "check_kind"]
 Kind = Literal["top", "class", "binary"]
 
 _NUMBERS_IN_A_BLOCK = 2**18  # about what the caches of a processor hold
+_ELSEWHERE = 2**24  # 128 MiB in float64, so that a launch costs next to nothing
 _OF_NUMBERS = "`evaluation.rmse`, `crps`, `density_nll`, `coverage` or `pit`"
 
 
@@ -51,7 +53,7 @@ class Rows:
         """Return each class's share of the votes: zeros and a one for a label."""
         if self.are_votes:
             return self.target
-        zeros = torch.zeros(self.values.shape, dtype=torch.float64)
+        zeros = torch.zeros_like(self.values, dtype=torch.float64)
         return zeros.scatter_(1, self.target.unsqueeze(1), 1.0)
 
     def hits(self) -> Bool[Tensor, "n"]:
@@ -91,7 +93,8 @@ class Rows:
 class LabelledRows:
     """Checked predictions and labels `(N, C, *positions)`, which can be gone through in blocks.
 
-    Positions whose label is `ignore_index` are no rows; their probabilities must be sound.
+    Positions whose label is `ignore_index` are no rows; their probabilities must be sound. Labels
+    go to the device of the predictions.
 
     Raises:
         TypeError: if `y` is missing, both or neither of `probs` and `logits` are given, or a
@@ -114,16 +117,21 @@ class LabelledRows:
         probs, logits = class_arrays(probs, logits, _OF_NUMBERS)
         self._from_logits = logits is not None
         if logits is not None:
-            self._values = as_tensor(logits, "logits").cpu()
+            self._values = on_exact_device(as_tensor(logits, "logits"))
             check_logits(self._values)
         else:
-            self._values = check_probs(as_tensor(probs, "probs").cpu())  # type: ignore[arg-type]
+            self._values = check_probs(on_exact_device(as_tensor(probs, "probs")))  # type: ignore[arg-type]
         self._ignore_index = None
         if ignore_index is not None:
             self._ignore_index = check_whole(ignore_index, "ignore_index")
         self._target = self._checked_target(y, votes)
         if ignore_index is not None and not may_be_empty:
             self._check_some_left(ignore_index)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows are: that of the predictions."""
+        return self._values.device
 
     @property
     def classes(self) -> int:
@@ -136,7 +144,8 @@ class LabelledRows:
         return self._target.is_floating_point()
 
     def __iter__(self) -> Iterator[Rows]:
-        size = max(1, _NUMBERS_IN_A_BLOCK // self._values[0].numel())
+        numbers = _NUMBERS_IN_A_BLOCK if self.device.type == "cpu" else _ELSEWHERE
+        size = max(1, numbers // self._values[0].numel())
         for start in range(0, len(self._values), size):
             values, target = (part[start : start + size] for part in (self._values, self._target))
             values, target = _flat(values), _flat(target) if self.are_votes else target.flatten()
@@ -150,11 +159,11 @@ class LabelledRows:
 
     def total(self, losses: Callable[[Rows], Tensor]) -> tuple[float, int]:
         """Return the sum of the losses of all rows, and how many there are."""
-        total, count = 0.0, 0
+        total, count = torch.zeros((), dtype=torch.float64, device=self.device), 0
         for rows in self:
-            total += float(losses(rows).sum(dtype=torch.float64))
+            total += losses(rows).sum(dtype=torch.float64)
             count += len(rows.values)
-        return total, count
+        return float(total), count
 
     def _check_some_left(self, ignore_index: int) -> None:
         if bool((self._target == ignore_index).all()):
@@ -167,16 +176,16 @@ class LabelledRows:
         shape = tuple(self._values.shape)
         if y is None:
             raise TypeError("`y` is missing: give the labels to compare with.")
-        target = as_tensor(y, "y").cpu()
+        target = as_tensor(y, "y")
         soft = target.is_floating_point() or tuple(target.shape) == shape
         if not votes or not soft:
-            return hard_labels(target, shape, self._ignore_index)
+            return hard_labels(target, shape, self._ignore_index, device=self.device)
         if self._ignore_index is not None:
             raise ValueError(
                 f"`y` has dtype {target.dtype} and `ignore_index` is {self._ignore_index}, "
                 "expected integer labels with it: leave out rows of votes beforehand."
             )
-        return label_shares(target, shape)
+        return label_shares(target, shape, self.device)
 
 
 def check_kind(kind: str, known: tuple[str, ...], classes: int) -> None:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_same_shape
+from duda.devices import on_exact_device
 from duda.evaluation.numbers import compared
 from duda.evaluation.rows import LabelledRows, Rows
 from duda.inputs import numbers, which_count
@@ -167,7 +168,8 @@ def density_nll(
 def _errors(mean: NumbersGiven, y: ArrayLike, mask: ArrayLike | None) -> Float[Tensor, "K"]:
     """Return how far each target that counts is from what is predicted."""
     given = centres(mean, instead="`evaluation.accuracy(prediction, y)`")
-    means, targets = as_tensor(given, "mean").cpu(), as_tensor(y, "y").cpu()
+    means = on_exact_device(as_tensor(given, "mean"))
+    targets = as_tensor(y, "y").to(means.device)
     check_same_shape(targets, "y", tuple(means.shape), "the predicted mean")
     if mask is not None:
         kept = which_count(mask, targets, "`y`")

@@ -13,6 +13,7 @@ from torch import Tensor
 from duda.checks import ArrayLike
 from duda.evaluation.given import checked_claims
 from duda.evaluation.rows import LabelledRows, check_kind
+from duda.evaluation.sums import summed_by
 from duda.predictions import ClassPrediction
 from duda.predictions.given import ClassesGiven
 
@@ -49,7 +50,7 @@ def smooth_ece(
     """
     rows = LabelledRows(probs, y, logits, ignore_index)
     check_kind(kind, ("top", "binary"), rows.classes)
-    residuals, count = torch.zeros(_CELLS, dtype=torch.float64), 0
+    residuals, count = torch.zeros(_CELLS, dtype=torch.float64, device=rows.device), 0
     for block in rows:
         confidence, hits = block.claims(kind)
         residuals += _on_grid(confidence.double(), hits)
@@ -97,10 +98,10 @@ def _on_grid(confidence: Float[Tensor, "n"], hits: Shaped[Tensor, "n"]) -> Float
     left = place.floor()
     to_right = place - left
     residuals = hits.double() - confidence
-    sums = torch.zeros(_CELLS, dtype=torch.float64)
+    sums = torch.zeros(_CELLS, dtype=torch.float64, device=confidence.device)
     for cell, weight in ((left, 1 - to_right), (left + 1, to_right)):
         mirrored = cell.long().clamp(0, _CELLS - 1)  # the half cells outside
-        sums += torch.bincount(mirrored, residuals * weight, _CELLS)
+        sums += summed_by(mirrored, residuals * weight, _CELLS)
     return sums
 
 
@@ -110,7 +111,7 @@ def _smooth_error(residuals: Float[Tensor, "G"], bandwidth: float | None) -> flo
     from scipy.fft import dct, idct
 
     # The reflected Gaussian is the heat kernel of [0, 1], which cosines diagonalise.
-    waves = dct(residuals.numpy(), norm="ortho")
+    waves = dct(residuals.cpu().numpy(), norm="ortho")
     rates = (math.pi * np.arange(_CELLS)) ** 2 / 2
 
     def error(width: float) -> float:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, check_same_shape
 from duda.evaluation.given import score_and_error
-from duda.evaluation.ties import tied_runs
+from duda.evaluation.sums import cumulated
+from duda.evaluation.ties import ascending, tied_runs
 from duda.inputs import numbers, scores
 from duda.predictions.given import ScoresGiven
 from duda.shown import Shown
@@ -51,8 +52,8 @@ class Sparsification(Shown):
         """Draw both curves over the share removed, as shares of the error of all."""
         from duda.plots.regression import sparsification_curve
 
-        start = self.by_error[0]
-        return sparsification_curve(self.by_score / start, self.by_error / start, ax)
+        curves = (each.cpu() / float(self.by_error[0]) for each in (self.by_score, self.by_error))
+        return sparsification_curve(*curves, ax)
 
 
 def sparsification(
@@ -80,7 +81,7 @@ def sparsification(
     """
     score, error = score_and_error(score, error, ignore_index, mask)
     values = scores(score)
-    errors = numbers(error, "error")
+    errors = numbers(error, "error").to(values.device)
     check_same_shape(errors, "error", tuple(values.shape), "`score`")
     if bool((errors < 0).any()):
         raise ValueError(
@@ -88,7 +89,7 @@ def sparsification(
         )
     if not bool(errors.any()):
         raise ValueError("`error` is 0 everywhere, expected some errors: there is nothing to rank.")
-    largest = errors.flatten().sort(descending=True).values
+    largest = ascending(errors.flatten()).flip(0)
     return Sparsification(
         _mean_of_rest(_mean_in_ties(values.flatten(), errors.flatten())), _mean_of_rest(largest)
     )
@@ -103,5 +104,5 @@ def _mean_in_ties(score: Tensor, error: Tensor) -> Float[Tensor, "N"]:
 
 
 def _mean_of_rest(error: Float[Tensor, "N"]) -> Float[Tensor, "N"]:
-    left = torch.arange(len(error), 0, -1)
-    return error.flip(0).cumsum(0).flip(0) / left
+    left = torch.arange(len(error), 0, -1, device=error.device)
+    return cumulated(error.flip(0)).flip(0) / left

@@ -13,6 +13,8 @@ from torch import Tensor
 from duda.checks import ArrayLike, check_count
 from duda.evaluation.bins import Binning, is_uniform
 from duda.evaluation.given import std_and_error, std_of
+from duda.evaluation.sums import summed_by
+from duda.evaluation.ties import ascending
 from duda.inputs import numbers, spreads
 from duda.predictions.given import NumbersGiven
 from duda.shown import Shown
@@ -105,12 +107,13 @@ def spread(
     edges = _edges(promised, check_count(bins, "bins"), binning)
     index = torch.bucketize(promised, edges[1:-1], right=True)
     count = len(edges) - 1
-    return Spread(
+    found = (
         edges,
         torch.bincount(index, minlength=count),
-        torch.bincount(index, promised.square(), minlength=count),
-        torch.bincount(index, errors.square(), minlength=count),
+        summed_by(index, promised.square(), count),
+        summed_by(index, errors.square(), count),
     )
+    return Spread(*(each.cpu() for each in found))
 
 
 def sharpness(std: NumbersGiven) -> float:
@@ -134,8 +137,9 @@ def sharpness(std: NumbersGiven) -> float:
 
 def _edges(values: Tensor, bins: int, binning: Binning) -> Float[Tensor, "B+1"]:
     low, high = values.aminmax()
+    steps = torch.arange(bins + 1, device=values.device)
     if is_uniform(binning):
-        edges = low + (high - low) * torch.arange(bins + 1, dtype=torch.float64) / bins
+        edges = low + (high - low) * steps.double() / bins
     else:
-        edges = values.sort().values[torch.arange(bins + 1) * (len(values) - 1) // bins]
+        edges = ascending(values)[steps * (len(values) - 1) // bins]
     return torch.unique(edges) if low < high else torch.stack([low, high])

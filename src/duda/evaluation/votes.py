@@ -96,7 +96,7 @@ def _mean_deviation(probs: Tensor, voters: Tensor) -> Tensor:
 def _counts(votes: ArrayLike | None, like: Tensor) -> Float[Tensor, "N C *positions"]:
     if votes is None:
         raise TypeError("`votes` is missing: give the counts to compare with.")
-    values = as_tensor(votes, "votes").cpu().double()
+    values = as_tensor(votes, "votes").to(like.device, torch.float64)
     check_same_shape(values, "votes", tuple(like.shape), "the probabilities, one count each")
     check_finite(values, "votes")
     wrong = (values < 0) | (values != values.round())

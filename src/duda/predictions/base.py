@@ -52,7 +52,10 @@ class Prediction(OverExamples, ABC):
 
     @abstractmethod
     def loss(self, y: ArrayLike) -> Float[Tensor, "N *rest"]:
-        """Return what each answer costs, in float64 on the CPU: 0 or 1, or a squared error.
+        """Return what each answer costs, in float64: 0 or 1, or a squared error.
+
+        This and what follows is on the device of the prediction if that has float64, else on the
+        CPU.
 
         Raises:
             ValueError: if `y` does not fit.
@@ -60,7 +63,7 @@ class Prediction(OverExamples, ABC):
 
     @abstractmethod
     def is_bad(self, y: ArrayLike, tolerance: float | None = None) -> Bool[Tensor, "N *rest"]:
-        """Return which answers are wrong, or off by more than `tolerance`, on the CPU.
+        """Return which answers are wrong, or off by more than `tolerance`.
 
         Raises:
             ValueError: if `y` does not fit, or the tolerance is missing or given in vain.
@@ -68,10 +71,10 @@ class Prediction(OverExamples, ABC):
 
     @abstractmethod
     def contributions(self, y: ArrayLike) -> dict[str, Terms]:
-        """Return what each example adds to each metric that fits, by its name, on the CPU."""
+        """Return what each example adds to each metric that fits, by its name."""
 
     def log_likelihoods(self, y: ArrayLike) -> Iterator[Float[Tensor, "N *rest"]]:
-        """Yield each kept draw's log-likelihood of `y`, nats, float64 on the CPU; else its own.
+        """Yield each kept draw's log-likelihood of `y`, nats, in float64; else its own.
 
         Raises:
             TypeError: if the family has no likelihood.

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, at_least_float32, check_same_shape
-from duda.inputs import hard_labels
+from duda.devices import on_exact_device
 from duda.predictions.base import Prediction
 from duda.predictions.named_labels import NamedLabels
 from duda.predictions.terms import Parts, Terms
@@ -180,7 +180,7 @@ class ClassPrediction(NamedLabels, Prediction):
             raise ValueError(
                 f"`tolerance` is {tolerance!r}, but a class is right or wrong: leave it out."
             )
-        return self.labels.cpu() != hard_labels(self.numbers_of(y), tuple(self.log_probs.shape))
+        return on_exact_device(self.labels) != self._labels_like(y)
 
     def loss(self, y: ArrayLike) -> Float[Tensor, "N *positions"]:
         """Return 1 for each wrong answer, else 0."""
@@ -190,16 +190,16 @@ class ClassPrediction(NamedLabels, Prediction):
         """Yield each kept draw's log-likelihood of the labels, nats; without draws the mean's."""
         labels = self._target(y)
         if self.draws is None:
-            yield self.log_probs.detach().cpu().double().gather(1, labels).squeeze(1)
+            yield on_exact_device(self.log_probs.detach()).double().gather(1, labels).squeeze(1)
             return
         for probs in self.draws:
-            yield probs.detach().cpu().double().gather(1, labels).squeeze(1).log()
+            yield on_exact_device(probs.detach()).double().gather(1, labels).squeeze(1).log()
 
     def contributions(self, y: ArrayLike) -> dict[str, Terms]:
         """Return what each example adds to accuracy, NLL, Brier score, ECE and AUROC of errors."""
         labels = self._target(y)
         # Sums to one in float64, as `evaluation` takes them: a confidence may lie on a bin's edge.
-        log_probs = self.log_probs.detach().cpu().double().log_softmax(1)
+        log_probs = on_exact_device(self.log_probs.detach()).double().log_softmax(1)
         wrong = self.is_bad(y)
         # Σ p² - 2 p_y + 1 would lose digits where the model is sure and right.
         distances = log_probs.exp().scatter_add(1, labels, -torch.ones_like(log_probs[:, :1]))
@@ -208,5 +208,5 @@ class ClassPrediction(NamedLabels, Prediction):
             "nll": Terms(-log_probs.gather(1, labels).squeeze(1)),
             "brier": Terms(distances.square().sum(1)),
             "ece": Terms(log_probs.amax(1).exp(), "calibration", ~wrong),
-            "auroc_errors": Terms(self.score.detach().cpu().double(), "ranking", wrong),
+            "auroc_errors": Terms(on_exact_device(self.score.detach()).double(), "ranking", wrong),
         }

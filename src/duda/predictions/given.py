@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_not_empty, check_same_shape, check_whole
+from duda.devices import exact_device
 from duda.inputs import numbers, scores, spreads, which_count
 from duda.predictions.base import Prediction
 from duda.predictions.classes import ClassPrediction
@@ -160,7 +161,7 @@ def targets_counted(
     ignore_index: int | None = None,
     mask: ArrayLike | None = None,
 ) -> tuple[Shaped[Tensor, "N *rest"], Bool[Tensor, "N *rest"] | None]:
-    """Return targets, and which of them count, None where all do.
+    """Return targets, where the prediction is, and which of them count, None where all do.
 
     What is predicted stands in for those that do not, whatever they were: NaN, or no class.
 
@@ -177,7 +178,8 @@ def targets_counted(
     >>> targets_counted(ClassPrediction.from_probs([[0.9, 0.1], [0.2, 0.8]]), [0, 255], 255)
     (tensor([0, 1]), tensor([ True, False]))
     """
-    values = as_tensor(labels_given(prediction, y), "y").cpu()
+    place = exact_device(prediction.device)
+    values = as_tensor(labels_given(prediction, y), "y").to(place)
     if ignore_index is None and mask is None:
         return values, None
     labels = getattr(prediction, "labels", None)
@@ -186,7 +188,8 @@ def targets_counted(
             f"`ignore_index` is {ignore_index} beside a {type(prediction).__name__}, expected it "
             "with labels: leave numbers out by `mask`."
         )
-    answer = (prediction.centre if labels is None else labels).detach().cpu()  # type: ignore[attr-defined] # of numbers
+    answer = prediction.centre if labels is None else labels  # type: ignore[attr-defined] # of numbers
+    answer = answer.detach().to(place)
     check_same_shape(values, "y", tuple(answer.shape), "what is predicted")
     values = values if values.is_floating_point() else values.long()  # which torch can compare
     kept = which_count(mask, values, "`y`")

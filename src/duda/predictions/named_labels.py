@@ -12,6 +12,7 @@ from torch import Tensor
 
 from duda.checks import ArrayLike
 from duda.class_names import ClassNames, check_names
+from duda.devices import exact_device
 from duda.inputs import hard_labels
 
 __all__ = ["NamedLabels"]
@@ -65,4 +66,9 @@ class NamedLabels:
         return ClassNames(self.classes).coded(y, "y") if self.classes else y
 
     def _target(self, y: ArrayLike) -> Int[Tensor, "N 1 *positions"]:
-        return hard_labels(self.numbers_of(y), tuple(self.log_probs.shape)).unsqueeze(1)
+        return self._labels_like(y).unsqueeze(1)
+
+    def _labels_like(self, y: ArrayLike) -> Int[Tensor, "N *positions"]:
+        """Return labels that fit, where their losses are computed."""
+        shape, place = tuple(self.log_probs.shape), exact_device(self.log_probs.device)
+        return hard_labels(self.numbers_of(y), shape, device=place)

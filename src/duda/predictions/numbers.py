@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, check_finite, counted
+from duda.devices import on_exact_device
 from duda.predictions.base import Prediction
 from duda.predictions.crps import numerical_crps
 from duda.predictions.terms import Bands, Terms
@@ -111,7 +112,7 @@ class NumberPrediction(Prediction):
     def log_likelihoods(self, y: ArrayLike) -> Iterator[Float[Tensor, "N D *positions"]]:
         """Yield the log-density of each component at `y`, nats, for each output."""
         for component in self.components():
-            yield component.log_prob(y).detach().cpu().double()
+            yield on_exact_device(component.log_prob(y).detach()).double()
 
     def crps(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
         """Return the continuous ranked probability score at `y`, in units of the target, float64.
@@ -166,7 +167,7 @@ class NumberPrediction(Prediction):
         """Return squared errors, negative log-densities, and which targets their 95 % hold."""
         found = {"rmse": Terms(self.loss(y), "root-mean")}
         if self.can("log_prob"):
-            found["nll"] = Terms(-self.log_prob(y).cpu().double())
+            found["nll"] = Terms(-on_exact_device(self.log_prob(y)).double())
         return found | {"coverage": Terms(self._inside(y, _LEVEL))}
 
     def bands(self) -> Bands:
@@ -212,12 +213,12 @@ class NumberPrediction(Prediction):
         return numbers_like(self.centre, y)
 
     def _errors(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
-        target = self._target(y).cpu()
+        target = self._target(y)
         check_finite(target, "y")
-        return target - self.centre.detach().cpu().double()
+        return target - on_exact_device(self.centre.detach()).double()
 
     def _inside(self, y: ArrayLike, level: float) -> Float[Tensor, "N D *positions"]:
         """Return 1 where the target lies in its central interval, the ends included, else 0."""
         lower, upper = self.interval(level)
         target = self._target(y)
-        return ((lower <= target) & (target <= upper)).cpu().double()
+        return ((lower <= target) & (target <= upper)).to(target)

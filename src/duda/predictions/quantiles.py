@@ -211,11 +211,11 @@ class QuantilePrediction(NumberPrediction):
         usual = abs(level - _USUAL) <= ROUNDING
         return {
             "rmse": Terms(self.loss(y), "root-mean"),
-            "pinball": Terms(self.pinball(y).cpu().mean(1)),
+            "pinball": Terms(self.pinball(y).mean(1)),
             "coverage" if usual else "coverage_surplus": Terms(
                 self._inside(y, level), less=0.0 if usual else level
             ),
-            "width": Terms((upper - lower).cpu().double()),
+            "width": Terms((upper - lower).double()),
         }
 
     def bands(self) -> Bands:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, at_least_float32, check_finite, check_same_shape
+from duda.devices import exact_device
 from duda.doubts import doubt
 
 __all__ = [
@@ -163,12 +164,14 @@ def finite_numbers(value: ArrayLike, name: str) -> Tensor:
 
 
 def numbers_like(centre: Tensor, y: ArrayLike) -> Tensor:
-    """Return targets in float64 on the device of what is predicted; infinite ones may pass.
+    """Return targets in float64 where `centre` is, or the CPU is if that has none of these.
+
+    Infinite ones may pass.
 
     Raises:
         ValueError: if they have another shape, or NaN among them.
     """
-    target = as_tensor(y, "y").to(centre.device, torch.float64)
+    target = as_tensor(y, "y").to(exact_device(centre.device)).double()
     check_same_shape(target, "y", tuple(centre.shape), "the predicted numbers")
     nans = int(target.isnan().sum())
     if nans:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -55,4 +56,4 @@ class Ranked:
         false_alarms = drawn.cumsum()[self.ends] - caught
         if not caught[-1] or not false_alarms[-1]:
             return math.nan
-        return float(curves.auroc(caught, false_alarms))
+        return float(curves.auroc(*map(torch.from_numpy, (caught, false_alarms))))

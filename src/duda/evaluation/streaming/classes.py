@@ -66,9 +66,9 @@ class _OfClasses(Metric):
     def _start(self, name: str, zeros: Tensor) -> None:
         self.add_state(name, zeros, dist_reduce_fx="sum")
 
-    def _add(self, name: str, value: Tensor) -> None:
+    def _add(self, name: str, value: Tensor | int) -> None:
         state = getattr(self, name)
-        state += value.to(state.device)
+        state += value.to(state.device) if isinstance(value, Tensor) else value
 
 
 class StreamingReliability(_OfClasses):
@@ -120,7 +120,7 @@ class StreamingReliability(_OfClasses):
                 "for 'class', and else None."
             )
         self.kind, self.classes = kind, classes
-        self._bins = Bins.of_equal_width(bins)
+        self.bins = check_count(bins, "bins")
         shape = (bins,) if classes is None else (check_count(classes, "classes"), bins)
         self._start("counts", torch.zeros(shape, dtype=torch.int64))
         # In float64, exact for labels up to 2^53, since votes may follow them.
@@ -142,7 +142,8 @@ class StreamingReliability(_OfClasses):
         _check_some(int(self.counts.sum()))
         hits = self.hits if int(self.votes) else self.hits.long()
         states = (self.counts, hits, self.confidence_sums, self.null_variances)
-        return Reliability(self._bins.edges, *(state.cpu().clone() for state in states))
+        edges = Bins.of_equal_width(self.bins).edges
+        return Reliability(edges, *(state.cpu().clone() for state in states))
 
     def _check(self, rows: LabelledRows) -> None:
         check_kind(self.kind, ("top", "class", "binary"), rows.classes)
@@ -150,12 +151,13 @@ class StreamingReliability(_OfClasses):
             _check_classes(self.classes, rows)
 
     def _count(self, rows: Rows) -> None:
-        counts, hits, sums, variances = self._bins.tally(rows, self.kind)
+        scale = Bins.of_equal_width(self.bins, rows.values.device)
+        counts, hits, sums, variances = scale.tally(rows, self.kind)
         self._add("counts", counts)
         self._add("hits", hits)
         self._add("confidence_sums", sums)
         self._add("null_variances", variances)
-        self._add("votes", torch.tensor(len(rows.target) if rows.are_votes else 0))
+        self._add("votes", len(rows.target) if rows.are_votes else 0)
 
 
 class StreamingIoU(_OfClasses):
@@ -217,7 +219,7 @@ class _Mean(_OfClasses):
 
     def _count(self, rows: Rows) -> None:
         self._add("total", self._losses(rows).sum(dtype=torch.float64))
-        self._add("count", torch.tensor(len(rows.target)))
+        self._add("count", len(rows.target))
 
     @abstractmethod
     def _losses(self, rows: Rows) -> Tensor:
