@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from duda import GaussianPrediction, NormalInverseGamma, StudentTPrediction
+from duda import GaussianPrediction, NormalInverseGamma, NumberPrediction, StudentTPrediction
 
 
 def made(df: float, scale: float = 2.0, mean: float = 1.0) -> StudentTPrediction:
@@ -76,3 +79,78 @@ def test_too_few_degrees_of_freedom_are_told() -> None:
         StudentTPrediction([[0.0]], [[1.0]], df=[[2.0]])
     with pytest.raises(ValueError, match="`df` has shape"):
         StudentTPrediction([[0.0]], [[1.0]], df=[3.0, 3.0])
+
+
+def mixture_of_t(df: tuple[float, ...], std: tuple[float, ...]) -> StudentTPrediction:
+    g = torch.Generator().manual_seed(len(df))
+    mean = torch.randn(len(df), 4, 1, generator=g, dtype=torch.float64)
+    variance = torch.tensor(std, dtype=torch.float64).square().view(-1, 1, 1).expand(mean.shape)
+    degrees = torch.tensor(df, dtype=torch.float64).view(-1, 1, 1).expand(mean.shape)
+    return StudentTPrediction(
+        mean.mean(0),
+        variance.mean(0),
+        mean.var(0, correction=0),
+        torch.cat([mean, variance, degrees], 2),
+        df=degrees.mean(0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("df", "std", "tolerance"),
+    [
+        ((3.0, 4.0, 9.0), (1.0, 0.5, 2.0), 1e-7),
+        ((2.05, 2.5), (1.0, 2.0), 2e-4),
+        ((50.0, 1e6), (1.0, 1e-3), 1e-7),
+        ((3.0, 5.0, 7.0), (1.0, 0.0, 0.0), 1e-8),
+    ],
+)
+def test_crps_of_a_mixture_is_the_integral(
+    df: tuple[float, ...], std: tuple[float, ...], tolerance: float
+) -> None:
+    answer = mixture_of_t(df, std)
+    y = torch.linspace(-2, 2, 4, dtype=torch.float64).unsqueeze(1)
+    found = answer.crps(y)
+    for row in range(4):
+        expected = integrated(answer[row], float(y[row]))
+        assert float(found[row]) == pytest.approx(expected, rel=tolerance)
+    if min(std) > 0:  # near the integral over quantiles, which is slow
+        torch.testing.assert_close(found, NumberPrediction.crps(answer, y), rtol=3e-3, atol=0)
+
+
+def integrated(answer: StudentTPrediction, y: float) -> float:
+    """Return the integral of (F(x) - [x >= y])²."""
+    assert answer.draws is not None
+    mean, variance, df = answer.draws[:, 0].t().numpy()
+    scale = np.sqrt(variance * (df - 2) / df)
+
+    def squared(x: float) -> float:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            below = scipy.stats.t.cdf((x - mean) / scale, df)
+        return float((np.where(scale > 0, below, x >= mean).mean() - (x >= y)) ** 2)
+
+    inner = sorted({*mean, y})
+    ends = [-np.inf, inner[0] - 1e3, inner[0] - 30, *inner, inner[-1] + 30, inner[-1] + 1e3, np.inf]
+    parts = (quad(squared, *each, limit=400, epsabs=1e-12)[0] for each in itertools.pairwise(ends))
+    return sum(parts)
+
+
+def test_crps_of_a_mixture_of_near_normals_is_that_of_normals() -> None:
+    answer = mixture_of_t((1e9, 1e9, 1e9), (1.0, 0.5, 2.0))
+    assert answer.draws is not None
+    normal = GaussianPrediction(
+        answer.mean, answer.aleatoric, answer.epistemic, answer.draws[:, :, :2]
+    )
+    y = torch.linspace(-2, 2, 4).unsqueeze(1)
+    torch.testing.assert_close(answer.crps(y), normal.crps(y), rtol=1e-7, atol=0)
+
+
+def test_crps_of_a_mixture_takes_few_distribution_functions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer, counted = mixture_of_t((3.0, 4.0, 9.0, 5.0, 6.0), (1.0, 0.5, 2.0, 1.0, 3.0)), []
+    of_scipy = scipy.special.stdtr
+    monkeypatch.setattr(
+        scipy.special, "stdtr", lambda df, z: counted.append(z.size) or of_scipy(df, z)
+    )
+    answer.crps(answer.mean)
+    assert sum(counted) <= 500 * len(answer)  # 400 quantiles of 60 halvings: 120,000

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_count, nearest, seeded
 from duda.decisions.batch_bald import batch_bald
+from duda.devices import on_exact_device
 from duda.predictions import ClassPrediction, Prediction
 from duda.predictions.given import ClassesGiven, ScoresGiven, prediction_given
 from duda.probabilities import check_probs
@@ -36,6 +37,8 @@ def acquire(
     seed: int | None = None,
 ) -> Int[Tensor, "k"]:
     """Return k examples of a pool to have labelled, best first; of equals the first in the pool.
+
+    It computes on the device of the pool; what it chose is read back.
 
     Args:
         prediction: for the pool of N examples, or draws `(M, N, C)` of their probabilities.
@@ -71,7 +74,7 @@ def acquire(
     if by == "batch-bald":
         return batch_bald(_joint_draws(pool, "prediction", by), k, random)
     if by in _SCORES:
-        return _highest(_SCORES[by](_classes(pool, "prediction")).cpu(), k)
+        return _highest(_SCORES[by](_classes(pool, "prediction")), k)
     if target is None:
         raise ValueError(
             "`target` is missing, expected for 'epig' the prediction for inputs like those that "
@@ -123,6 +126,7 @@ def _information(probs: Float[Tensor, "M N C"], targets: Float[Tensor, "M T C"])
             f"{tuple(probs.shape)}, expected as many draws and classes: predict both with one "
             "model and the same `seed` and `samples`."
         )
+    targets = targets.to(probs.device)
     count, classes = targets.shape[1:]
     of_target = _entropy(targets.mean(0), -1).mean()
     flat = targets.flatten(1) / len(targets)
@@ -142,7 +146,7 @@ def _entropy(probs: Tensor, dim: int | tuple[int, ...]) -> Tensor:
 
 
 def _highest(score: Float[Tensor, "N"], k: int) -> Int[Tensor, "k"]:
-    return score.sort(descending=True, stable=True).indices[:k]
+    return score.sort(descending=True, stable=True).indices[:k].cpu()
 
 
 def _classes(source: ScoresGiven | None, name: str) -> ClassPrediction:
@@ -165,7 +169,7 @@ def _of_draws(draws: Tensor, name: str) -> ClassPrediction:
             "classes."
         )
     rows = check_probs(draws.flatten(0, 1), name, "call `logits.softmax(2)` on raw outputs")
-    draws = rows.view(draws.shape).cpu().double()
+    draws = on_exact_device(rows.view(draws.shape)).double()
     votes = torch.nn.functional.one_hot(draws.argmax(2), draws.shape[2]).sum(0)
     aleatoric = _entropy(draws, 2).mean(0)
     return ClassPrediction(draws.mean(0).log(), aleatoric, votes, draws, joint=True)
@@ -179,4 +183,4 @@ def _joint_draws(source: ScoresGiven | None, name: str, by: str) -> Float[Tensor
         raise ValueError(f"`{name}` has no draws, {remedy}")
     if not prediction.joint:
         raise ValueError(f"`{name}` has draws that are not one function for all examples, {remedy}")
-    return prediction.draws.cpu().double()
+    return on_exact_device(prediction.draws).double()

@@ -38,12 +38,13 @@ def batch_bald(
     """
     probs = draws.double()
     expected = torch.special.entr(probs).sum(2).mean(0)
-    labels = _Labels.none(len(probs))
+    labels = _Labels.none(len(probs), probs.device)
     chosen: list[int] = []
+    taken = torch.zeros_like(expected)
     while True:
-        gain = labels.conditional_entropy(probs) - expected
-        gain[chosen] = -math.inf
+        gain = labels.conditional_entropy(probs) - expected - taken
         chosen.append(int(gain.argmax()))
+        taken[chosen[-1]] = math.inf
         if len(chosen) == k:
             return torch.tensor(chosen)
         labels = labels.extended(probs[:, chosen[-1]], generator)
@@ -64,9 +65,10 @@ class _Labels:
     origin: Int[Tensor, "K"] | None = None
 
     @classmethod
-    def none(cls, draws: int) -> Self:
+    def none(cls, draws: int, device: torch.device | str = "cpu") -> Self:
         """Return the one configuration of no labels."""
-        return cls(torch.ones(1, dtype=torch.float64), torch.ones(1, draws, dtype=torch.float64))
+        ones = torch.ones(1, dtype=torch.float64, device=device)
+        return cls(ones, ones.expand(1, draws))
 
     def conditional_entropy(self, probs: Float[Tensor, "M N C"]) -> Float[Tensor, "N"]:
         """Return the expected entropy of each example's label once these labels are known, nats."""
@@ -87,7 +89,8 @@ class _Labels:
             return self._normalised(joint.flatten(0, 1), weight)
         if self.origin is None:
             return self._sampled(generator).extended(probs, generator)
-        label = probs[self.origin].multinomial(1, generator=generator).squeeze(1)
+        chances = probs[self.origin].cpu()  # so that draws are the same on every device
+        label = chances.multinomial(1, generator=generator).squeeze(1).to(probs.device)
         joint = self.likelihood * probs[:, label].T
         mean = joint.mean(1, keepdim=True)
         return _Labels(self.weight, joint / mean, self.origin)
@@ -102,11 +105,12 @@ class _Labels:
         """Return 10,000 configurations, about as many drawn from each draw."""
         draws = self.likelihood.shape[1]
         of_each = math.ceil(_CONFIGURATIONS / draws)
-        chances = (self.weight[:, None] * self.likelihood).T
+        chances = (self.weight[:, None] * self.likelihood).T.cpu()  # as above
         picked = chances.multinomial(of_each, replacement=True, generator=generator).flatten()
+        picked = picked.to(self.weight.device)
         count = len(picked)
         return _Labels(
-            torch.full((count,), 1 / count, dtype=torch.float64),
+            self.weight.new_full((count,), 1 / count),
             self.likelihood[picked],
-            torch.arange(draws).repeat_interleave(of_each),
+            torch.arange(draws, device=picked.device).repeat_interleave(of_each),
         )

@@ -20,7 +20,7 @@ __all__ = ["Claims"]
 
 
 class Claims:
-    """R rows over C classes in float64 on the CPU: a row for each example and position.
+    """R rows over C classes in float64: a row for each example and position.
 
     Args:
         probs: a prediction, or probabilities `(N, C, *positions)`.
@@ -51,8 +51,8 @@ class Claims:
         self, y: ArrayLike | None, ignore_index: int | None = None
     ) -> tuple[Self, Int[Tensor, "K"]]:
         """Return the rows whose label is not `ignore_index`, and their labels `(N, *positions)`."""
-        labels = hard_labels(labels_given(self.prediction, y), self.shape, ignore_index)
-        labels = labels.flatten()
+        given = labels_given(self.prediction, y)
+        labels = hard_labels(given, self.shape, ignore_index, device=self.given.device).flatten()
         if ignore_index is None:
             return self, labels
         kept = labels != ignore_index

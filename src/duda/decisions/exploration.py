@@ -10,6 +10,7 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite, check_not_empty, seeded
 from duda.decisions.gate import Gate
+from duda.devices import on_exact_device
 from duda.predictions import NumberPrediction
 from duda.predictions.given import NumbersGiven, prediction_given
 
@@ -67,8 +68,8 @@ def thompson(
     count, decisions, _ = draws.shape
     random = seeded(seed)
     size = decisions if per == "decision" else 1
-    picked = torch.randint(count, (size,), generator=random).expand(decisions)
-    return draws[picked, torch.arange(decisions)].argmax(1)
+    picked = torch.randint(count, (size,), generator=random).expand(decisions).to(draws.device)
+    return draws[picked, torch.arange(decisions, device=draws.device)].argmax(1)
 
 
 def action_uncertainty(values: NumbersGiven) -> Float[Tensor, "N"]:
@@ -105,7 +106,7 @@ def cautious(values: NumbersGiven, gate: Gate, safe: ArrayLike) -> Int[Tensor, "
     tensor([1, 0])
     """
     mean, _ = _moments(values)
-    fallback = as_tensor(safe, "safe").cpu()
+    fallback = as_tensor(safe, "safe").to(mean.device)
     numbers = not fallback.is_floating_point() and fallback.dtype != torch.bool
     if not numbers or tuple(fallback.shape) not in ((), (len(mean),)):
         raise ValueError(
@@ -127,7 +128,7 @@ def _prediction(values: NumbersGiven) -> NumberPrediction | None:
 
 
 def _draws(values: NumbersGiven) -> Float[Tensor, "M N A"]:
-    """Return draws of the mean values of actions, in float64 on the CPU."""
+    """Return draws of the mean values of actions, in float64."""
     answer = _prediction(values)
     if answer is None:
         draws = as_tensor(values, "values")  # type: ignore[arg-type] # no prediction, as was asked
@@ -145,7 +146,7 @@ def _draws(values: NumbersGiven) -> Float[Tensor, "M N A"]:
             f"`values` has shape {tuple(draws.shape)}, expected (M, N, A): draws, decisions, "
             "actions."
         )
-    return draws.cpu().double()
+    return on_exact_device(draws).double()
 
 
 def _moments(values: NumbersGiven) -> tuple[Tensor, Tensor | None]:
@@ -159,7 +160,7 @@ def _moments(values: NumbersGiven) -> tuple[Tensor, Tensor | None]:
         raise ValueError(
             f"`values` has means of shape {tuple(answer.mean.shape)}, expected (N, A)."
         )
-    mean, parts = answer.mean.cpu().double(), answer.parts()
+    mean, parts = on_exact_device(answer.mean).double(), answer.parts()
     if parts is None or not bool(parts.epistemic.any()):
         return mean, None
-    return mean, parts.epistemic.cpu().double().square()
+    return mean, on_exact_device(parts.epistemic).double().square()

@@ -61,7 +61,7 @@ class FalseAlarm(Guarantee):
 
     def fit(self, score: Float[Tensor, "N"], bad: Bool[Tensor, "N"]) -> Self:
         """Keep the scores to compare with, and return itself; which were bad does not matter."""
-        self.calibration = score.sort().values
+        self.calibration = score.sort().values.cpu()
         return self
 
     def decide(self, score: Float[Tensor, "N"]) -> Decisions:

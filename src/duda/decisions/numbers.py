@@ -14,15 +14,18 @@ __all__ = ["by_output", "check_spread", "targets"]
 
 
 def targets(
-    y: ArrayLike | None, shape: tuple[int, ...], mask: ArrayLike | None = None
+    y: ArrayLike | None,
+    shape: tuple[int, ...],
+    mask: ArrayLike | None = None,
+    device: torch.device | str = "cpu",
 ) -> tuple[Float[Tensor, "*shape"], Bool[Tensor, "*shape"]]:
-    """Return what came true, of the shape of the predicted numbers, and which of it counts.
+    """Return what came true, in shape and place of the predicted numbers, and which of it counts.
 
     Zeros stand in for what does not, whatever it was.
     """
     if y is None:
         raise TypeError("`y` is missing: give the targets to compare with.")
-    values = as_tensor(y, "y").cpu()
+    values = as_tensor(y, "y").to(device)
     kept = which_count(mask, values, "`y`")
     values = numbers(values if mask is None else torch.where(kept, values, 0), "y")
     check_same_shape(values, "y", shape, "the predicted numbers")

@@ -43,7 +43,7 @@ class Decisions(Kept):
 
     def check_values(self) -> None:
         """Raise a `ValueError` unless decisions are some of `Decision`, and p-values in [0, 1]."""
-        known = torch.tensor(list(Decision))
+        known = torch.tensor(list(Decision)).to(self.decisions.device)
         check_that(torch.isin(self.decisions, known), "`decisions` hold others than 0, 1 and 2")
         if self.p_values is not None:
             check_that(

@@ -32,8 +32,8 @@ def conformal_p_values(score: ScoresGiven, calibration: ScoresGiven) -> Float[Te
     >>> conformal_p_values([0.5, 9.0], [0.1, 0.4, 0.6, 0.8])
     tensor([0.6000, 0.2000], dtype=torch.float64)
     """
-    known = scored(calibration, "calibration").flatten().sort().values
     values = scored(score)
+    known = scored(calibration, "calibration").flatten().to(values.device).sort().values
     at_least = len(known) - torch.searchsorted(known, values)
     return (1 + at_least).double() / (len(known) + 1)
 
@@ -59,7 +59,7 @@ def benjamini_hochberg(p_values: ArrayLike, level: float) -> Bool[Tensor, "*shap
     if low < 0 or high > 1:
         raise ValueError(f"`p_values` lies in [{low:.4g}, {high:.4g}], expected [0, 1].")
     ordered = values.flatten().sort().values
-    ranks = torch.arange(1, len(ordered) + 1, dtype=torch.float64)
+    ranks = torch.arange(1, len(ordered) + 1, dtype=torch.float64, device=ordered.device)
     below = ordered * (len(ordered) / ranks) <= level
     limit = ordered[below.nonzero().max()] if bool(below.any()) else -1.0
     return values <= limit

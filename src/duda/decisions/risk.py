@@ -89,10 +89,14 @@ class Risk(Guarantee):
         """
         ordered, order = score.sort()
         counts = self._counts(len(score))
-        thresholds = _just_below(ordered, counts)
+        thresholds = _just_below(ordered, counts.to(ordered.device))
         accepted = torch.searchsorted(ordered, thresholds, right=True)
-        errors = torch.cat([torch.zeros(1, dtype=torch.int64), bad[order].long().cumsum(0)])
-        accepted_bad = errors[accepted]
+        errors = bad[order].cumsum(0)
+        accepted_bad = torch.where(accepted > 0, errors[(accepted - 1).clamp(min=0)], 0)
+        # A few numbers, of which the bounds are scipy's.
+        thresholds, accepted, accepted_bad = (
+            each.cpu() for each in (thresholds, accepted, accepted_bad)
+        )
         bounds = self._bounds(accepted_bad, accepted, len(counts))
         if not bool((bounds <= self.level).any()):
             best = int(bounds.argmin())

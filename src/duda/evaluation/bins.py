@@ -13,7 +13,7 @@ from torch import Tensor
 from duda.checks import check_count
 from duda.evaluation.rows import Kind, Rows
 from duda.evaluation.sums import summed_by
-from duda.evaluation.ties import ascending
+from duda.ordered import quantiles
 from duda.shown import Shown
 
 __all__ = ["Binning", "Bins", "Reduction", "Tally", "is_uniform", "reduced"]
@@ -74,7 +74,8 @@ class Bins(Shown):
     def of_equal_counts(cls, confidence: Float[Tensor, "N *C"], bins: int) -> Bins:
         """Return bins between quantiles; ties leave some bins empty, and are never split."""
         bins = check_count(bins, "bins")
-        inner = _quantiles(confidence.double(), bins)
+        shares = torch.arange(1, bins, dtype=torch.float64) / bins
+        inner = quantiles(confidence.double(), shares)
         ends = torch.zeros_like(confidence[:1], dtype=torch.float64)
         return cls(torch.cat([ends, inner, ends + 1]).t(), uniform=False)
 
@@ -133,14 +134,3 @@ def _summed(index: Tensor, weights: Tensor | None, shape: tuple[int, ...]) -> Te
     if weights is None:
         return torch.bincount(flat, minlength=size).view(shape)
     return summed_by(flat, weights.flatten(), size).view(shape)
-
-
-def _quantiles(values: Float[Tensor, "N *C"], parts: int) -> Float[Tensor, "B *C"]:
-    """Return what lies between equal parts, interpolated as numpy does."""
-    ordered = ascending(values)
-    places = torch.arange(1, parts, dtype=torch.float64, device=values.device)
-    places = places / parts * (len(values) - 1)
-    below = places.long()
-    share = (places - below).view(-1, *[1] * (values.ndim - 1))
-    low, high = ordered[below], ordered[(below + 1).clamp(max=len(values) - 1)]
-    return torch.lerp(low, high, share)

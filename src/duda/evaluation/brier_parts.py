@@ -90,10 +90,10 @@ def brier_parts(
         index = scale.index(values).t()
         away = values - forecast.gather(1, index).t()
         surplus = truth - came_true.gather(1, index).t()
-        within[0] += away.square().sum()
-        within[1] += 2 * (away * surplus).sum()
-        within[2] += (truth - overall.t()).square().sum()
+        within[0] += (truth - overall.t()).square().sum()
+        within[1] += away.square().sum()
+        within[2] += 2 * (away * surplus).sum()
     reliability = (counts * (forecast - came_true).square()).sum()
     resolution = (counts * (came_true - overall).square()).sum()
-    found = torch.stack([reliability, resolution, *within[[2, 0, 1]]]) / examples
+    found = torch.stack([reliability, resolution, *within]) / examples
     return BrierParts(*found.tolist())

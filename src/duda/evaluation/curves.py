@@ -52,7 +52,6 @@ def fpr_at(caught: Counts, false_alarms: Counts, tpr: float) -> Float64[Tensor, 
 
 def opposite(caught: Counts, false_alarms: Counts) -> tuple[Counts, Counts]:
     """Return the counts where good examples are to be caught, from the lowest score up."""
-
     return _from_below(false_alarms), _from_below(caught)
 
 

@@ -102,13 +102,16 @@ def _mean_over_batches(
             f"`size` is {size}, expected a number that divides the {examples} examples: leave out "
             f"{left}, or choose another."
         )
-    order = torch.arange(examples)
+    order = None
     if seed is not None:
         order = torch.randperm(examples, generator=torch.Generator().manual_seed(seed))
     total, draws = torch.tensor(-math.inf, dtype=torch.float64), 0
     for each in log_likelihoods:
-        order = order.to(each.device)
-        batches = each.reshape(examples, -1).sum(1)[order].view(-1, size).sum(1)
+        sums = each.reshape(examples, -1).sum(1)
+        if order is not None:
+            order = order.to(each.device)
+            sums = sums[order]
+        batches = sums.view(-1, size).sum(1)
         total, draws = torch.logaddexp(total.to(each.device), batches), draws + 1
     if not bool((total < math.inf).all()):
         raise ValueError(

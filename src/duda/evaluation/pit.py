@@ -134,7 +134,7 @@ def pit(
     >>> pit([0.0, 0.0], [-1.0, 2.0], std=[1.0, 1.0], bins=4).one_sided.inside
     tensor([0, 1, 1, 1, 2])
     """
-    return tally(prediction, y, std, bins, mask)
+    return Pit(tally(prediction, y, std, bins, mask).cpu())
 
 
 def tally(
@@ -145,8 +145,8 @@ def tally(
     mask: ArrayLike | None,
     *,
     may_be_empty: bool = False,
-) -> Pit:
-    """Return the `pit`, also of no targets at all if `mask` `may_be_empty`."""
+) -> Int[Tensor, "2*B+1"]:
+    """Return the counts of `pit` where they were made, and of nothing if it `may_be_empty`."""
     of_classes = "`evaluation.reliability(prediction, y)`"
     found = compared(prediction, y, std, mask, instead=of_classes, may_be_empty=may_be_empty)
     found.prediction.check_can("cdf", instead="`evaluation.coverage(prediction, y)`")
@@ -154,7 +154,7 @@ def tally(
     counts = torch.zeros(size, dtype=torch.int64, device=found.y.device)
     for rows, values, counted in found:
         counts += _counts(rows.mid_cdf(values)[counted].double(), bins)
-    return Pit(counts.cpu())
+    return counts
 
 
 def pit_of_draws(draws: ArrayLike, y: ArrayLike) -> Pit:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import math
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -146,6 +145,7 @@ class Ranking(Shown):
         from duda.plots.detection import roc
 
         return roc(self.fpr.cpu(), self.tpr.cpu(), self.auroc, ax)
+
 
 def rank(
     score: ScoresGiven,

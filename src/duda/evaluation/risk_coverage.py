@@ -11,8 +11,9 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite, check_same_shape
 from duda.evaluation.given import confidence_and_hits, score_and_loss
-from duda.evaluation.ties import ascending, tied_runs
+from duda.evaluation.ties import tied_runs
 from duda.inputs import flags, scores
+from duda.ordered import ascending
 from duda.predictions import ClassPrediction
 from duda.predictions.given import ScoresGiven
 from duda.renamed import OldAttribute

@@ -12,8 +12,9 @@ from torch import Tensor
 from duda.checks import ArrayLike, check_same_shape
 from duda.evaluation.given import score_and_error
 from duda.evaluation.sums import cumulated
-from duda.evaluation.ties import ascending, tied_runs
+from duda.evaluation.ties import tied_runs
 from duda.inputs import numbers, scores
+from duda.ordered import ascending
 from duda.predictions.given import ScoresGiven
 from duda.shown import Shown
 
@@ -52,8 +53,9 @@ class Sparsification(Shown):
         """Draw both curves over the share removed, as shares of the error of all."""
         from duda.plots.regression import sparsification_curve
 
-        curves = (each.cpu() / float(self.by_error[0]) for each in (self.by_score, self.by_error))
-        return sparsification_curve(*curves, ax)
+        start = self.by_error[0]
+        curves = (self.by_score / start).cpu(), (self.by_error / start).cpu()
+        return sparsification_curve(*curves, ax=ax)
 
 
 def sparsification(

@@ -14,8 +14,8 @@ from duda.checks import ArrayLike, check_count
 from duda.evaluation.bins import Binning, is_uniform
 from duda.evaluation.given import std_and_error, std_of
 from duda.evaluation.sums import summed_by
-from duda.evaluation.ties import ascending
 from duda.inputs import numbers, spreads
+from duda.ordered import ascending
 from duda.predictions.given import NumbersGiven
 from duda.shown import Shown
 

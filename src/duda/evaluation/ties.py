@@ -11,7 +11,7 @@ from torch import Tensor
 
 from duda.evaluation.sums import cumulated
 
-__all__ = ["TiedRuns", "ascending", "tied_runs"]
+__all__ = ["TiedRuns", "tied_runs"]
 
 
 class TiedRuns(NamedTuple):
@@ -30,13 +30,6 @@ class TiedRuns(NamedTuple):
     def cumulated(self, values: Num[Tensor, "N"]) -> Num[Tensor, "K"]:
         """Return the sum of the examples' `values` up to the end of each run."""
         return cumulated(values.index_select(0, self.order)).index_select(0, self.ends)
-
-
-def ascending(scores: Shaped[Tensor, "N *C"]) -> Shaped[Tensor, "N *C"]:
-    """Return `scores` in ascending order, each column by itself."""
-    if scores.device.type == "cpu":
-        return torch.from_numpy(np.sort(scores.numpy(), axis=0))
-    return scores.sort(dim=0).values
 
 
 def tied_runs(scores: Shaped[Tensor, "N"], *, descending: bool = False) -> TiedRuns:

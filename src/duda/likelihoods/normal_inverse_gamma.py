@@ -15,7 +15,8 @@ from duda.checks import as_tensor, at_least_float32
 from duda.likelihoods.base import Reduction
 from duda.likelihoods.moments import MomentLikelihood, MomentReduction
 from duda.predictions.location_scale import LocationScalePrediction
-from duda.predictions.student_t import StudentTPrediction, log_gamma_step
+from duda.predictions.student_distances import log_gamma_step
+from duda.predictions.student_t import StudentTPrediction
 
 __all__ = ["NormalInverseGamma"]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, check_same_shape, seeded
 from duda.predictions.crps import Distances, mixture_crps
-from duda.predictions.mixture import bisected
+from duda.predictions.mixture import crossing
 from duda.predictions.numbers import NumberPrediction
 from duda.predictions.terms import Parts
 from duda.predictions.validity import check_draws, check_variances, finite_numbers
@@ -136,7 +136,7 @@ class LocationScalePrediction(NumberPrediction):
         if not 0 < q < 1:
             raise ValueError(f"`q` is {q}, expected a probability between 0 and 1.")
         mean, std, *shape = self._parameters()
-        level = torch.tensor(q, dtype=torch.float64, device=mean.device)
+        level = mean.new_full((), q)
         z = self._standard_quantile(level, *shape)
         if self.draws is None:
             return (mean + z * std)[0]
@@ -144,7 +144,7 @@ class LocationScalePrediction(NumberPrediction):
         def below(value: Tensor) -> Tensor:
             return self._cdf(value, mean, std, *shape).mean(0)
 
-        return bisected(below, q, mean + z * std)
+        return crossing(below, q, mean + z * std)
 
     def cdf(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
         """Return the probability that the target is at most `y`, of `mean`'s shape."""

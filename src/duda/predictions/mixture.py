@@ -11,32 +11,57 @@ from torch import Tensor
 
 from duda.transfer import sent
 
-__all__ = ["ROUNDING", "bisected", "mixture_of_normals", "mixture_quantile", "quantile_at"]
+__all__ = ["ROUNDING", "crossing", "mixture_of_normals", "mixture_quantile", "quantile_at"]
 
 ROUNDING = 1e-6  # as levels may come in float32, or as (1 - 0.9) / 2
-_BISECTIONS = 60  # halve any bracket of float64 numbers to its last digits
-_OF_FLOAT32 = 34  # and of float32
+_STEPS = 24  # by interpolation; then by halves, of which
+_BISECTIONS = 60  # bring any bracket of float64 numbers to its last digits
+_DIGITS = 2.0**-52
 
 
-def bisected(
-    cdf: Callable[[Tensor], Tensor],
-    q: float,
-    ends: Float[Tensor, "M *shape"],
-    bisections: int = _BISECTIONS,
+def crossing(
+    cdf: Callable[[Tensor], Tensor], q: float, ends: Float[Tensor, "M *shape"]
 ) -> Float[Tensor, "*shape"]:
-    """Return where `cdf` reaches `q`, between the least and the largest of `ends`.
+    """Return where `cdf` reaches `q`, to the last digits, between the extremes of `ends`.
 
-    A mixture's quantile lies between those of its components.
+    A mixture's quantile lies between those of its components. By inverse quadratic interpolation
+    where it is sure to help, else by halves. Source: Chandrupatla 1997.
 
-    >>> bisected(lambda y: y**2, 0.25, torch.tensor([[0.0], [1.0]], dtype=torch.float64))
+    >>> crossing(lambda y: y**2, 0.25, torch.tensor([[0.0], [1.0]], dtype=torch.float64))
     tensor([0.5000], dtype=torch.float64)
     """
-    low, high = ends.amin(0), ends.amax(0)
-    for _ in range(bisections):
-        middle = (low + high) / 2
-        below = cdf(middle) < q
-        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-    return high
+    old, new = ends.amin(0), ends.amax(0)
+    width = new - old
+    tiny = torch.finfo(torch.float64).tiny  # by rounding an end may be on the wrong side
+    old_gap, new_gap = (cdf(old) - q).clamp(max=-tiny), (cdf(new) - q).clamp(min=tiny)
+    half = torch.full_like(new, 0.5)
+    step = half
+    for count in range(_STEPS + _BISECTIONS):
+        value = new + step * (old - new)
+        gap = cdf(value) - q
+        same = (gap < 0) == (new_gap < 0)
+        third, third_gap = torch.where(same, new, old), torch.where(same, new_gap, old_gap)
+        old, old_gap = torch.where(same, old, new), torch.where(same, old_gap, new_gap)
+        new, new_gap = value, gap
+        narrow = _DIGITS * (new.abs() + width) / (old - new).abs()
+        narrow = narrow.nan_to_num(0.5).clamp(max=0.5)
+        if bool((narrow == 0.5).all()):
+            break
+        step = half
+        if count < _STEPS:
+            step = _step((new, old, third), (new_gap, old_gap, third_gap))
+            step = torch.minimum(torch.maximum(step, narrow), 1 - narrow)
+    return torch.where(new_gap < 0, old, new)
+
+
+def _step(places: tuple[Tensor, Tensor, Tensor], gaps: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Return which part of the way from the first place to the second, on its other side, to go."""
+    (a, b, c), (at_a, at_b, at_c) = places, gaps
+    place, height = (a - b) / (c - b), (at_a - at_b) / (at_c - at_b)
+    smooth = (height.square() < place) & ((1 - height).square() < 1 - place)
+    one = at_a / (at_b - at_a) * at_c / (at_b - at_c)
+    other = (c - a) / (b - a) * at_a / (at_c - at_a) * at_b / (at_c - at_b)
+    return torch.where(smooth, one + other, 0.5)
 
 
 def mixture_quantile(
@@ -54,7 +79,7 @@ def mixture_quantile(
     each = draws.double().movedim(2, -1).contiguous()
     promised = sent(levels, each.device, each.dtype)
     ends = quantile_at(draws, levels.tolist(), q, dim=2)
-    return bisected(lambda y: _mean_cdf(y, each, promised), q, ends)
+    return crossing(lambda y: _mean_cdf(y, each, promised), q, ends)
 
 
 def _mean_cdf(y: Tensor, quantiles: Tensor, levels: Tensor) -> Tensor:

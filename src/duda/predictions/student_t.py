@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,10 +17,11 @@ from torch import Tensor
 from duda.checks import ArrayLike, as_tensor, check_finite, check_same_shape
 from duda.doubts import doubt
 from duda.predictions.location_scale import LocationScalePrediction
+from duda.predictions.student_distances import log_peak, mixture_crps_of_t
 
-__all__ = ["StudentTPrediction", "log_gamma_step"]
+__all__ = ["StudentTPrediction"]
 
-_LARGE = 30.0  # from where the series is exact to float64
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,49 +60,28 @@ class StudentTPrediction(LocationScalePrediction):
 
     @staticmethod
     def _standard_cdf(z: Tensor, *shape: Tensor) -> Tensor:
-        from scipy.special import stdtr
-
         [df] = shape
-        at = z / _scale(df)
-        below = stdtr(df.detach().cpu().numpy(), at.detach().cpu().numpy())
-        return torch.as_tensor(below).to(z.device)
+        return _cdf(z / _scale(df), df)
 
     @staticmethod
     def _standard_log_density(z: Tensor, *shape: Tensor) -> Tensor:
         [df] = shape
         scale = _scale(df)
-        constant = log_gamma_step(df / 2) - (math.pi * df).log() / 2
         at = (z / scale).square() / df
-        return constant - scale.log() - (df + 1) / 2 * at.log1p()
+        found: Tensor = log_peak(df) - scale.log() - (df + 1) / 2 * at.log1p()
+        return found
 
     @staticmethod
     def _standard_quantile(q: Tensor, *shape: Tensor) -> Tensor:
         from scipy.special import stdtrit
 
         [df] = shape
-        found = stdtrit(df.detach().cpu().numpy(), q.cpu().numpy())
-        return torch.as_tensor(found).to(df.device) * _scale(df)
+        return _of_scipy(stdtrit, df, q) * _scale(df)
 
     def crps(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
-        """Return the CRPS at `y`, in units of the target, float64; of mixtures numerically.
-
-        Source: Jordan, Krüger & Lerch 2019, appendix A.
-        """
-        if self.draws is not None:
-            return super().crps(y)
-        [mean], [std], [df] = self._parameters()
-        scale = std * _scale(df)
-        gap = self._target(y) - mean
-        z = gap / scale
-        at = (z.square() / df).log1p()
-        constant = log_gamma_step(df / 2) - (math.pi * df).log() / 2
-        density = (constant - (df + 1) / 2 * at).exp()
-        below = self._standard_cdf(z * _scale(df), df)
-        half = torch.full_like(df, 0.5)
-        ratio = (_log_beta(half, df - 0.5) - 2 * _log_beta(half, df / 2)).exp()
-        to_point = z * (2 * below - 1) + 2 * density * (df + z.square()) / (df - 1)
-        found = scale * (to_point - 2 * df.sqrt() / (df - 1) * ratio)
-        return torch.where(scale > 0, found, gap.abs())
+        """Return the CRPS at `y` of the exact mixture, in units of the target, float64."""
+        mean, std, df = self._parameters()
+        return mixture_crps_of_t((mean, std * _scale(df), df), self._target(y), _cdf)
 
 
 def _check_above_two(df: Tensor) -> None:
@@ -112,22 +96,25 @@ def _check_above_two(df: Tensor) -> None:
     doubt(lambda: (df <= 2).any(), look)
 
 
-def log_gamma_step(alpha: Tensor) -> Tensor:
-    """Return log Γ(α + ½) - log Γ(α), for large α by Stirling's series, without large terms.
-
-    >>> log_gamma_step(torch.tensor([0.5, 1e8]))
-    tensor([-0.5724,  9.2103])
-    """
-    small, inverse = alpha.clamp(max=_LARGE), 1 / alpha.clamp(min=_LARGE)
-    series = -0.5 * inverse.log() - inverse / 8 + inverse**3 / 192 - inverse**5 / 640
-    exact = (small + 0.5).lgamma() - small.lgamma()
-    return torch.where(alpha > _LARGE, series, exact)
-
-
 def _scale(df: Tensor) -> Tensor:
     """Return the scale at which the variance is 1."""
     return ((df - 2) / df).sqrt()
 
 
-def _log_beta(a: Tensor, b: Tensor) -> Tensor:
-    return a.lgamma() + b.lgamma() - (a + b).lgamma()
+def _cdf(z: Tensor, df: Tensor) -> Tensor:
+    from scipy.special import stdtr
+
+    return _of_scipy(stdtr, df, z)
+
+
+def _of_scipy(function: Callable[..., np.ndarray], df: Tensor, at: Tensor) -> Tensor:
+    """Return what scipy alone knows; it computes on the CPU, and the log says so elsewhere."""
+    df, at = df.detach(), at.detach()
+    if df.device.type != "cpu":
+        _say_once(df.device)
+    return torch.as_tensor(function(df.cpu().numpy(), at.cpu().numpy())).to(df.device)
+
+
+@functools.cache
+def _say_once(device: torch.device) -> None:
+    _log.info("The distribution function of Student's t is scipy's: it leaves %s.", device)

@@ -117,7 +117,8 @@ class ConformalClassifier(Fitted):
         self.check_fitted()
         claims = _of_examples(probs, logits)
         claims.check_width(self.classes)
-        sets: Bool[Tensor, "N C"] = self._scores(claims, _CALL) <= self.thresholds
+        scores = self._scores(claims, _CALL)
+        sets: Bool[Tensor, "N C"] = scores <= self.thresholds.to(scores.device)
         return PredictionSets(sets, self.alpha, self.calibration)
 
     def state(self) -> dict[str, Any]:
@@ -150,10 +151,13 @@ class ConformalClassifier(Fitted):
 
     def _scores(self, claims: Claims, stream: int) -> Float[Tensor, "N C"]:
         score = cast(ClassScore, self.score)  # made one after `__init__`
-        uniform = self._uniform(len(claims.probs), stream) if score.randomized else None
+        uniform = None
+        if score.randomized:
+            uniform = self._uniform(len(claims.probs), stream).to(claims.probs.device)
         return score(claims.probs, uniform)
 
     def _uniform(self, count: int, stream: int) -> Float[Tensor, "N"]:
+        """Return random numbers, drawn on the CPU so that they are the same on every device."""
         if self.seed is None:
             return torch.rand(count, dtype=torch.float64)
         return torch.from_numpy(np.random.default_rng([self.seed, stream]).random(count))

@@ -136,8 +136,8 @@ def covered_by_group(
 ) -> tuple[Int[Tensor, "G"], Int[Tensor, "G"]]:
     """Return how many are covered, and how many there are, in each group."""
     return (
-        torch.bincount(group[covered], minlength=groups),
-        torch.bincount(group, minlength=groups),
+        torch.bincount(group[covered], minlength=groups).cpu(),
+        torch.bincount(group, minlength=groups).cpu(),
     )
 
 

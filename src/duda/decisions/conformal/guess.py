@@ -10,6 +10,7 @@ from torch import Tensor
 
 from duda.checks import ArrayLike
 from duda.decisions.numbers import check_spread
+from duda.devices import exact_device
 from duda.inputs import numbers, ordered_ends
 from duda.predictions import NumberPrediction
 from duda.predictions.given import NumbersGiven, centres, number_prediction, prediction_given
@@ -45,7 +46,7 @@ def guessed(
     lower: ArrayLike | None,
     upper: ArrayLike | None,
 ) -> Guess:
-    """Return the intervals that `score` starts from, in float64 and on the CPU."""
+    """Return the intervals that `score` starts from, in float64."""
     prediction = prediction_given(mean, NumberPrediction, "mean", "means")
     given = {"mean": mean, "std": std, "lower": lower, "upper": upper}
     names = tuple(name for name, value in given.items() if value is not None)
@@ -68,7 +69,7 @@ def guessed(
 
 
 def _interval(prediction: NumberPrediction, level: float) -> tuple[Tensor, Tensor]:
-    return prediction.to("cpu", torch.float64).interval(level)
+    return prediction.to(exact_device(prediction.device), torch.float64).interval(level)
 
 
 def _standardized(prediction: NumberPrediction, shape: tuple[int, ...]) -> Guess:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -20,6 +19,7 @@ from duda.decisions.conformal.coverage import (
 from duda.decisions.numbers import targets
 from duda.fitted import Kept
 from duda.inputs import scores
+from duda.ordered import quantiles
 from duda.renamed import OldAttribute
 from duda.shown import Shown
 from duda.storage import Format
@@ -60,6 +60,7 @@ class PredictionIntervals(Shown, Kept):
 
     def __post_init__(self) -> None:
         lower, upper = (scores(getattr(self, end), end).double() for end in ("lower", "upper"))
+        upper = upper.to(lower.device)
         check_same_shape(upper, "upper", tuple(lower.shape), "`lower`")
         if lower.ndim not in (1, 2):
             raise ValueError(f"`lower` has shape {tuple(lower.shape)}, expected (N,) or (N, D).")
@@ -84,8 +85,7 @@ class PredictionIntervals(Shown, Kept):
         Raises:
             ValueError: if `y` has another shape, or NaN or infinite values.
         """
-        values, _ = targets(y, tuple(self.lower.shape))
-        return self._inside(values)
+        return self._inside(self._targets(y)[0])
 
     def coverage(self, y: ArrayLike, *, mask: ArrayLike | None = None) -> float:
         """Return the share of targets inside, of those that `mask` says count.
@@ -93,7 +93,7 @@ class PredictionIntervals(Shown, Kept):
         Raises:
             ValueError: if `y` has another shape, or NaN or infinite values.
         """
-        values, kept = targets(y, tuple(self.lower.shape), mask)
+        values, kept = self._targets(y, mask)
         return float(self._inside(values)[kept].double().mean())
 
     def summary(self, y: ArrayLike, *, mask: ArrayLike | None = None) -> IntervalSummary:
@@ -106,19 +106,22 @@ class PredictionIntervals(Shown, Kept):
         Raises:
             ValueError: if `y` has another shape, or NaN or infinite values.
         """
-        values, kept = targets(y, tuple(self.lower.shape), mask)
+        values, kept = self._targets(y, mask)
         inside = self._inside(values)
         outputs = len(self), len(self.calibration)
-        hits, counts = ((each & kept).view(outputs).sum(0) for each in (inside, kept))
+        hits, counts = ((each & kept).view(outputs).sum(0).cpu() for each in (inside, kept))
         widths = self.widths[kept]
         # Not interpolated, as widths may be infinite; equal ones stay together.
-        edges = np.quantile(widths.numpy(), [0.25, 0.5, 0.75], method="lower")
-        quarters = torch.from_numpy(np.searchsorted(edges, widths.numpy()))
+        edges = quantiles(widths, torch.tensor([0.25, 0.5, 0.75]), lower=True)
+        quarters = torch.searchsorted(edges, widths)
         return IntervalSummary(
             GuaranteedCoverage(hits, counts, self.calibration, self.alpha),
             GroupCoverage(*covered_by_group(inside[kept], quarters, len(_QUARTERS))),
             float(widths.mean()),
         )
+
+    def _targets(self, y: ArrayLike, mask: ArrayLike | None = None) -> tuple[Tensor, Tensor]:
+        return targets(y, tuple(self.lower.shape), mask, self.lower.device)
 
     def _inside(self, values: Float[Tensor, "N *D"]) -> Bool[Tensor, "N *D"]:
         return (self.lower <= values) & (values <= self.upper)

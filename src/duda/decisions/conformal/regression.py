@@ -87,7 +87,8 @@ class ConformalRegressor(Fitted):
             ValueError: if shapes differ, there are no examples, NaN, or a std that is not above 0.
         """
         guess = guessed(self.score, self.alpha, mean, std, lower, upper)
-        values, kept = (each.reshape(guess.lower.shape) for each in targets(y, guess.shape, mask))
+        found = targets(y, guess.shape, mask, guess.lower.device)
+        values, kept = (each.reshape(guess.lower.shape) for each in found)
         outside = torch.maximum(guess.lower - values, values - guess.upper) / guess.unit
         columns = by_output(outside, kept)
         thresholds = [conformal_quantile(column, self.alpha) for column in columns]
@@ -117,7 +118,7 @@ class ConformalRegressor(Fitted):
                 f"the predictions have {outputs} outputs, expected {len(self.thresholds)}, as "
                 "`fit` saw: give both from the same network."
             )
-        wider = self.thresholds * guess.unit
+        wider = self.thresholds.to(guess.unit.device) * guess.unit
         return PredictionIntervals(
             (guess.lower - wider).view(guess.shape),
             (guess.upper + wider).view(guess.shape),

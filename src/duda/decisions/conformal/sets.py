@@ -56,7 +56,7 @@ class PredictionSets(Shown, Kept):
     calibration: Int[Tensor, "G"]
 
     def __post_init__(self) -> None:
-        sets = as_tensor(self.sets, "sets").cpu()
+        sets = as_tensor(self.sets, "sets")
         if sets.ndim != 2:
             raise ValueError(
                 f"`sets` has shape {tuple(sets.shape)}, expected (N, C): for each example and "
@@ -93,7 +93,8 @@ class PredictionSets(Shown, Kept):
         Raises:
             ValueError: if `y` has another length, or holds a label not in 0 to C - 1.
         """
-        labels = hard_labels(y, tuple(self.sets.shape), ignore_index)
+        shape = tuple(self.sets.shape)
+        labels = hard_labels(y, shape, ignore_index, device=self.sets.device)
         kept = torch.ones_like(labels) > 0 if ignore_index is None else labels != ignore_index
         sets, labels, classes = self.sets[kept], labels[kept], self.sets.shape[1]
         covered = sets.gather(1, labels.unsqueeze(1)).squeeze(1)

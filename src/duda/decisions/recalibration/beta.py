@@ -42,34 +42,35 @@ class BetaCalibration(OneVsRest):
         self._check_mapped(len(self.parameters), "parameters")
         check_that(self.parameters[:, :2] >= 0, "`parameters` hold an a or b below 0")
 
-    def _learn_each(self, claims: Claims, columns: list[int], hits: Float[Tensor, "R K"]) -> None:
+    def _learn_each(self, claims: Claims, first: int, hits: Float[Tensor, "R K"]) -> None:
         found = []
-        for place, features in enumerate(_features(claims, columns)):
+        for place, features in enumerate(_features(claims, first)):
             found.append(_fitted(features, hits[:, place]))
         self.parameters = torch.stack(found)
 
-    def _map_each(self, claims: Claims, columns: list[int]) -> Float[Tensor, "R K"]:
-        return torch.einsum("krf,kf->rk", _features(claims, columns), self.parameters)
+    def _map_each(self, claims: Claims, first: int) -> Float[Tensor, "R K"]:
+        features = _features(claims, first)
+        return torch.einsum("krf,kf->rk", features, self.parameters.to(features.device))
 
 
 def _fitted(features: Float[Tensor, "R 3"], hits: Float[Tensor, "R"]) -> Float[Tensor, "3"]:
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        odds = features @ torch.from_numpy(parameters)
+        odds = features @ torch.from_numpy(parameters).to(features.device)
         slope = features.t() @ (odds.sigmoid() - hits) / len(hits)
-        return float((softplus(odds) - hits * odds).mean()), slope.numpy()
+        return float((softplus(odds) - hits * odds).mean()), slope.cpu().numpy()
 
     bounds = [(0.0, None), (0.0, None), (None, None)]
     best = torch.from_numpy(minimum(loss, np.array([1.0, 1.0, 0.0]), bounds))
-    if torch.equal((features @ best > 0).double(), hits):
+    if torch.equal((features @ best.to(features.device) > 0).double(), hits):
         warn_separable("BetaCalibration")
     return best
 
 
-def _features(claims: Claims, columns: list[int]) -> Float[Tensor, "K R 3"]:
-    """Return log p, - log(1 - p) and 1 for each column and row."""
+def _features(claims: Claims, first: int) -> Float[Tensor, "K R 3"]:
+    """Return log p, - log(1 - p) and 1 for each class from the `first` on, and each row."""
     log_probs = claims.log_probs
-    rest = _log_rest(log_probs)[:, columns]
-    log_probs = log_probs[:, columns]
+    rest = _log_rest(log_probs)[:, first:]
+    log_probs = log_probs[:, first:]
     ends = int((log_probs.isneginf() | rest.isneginf()).sum())
     if ends:
         raise ValueError(

@@ -6,15 +6,16 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import pad
 
 from duda.checks import check_count, check_same_shape
 from duda.decisions.claims import Claims
 from duda.decisions.recalibration.one_vs_rest import OneVsRest
 from duda.fitted import check_that
+from duda.ordered import quantiles
 
 __all__ = ["HistogramBinning"]
 
@@ -63,27 +64,28 @@ class HistogramBinning(OneVsRest):
         shares = self.frequencies.nan_to_num(0.0, math.inf, -math.inf)
         check_that((shares >= 0) & (shares <= 1), "`frequencies` are not all between 0 and 1")
 
-    def _learn_each(self, claims: Claims, columns: list[int], hits: Float[Tensor, "R K"]) -> None:
-        probs = claims.probs[:, columns]
-        self.edges = self._edges(probs)
+    def _learn_each(self, claims: Claims, first: int, hits: Float[Tensor, "R K"]) -> None:
+        probs = claims.probs[:, first:]
+        self.edges = self._edges(probs).cpu()
         index = self._bin(probs)
-        sums = torch.zeros(len(columns), self.bins, dtype=torch.float64)
+        # Whole numbers, whose sums depend on no order.
+        sums = hits.new_zeros(hits.shape[1], self.bins)
         counts = sums.scatter_add(1, index.t(), torch.ones_like(hits).t())
-        self.frequencies = sums.scatter_add(1, index.t(), hits.t()) / counts
+        self.frequencies = (sums.scatter_add(1, index.t(), hits.t()) / counts).cpu()
 
-    def _map_each(self, claims: Claims, columns: list[int]) -> Float[Tensor, "R K"]:
-        probs = claims.probs[:, columns]
-        mapped = self.frequencies.gather(1, self._bin(probs).t()).t()
+    def _map_each(self, claims: Claims, first: int) -> Float[Tensor, "R K"]:
+        probs = claims.probs[:, first:]
+        mapped = self.frequencies.to(probs.device).gather(1, self._bin(probs).t()).t()
         return torch.where(mapped.isnan(), probs, mapped).logit()
 
     def _edges(self, probs: Float[Tensor, "R K"]) -> Float[Tensor, "K E"]:
-        shares = np.arange(1, self.bins) / self.bins
+        shares = torch.arange(1, self.bins, dtype=torch.float64, device=probs.device) / self.bins
         if self.binning == "uniform":
-            inner = np.tile(shares, (probs.shape[1], 1))
+            inner = shares.expand(probs.shape[1], -1)
         else:
-            inner = np.quantile(probs.numpy(), shares, axis=0).T
-        return torch.from_numpy(np.pad(inner, ((0, 0), (1, 1)), constant_values=((0, 0), (0, 1))))
+            inner = quantiles(probs, shares).t()
+        return pad(pad(inner, (1, 0)), (0, 1), value=1.0)
 
     def _bin(self, probs: Float[Tensor, "R K"]) -> Tensor:
-        inner = self.edges[:, 1:-1].contiguous()
+        inner = self.edges[:, 1:-1].to(probs.device).contiguous()
         return torch.searchsorted(inner, probs.t().contiguous(), right=True).t()

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda.decisions.claims import Claims
-from duda.decisions.recalibration.knots import check_knots
+from duda.decisions.recalibration.knots import check_knots, joined
 from duda.decisions.recalibration.one_vs_rest import OneVsRest
 
 __all__ = ["Isotonic"]
@@ -41,21 +41,21 @@ class Isotonic(OneVsRest):
         self._check_mapped(len(set(self.knots[:, 0].tolist())), "knots")
         check_knots(self.knots)
 
-    def _learn_each(self, claims: Claims, columns: list[int], hits: Float[Tensor, "R K"]) -> None:
+    def _learn_each(self, claims: Claims, first: int, hits: Float[Tensor, "R K"]) -> None:
         from sklearn.isotonic import IsotonicRegression
 
         knots = []
-        for place, column in enumerate(columns):
-            fitted = IsotonicRegression(y_min=0, y_max=1).fit(
-                claims.probs[:, column].numpy(), hits[:, place].numpy()
-            )
-            probs, frequencies = fitted.X_thresholds_, fitted.y_thresholds_
-            knots.append(np.stack([np.full(len(probs), float(place)), probs, frequencies], axis=1))
+        columns = (each.cpu().numpy().T for each in (claims.probs[:, first:], hits))
+        for place, (probs, truth) in enumerate(zip(*columns, strict=True)):
+            fitted = IsotonicRegression(y_min=0, y_max=1).fit(probs, truth)
+            places, frequencies = fitted.X_thresholds_, fitted.y_thresholds_
+            table = [np.full(len(places), float(place)), places, frequencies]
+            knots.append(np.stack(table, axis=1))
         self.knots = torch.from_numpy(np.concatenate(knots))
 
-    def _map_each(self, claims: Claims, columns: list[int]) -> Float[Tensor, "R K"]:
-        mapped = []
-        for place, column in enumerate(columns):
-            _, probs, frequencies = self.knots[self.knots[:, 0] == place].numpy().T
-            mapped.append(np.interp(claims.probs[:, column].numpy(), probs, frequencies))
-        return torch.from_numpy(np.stack(mapped, axis=1)).logit()
+    def _map_each(self, claims: Claims, first: int) -> Float[Tensor, "R K"]:
+        mapped = [
+            joined(self.knots, place, column)
+            for place, column in enumerate(claims.probs[:, first:].unbind(1))
+        ]
+        return torch.stack(mapped, 1).logit()

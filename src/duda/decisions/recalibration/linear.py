@@ -65,16 +65,17 @@ class LinearScaling(ClassRecalibration):
         identity = self._identity(classes)
 
         def split(parameters: np.ndarray) -> tuple[Tensor, Tensor]:
-            values = torch.from_numpy(parameters)
+            values = torch.from_numpy(parameters).to(log_probs.device)
             return values[:-classes].view(identity.shape), values[-classes:]
 
         def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
             value, *slopes = self._loss(*split(parameters), log_probs, labels)
-            return value, torch.cat([slope.flatten() for slope in slopes]).numpy()
+            return value, torch.cat([slope.flatten() for slope in slopes]).cpu().numpy()
 
         start = torch.cat([identity.flatten(), identity.new_zeros(classes)]).numpy()
-        self.weight, self.bias = split(minimum(loss, start))
-        if torch.equal(self._logits(self.weight, self.bias, log_probs).argmax(1), labels):
+        weight, bias = split(minimum(loss, start))
+        self.weight, self.bias = weight.cpu(), bias.cpu()
+        if torch.equal(self._logits(weight, bias, log_probs).argmax(1), labels):
             warn_separable(type(self).__name__)
 
     def _loss(
@@ -86,7 +87,7 @@ class LinearScaling(ClassRecalibration):
         own = labels.unsqueeze(1)
         nll = -scaled.gather(1, own).mean()
         surplus = scaled.exp() / rows
-        surplus.scatter_add_(1, own, torch.full((rows, 1), -1 / rows, dtype=surplus.dtype))
+        surplus.scatter_add_(1, own, surplus.new_full((rows, 1), -1 / rows))
         far = self._penalised(weight)
         pairs = classes * (classes - 1)
         penalty = self.penalty * (far.square().sum() / pairs + bias.square().mean())
@@ -101,7 +102,9 @@ class LinearScaling(ClassRecalibration):
         return self._product(weight, log_probs) + bias
 
     def _map(self, claims: Claims) -> Float[Tensor, "R C"]:
-        return self._logits(self.weight, self.bias, _finite(claims)).log_softmax(1)
+        log_probs = _finite(claims)
+        weight, bias = self.weight.to(log_probs.device), self.bias.to(log_probs.device)
+        return self._logits(weight, bias, log_probs).log_softmax(1)
 
 
 @dataclass(eq=False)

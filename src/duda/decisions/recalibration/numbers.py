@@ -16,6 +16,7 @@ from duda.checks import ArrayLike, check_share
 from duda.decisions.numbers import by_output, check_spread, targets
 from duda.decisions.recalibration.base import Answer, Recalibration
 from duda.decisions.recalibration.knots import check_knots
+from duda.devices import exact_device
 from duda.fitted import check_that
 from duda.predictions import NumberPrediction, QuantilePrediction
 from duda.predictions.given import NumbersGiven, number_prediction
@@ -71,8 +72,9 @@ class NumberRecalibration(Recalibration[Answer]):
         prediction, shape = number_prediction(mean, std)
         check_spread(prediction)
         whole = prediction.centre.shape
-        y, kept = (each.reshape(whole) for each in targets(y, shape, mask))
-        self._learn(prediction.to("cpu", torch.float64), y, kept)
+        place = exact_device(prediction.device)
+        y, kept = (each.reshape(whole) for each in targets(y, shape, mask, place))
+        self._learn(prediction.to(place, torch.float64), y, kept)
         self.outputs = whole[1]
         return self
 
@@ -89,7 +91,7 @@ class NumberRecalibration(Recalibration[Answer]):
                 f"the predictions have {prediction.centre.shape[1]} outputs, expected "
                 f"{self.outputs}, as `fit` saw: give both from the same network."
             )
-        return self._map(prediction.to(prediction.device, torch.float64))
+        return self._map(prediction.to(exact_device(prediction.device), torch.float64))
 
 
 @dataclass(eq=False)
@@ -126,7 +128,7 @@ class StdScale(NumberRecalibration[NumberPrediction]):
                 f"`y` equals the mean in all examples of output {int((squares == 0).nonzero()[0])},"
                 " expected some errors: no scale describes none."
             )
-        self.scale = squares.sqrt()
+        self.scale = squares.sqrt().cpu()
 
     def _map(self, prediction: NumberPrediction) -> NumberPrediction:
         return prediction.stretched(self.scale)
@@ -169,19 +171,19 @@ class QuantileRecalibration(NumberRecalibration[QuantilePrediction]):
         check_knots(self.knots)
 
     def _learn(self, prediction: NumberPrediction, y: Tensor, kept: Tensor) -> None:
-        pit = [column.numpy() for column in by_output(prediction.cdf(y), kept)]
         knots = [
-            np.column_stack([np.full(len(levels), float(output)), levels, shares])
-            for output, (levels, shares) in enumerate(map(_shares_below, pit))
+            torch.stack([torch.full_like(levels, output), levels, shares], 1)
+            for output, column in enumerate(by_output(prediction.cdf(y), kept))
+            for levels, shares in [_shares_below(column)]
         ]
-        self.knots = torch.from_numpy(np.concatenate(knots))
+        self.knots = torch.cat(knots).cpu()
 
     def _map(self, prediction: NumberPrediction) -> QuantilePrediction:
         quantiles = [
             torch.stack([prediction.quantile(level)[:, output] for level in self._moved(output)], 1)
             for output in range(self.outputs)
         ]
-        levels = torch.tensor(self.levels, dtype=torch.float64, device=prediction.device)
+        levels = torch.tensor(self.levels, dtype=torch.float64).to(prediction.device)
         parts = prediction.parts()
         moved = QuantilePrediction(torch.stack(quantiles, 2), levels)
         return moved if parts is None else replace(moved, epistemic=parts.epistemic.square())
@@ -200,11 +202,11 @@ class QuantileRecalibration(NumberRecalibration[QuantilePrediction]):
         return moved
 
 
-def _shares_below(pit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _shares_below(pit: Float[Tensor, "K"]) -> tuple[Float[Tensor, "R"], Float[Tensor, "R"]]:
     """Return ascending levels of the predicted cdf from 0 to 1, and the shares of targets below."""
-    levels, counts = np.unique(pit, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2
+    levels, counts = torch.unique(pit, return_counts=True)
+    ranks = counts.cumsum(0) - (counts - 1).double() / 2
     shares = ranks / (len(pit) + 1)
-    below = [0.0] if levels[0] > 0 else []
-    above = [1.0] if levels[-1] < 1 else []
-    return np.array([*below, *levels, *above]), np.array([*below, *shares, *above])
+    ends = levels.new_zeros(int(levels[0] > 0)), levels.new_ones(int(levels[-1] < 1))
+    below, above = ends
+    return torch.cat([below, levels, above]), torch.cat([below, shares, above])

@@ -25,27 +25,30 @@ class OneVsRest(ClassRecalibration):
     """
 
     @abstractmethod
-    def _learn_each(self, claims: Claims, columns: list[int], hits: Float[Tensor, "R K"]) -> None:
-        """Fill the learned fields but `classes`, from 1 where the class is the label, else 0."""
+    def _learn_each(self, claims: Claims, first: int, hits: Float[Tensor, "R K"]) -> None:
+        """Fill the learned fields but `classes`, for the classes from the `first` on.
+
+        `hits` are 1 where the class is the label, else 0.
+        """
 
     @abstractmethod
-    def _map_each(self, claims: Claims, columns: list[int]) -> Float[Tensor, "R K"]:
-        """Return the new log odds of each of these classes, infinite for 0 and 1."""
+    def _map_each(self, claims: Claims, first: int) -> Float[Tensor, "R K"]:
+        """Return the new log odds of the classes from the `first` on, infinite for 0 and 1."""
 
     def _check_mapped(self, count: int, name: str) -> None:
         """Raise a `ValueError` unless something was learned for each mapped class."""
-        expected = len(_columns(self.classes))
+        expected = self.classes - _first(self.classes)
         if count != expected:
             raise ValueError(f"its `{name}` are of {count} classes, expected {expected}.")
 
     def _learn(self, claims: Claims, labels: Int[Tensor, "R"]) -> None:
         check_classes_present(labels, claims.shape[1])
-        columns = _columns(claims.shape[1])
-        hits = labels.unsqueeze(1) == torch.tensor(columns)
-        self._learn_each(claims, columns, hits.double())
+        classes, first = claims.shape[1], _first(claims.shape[1])
+        hits = labels.unsqueeze(1) == torch.arange(first, classes, device=labels.device)
+        self._learn_each(claims, first, hits.double())
 
     def _map(self, claims: Claims) -> Float[Tensor, "R C"]:
-        odds = self._map_each(claims, _columns(claims.shape[1]))
+        odds = self._map_each(claims, _first(claims.shape[1]))
         if odds.shape[1] == 1:
             return logsigmoid(torch.cat([-odds, odds], dim=1))
         log_probs = logsigmoid(odds)
@@ -53,5 +56,5 @@ class OneVsRest(ClassRecalibration):
         return log_probs.masked_fill(nowhere, 0.0).log_softmax(1)
 
 
-def _columns(classes: int) -> list[int]:
-    return [1] if classes == 2 else list(range(classes))
+def _first(classes: int) -> int:
+    return 1 if classes == 2 else 0

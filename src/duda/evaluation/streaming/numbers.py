@@ -57,7 +57,7 @@ class StreamingPit(Metric):
             mask: of `y`'s shape: which targets count.
         """
         found = tally(prediction, y, std, self.bins, mask, may_be_empty=True)
-        self.counts += found.counts.to(self.counts.device)
+        self.counts += found.to(self.counts.device)
 
     def compute(self) -> Tensor:
         """Return the mean error of coverage over all levels, a float64 scalar."""
