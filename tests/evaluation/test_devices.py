@@ -153,10 +153,12 @@ def test_what_is_found_on_a_device(name: str) -> None:
     for one, other in zip(parts(function(*given)), small.found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-13, equal_nan=True)
     # However many examples there are, only results and numbers that checks ask for go to and fro.
-    assert small[1:] == large[1:]
+    assert (small.read, small.sent) == (large.read, large.sent)
     assert small.read <= (GRID if name.startswith("smooth") else 256)  # levels of quantiles
     assert small.sent <= 1024
-    assert small.waits <= 25
+    # Each quantile of a mixture takes some steps, after every fourth of which it may be enough.
+    levels = {"coverage": 38, "pinball": 3}.get(name.split(",")[0], 0)
+    assert small.waits <= 25 + 16 * levels * name.endswith(("mixed", "laplacian"))
 
 
 def test_every_function_is_tried() -> None:

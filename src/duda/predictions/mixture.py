@@ -45,7 +45,7 @@ def crossing(
         new, new_gap = value, gap
         narrow = _DIGITS * (new.abs() + width) / (old - new).abs()
         narrow = narrow.nan_to_num(0.5).clamp(max=0.5)
-        if bool((narrow == 0.5).all()):
+        if count % 4 == 3 and bool((narrow == 0.5).all()):
             break
         step = half
         if count < _STEPS:
