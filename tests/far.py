@@ -66,6 +66,8 @@ class _Device(TorchDispatchMode):
         to_far = place is not None and torch.device(place).type == FAR.type
         if not any(are_far) and not to_far:
             return func(*args, **kwargs)
+        if any(each.device == FAR and not isinstance(each, _Far) for each in tensors):
+            raise AssertionError(f"{name} met a tensor that was made unseen on the far device")
         others = [each for each in tensors if not isinstance(each, _Far) and each.ndim]
         if any(are_far) and others:
             raise RuntimeError(f"{name}: expected all tensors to be on the same device")
