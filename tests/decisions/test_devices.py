@@ -12,7 +12,7 @@ from torch import Tensor
 
 import duda
 from duda import Gate, decisions
-from tests.far import far, far_device
+from tests.far import FAR, far, far_device
 
 N = 400
 CLASSES = ("BetaCalibration", "HistogramBinning", "Isotonic", "MatrixScaling", "Temperature")
@@ -151,8 +151,9 @@ def test_what_is_decided_on_a_device(name: str) -> None:
         device.forget()
         found = parts(function(*moved))
         read = device.read - 8 * device.waits
-        of_each = [each for each in found if isinstance(each, Tensor) and each.numel() >= N]
-        assert all(each.device.type == "meta" for each in of_each if "alarm" not in name)
+        if not name.startswith("Quantile"):  # whose knots are read back
+            of_each = [each for each in found if isinstance(each, Tensor) and each.numel() >= N]
+            assert all(each.device == FAR for each in of_each)
         found = [each.cpu() if isinstance(each, Tensor) else each for each in found]
     for one, other in zip(known, found, strict=True):
         if isinstance(one, Tensor):

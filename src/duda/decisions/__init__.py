@@ -1,4 +1,7 @@
-"""Decisions by predictions: recalibration, conformal sets, gates that abstain, active learning."""
+"""Decisions by predictions: recalibration, conformal sets, gates that abstain, active learning.
+
+They are fitted and applied on the device of what comes first; what was learned is read back.
+"""
 
 from duda.decisions.acquisition import acquire, epig
 from duda.decisions.conformal import (

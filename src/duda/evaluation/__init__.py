@@ -1,7 +1,10 @@
 """Metrics of uncertainty: proper scores, calibration, coverage, ranking, selective prediction, OOD.
 
 Every function takes a prediction, or plain tensors, arrays or lists, so that it serves predictions
-of any program; results lie on the CPU, counts in int64 and sums in float64.
+of any program. It computes on the device of what comes first, to which labels and targets go, with
+counts in int64 and sums in float64; on the CPU if a device has none. Results with a number for each
+example stay there, those of bins and levels are read back. What draws or resamples these, as null
+bands and bootstrap intervals do, runs on the CPU.
 """
 
 from typing import TYPE_CHECKING

@@ -164,7 +164,7 @@ def finite_numbers(value: ArrayLike, name: str) -> Tensor:
 
 
 def numbers_like(centre: Tensor, y: ArrayLike) -> Tensor:
-    """Return targets in float64 where `centre` is, or the CPU is if that has none of these.
+    """Return targets in float64 where `centre` is, or on the CPU if that device has none.
 
     Infinite ones may pass.
 
