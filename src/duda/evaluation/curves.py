@@ -28,7 +28,8 @@ def auroc(caught: Counts, false_alarms: Counts) -> Float64[Tensor, "*many"]:
     """Return the probability that a bad example outscores a good one, a tie counting half."""
     pairs = caught[..., -1] * false_alarms[..., -1]
     # Twice the pairs, so that half a pair is a whole number: a tied good example is beaten by half.
-    lost = (steps(caught) * (false_alarms + _before(false_alarms))).sum(-1)
+    lost = (caught.diff() * (false_alarms[..., 1:] + false_alarms[..., :-1])).sum(-1)
+    lost += caught[..., 0] * false_alarms[..., 0]
     return (2 * pairs - lost).double() / (2 * pairs)
 
 
