@@ -27,6 +27,7 @@ from duda.predictions import Prediction
 from duda.progress import progress
 from duda.sampling import devices_of, from_row, new_seed, preserved, random_bytes, seeded
 from duda.sources import Inputs, read_inputs
+from duda.streams import unseen
 from duda.uncompiled import as_written, uncompiled
 
 __all__ = ["UncertainModel", "check_count", "check_network", "one_draw"]
@@ -143,9 +144,9 @@ class UncertainModel(Losses, NamedClasses, ABC):
             reduction = self.likelihood.reduction(keep_draws)
             with from_row(first):
                 for draws in sampler(some, chunk):
-                    reduction.add(draws)
+                    unseen(reduction.add)(draws)
             with certain():  # the prediction for all batches is checked as a whole
-                parts.append(reduction.result())
+                parts.append(unseen(reduction.result)())
         return parts[0] if len(parts) == 1 else type(parts[0]).concatenate(parts)
 
     @uncompiled

@@ -114,7 +114,7 @@ def network_sampler(
         )
 
     def rows(x: Batch) -> int:
-        if not vmapped(x):
+        if rows_of(x) == 1 or not vmapped(x):
             return rows_of(x)
         return rows_at_a_time(network, x, samples, randomness(x))
 
