@@ -74,7 +74,7 @@ def doubt(found: Callable[[], Tensor], look: Callable[[], object], held: int = 0
     """
     doubts = _now.get()
     if doubts is None:
-        if bool(found()):
+        if any(read_once([found()])):
             look()
     elif doubts is not _CERTAIN:
         doubts.add(found(), look, held)

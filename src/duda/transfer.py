@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-__all__ = ["number_in", "read_once", "sent", "together", "wide"]
+__all__ = ["number_in", "numbers_in", "read_once", "sent", "together", "wide"]
 
-_numbers: MutableMapping[Tensor, tuple[int, float]] = WeakTensorKeyDictionary()
+_known_numbers: MutableMapping[Tensor, tuple[int, list[float]]] = WeakTensorKeyDictionary()
 
 
 def sent(values: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
@@ -48,23 +48,34 @@ def read_once(values: Sequence[Tensor]) -> list[float]:
         return []
     device = _common([each.device for each in values])
     flat = [sent(each.detach().reshape(-1), device, wide(device)) for each in values]
-    read: list[float] = torch.cat(flat).tolist()
-    return read
+    return _numbers_on_host(torch.cat(flat))
+
+
+def _numbers_on_host(values: Tensor) -> list[float]:
+    """Wait for the device; in a prediction and the steps of a training nothing else does."""
+    numbers: list[float] = values.tolist()
+    return numbers
+
+
+def numbers_in(tensor: Tensor) -> list[float]:
+    """Return the numbers that a tensor holds, which are read again only after a write to it."""
+    if tensor.is_inference():  # which do not count the writes
+        return read_once([tensor])
+    known = _known_numbers.get(tensor)
+    if known is None or known[0] != tensor._version:
+        known = _known_numbers[tensor] = tensor._version, read_once([tensor])
+    return known[1]
 
 
 def number_in(tensor: Tensor) -> float:
-    """Return the number that a tensor holds, which is read again only after it was written to.
+    """Return the only number that a tensor holds, as `numbers_in` does.
 
     >>> noise = torch.zeros(1)
     >>> number_in(noise), number_in(noise), number_in(noise.add_(2))
     (0.0, 0.0, 2.0)
     """
-    if tensor.is_inference():  # which do not count the writes
-        return float(tensor)
-    known = _numbers.get(tensor)
-    if known is None or known[0] != tensor._version:
-        known = _numbers[tensor] = tensor._version, float(tensor)
-    return known[1]
+    (number,) = numbers_in(tensor)
+    return number
 
 
 def _common(devices: Sequence[torch.device]) -> torch.device:

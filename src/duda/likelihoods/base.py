@@ -65,7 +65,7 @@ class Likelihood(ABC):
     of_classes: ClassVar[bool] = False
     annealing_epochs: ClassVar[int] = 0
     output_dim: int | None = None
-    learned_std: float | None = None
+    learned_std: float | Tensor | None = None
     target_scale: TargetScale | None = None
 
     def __init_subclass__(cls, **arguments: Any) -> None:
@@ -105,7 +105,7 @@ class Likelihood(ABC):
         """Return the standard deviation of the noise, as far as it is known."""
         raise TypeError(f"a {type(self).__name__} has no noise of its own.")
 
-    def with_noise(self, std: float | None) -> Likelihood:
+    def with_noise(self, std: float | Tensor | None) -> Likelihood:
         """Return the likelihood with noise that was learned, or with that of before."""
         raise TypeError(f"a {type(self).__name__} has no noise of its own.")
 

@@ -33,13 +33,16 @@ class FixedGaussian(AnyGaussian):
     """
 
     noise_std: float | None = None
-    learned_std: float | None = field(default=None, repr=False, compare=False, kw_only=True)
+    learned_std: float | Tensor | None = field(
+        default=None, repr=False, compare=False, kw_only=True
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("noise_std", "learned_std"):
             std = getattr(self, name)
-            if std is not None and not 0 < std < math.inf:
+            # A tensor is the model's own, and reading it would be a wait.
+            if std is not None and not isinstance(std, Tensor) and not 0 < std < math.inf:
                 raise ValueError(f"`{name}` is {std}, expected a number above 0.")
 
     @property
@@ -53,10 +56,15 @@ class FixedGaussian(AnyGaussian):
         It is in units of the target, float64.
         """
         if self.noise_std is not None or self.target_scale is None:
-            return torch.tensor(self.noise_std or self.learned_std or 1.0, dtype=torch.float64)
-        return (self.learned_std or 1.0) * self.target_scale.std
+            return torch.as_tensor(self._std(), dtype=torch.float64)
+        return self._std() * self.target_scale.std
 
-    def with_noise(self, std: float | None) -> FixedGaussian:
+    def _std(self) -> float | Tensor:
+        """Return the standard deviation in the units that it was given or learned in."""
+        known = self.learned_std if self.noise_std is None else self.noise_std
+        return 1.0 if known is None else known
+
+    def with_noise(self, std: float | Tensor | None) -> FixedGaussian:
         """Return the likelihood with a standard deviation that was learned, or with none."""
         return replace(self, learned_std=std)
 
@@ -79,7 +87,10 @@ class FixedGaussian(AnyGaussian):
                 f"the network's outputs have shape {tuple(outputs.shape)}, expected D means on "
                 f"dimension {dim}: for one output end the network in `nn.Linear(..., 1)`."
             )
-        std = torch.tensor(self.noise_std or self.learned_std or 1.0, dtype=torch.float64)
+        std = self._std()
         if self.noise_std is not None and self.target_scale is not None:
             std = std / self.target_scale.beside(outputs, dim)[0]
-        return outputs, torch.zeros_like(outputs) + std.square().to(outputs)
+        variance = std**2
+        if isinstance(variance, Tensor):
+            variance = variance.to(outputs)
+        return outputs, torch.zeros_like(outputs) + variance

@@ -16,6 +16,7 @@ from duda.likelihoods.running import RunningMoments
 from duda.predictions import Prediction
 from duda.predictions.mixture import mixture_of_normals, mixture_quantile, quantile_at
 from duda.predictions.quantiles import QuantilePrediction, check_levels
+from duda.transfer import sent
 
 __all__ = ["Quantiles"]
 
@@ -68,7 +69,7 @@ class Quantiles(NumberLikelihood):
     ) -> Float[Tensor, ""]:
         """Return max(τ u, (τ - 1) u), u = y - q, summed over levels and outputs, then averaged."""
         quantiles = self.quantiles(at_least_float32(outputs))
-        levels = torch.tensor(self.levels, dtype=quantiles.dtype, device=quantiles.device)
+        levels = sent(torch.tensor(self.levels, dtype=quantiles.dtype), quantiles.device)
         levels = levels.view(-1, *[1] * (quantiles.ndim - 2))
         above = self.beside(y, quantiles[:, 0]).unsqueeze(1) - quantiles
         each = torch.maximum(levels * above, (levels - 1) * above)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite
+from duda.doubts import doubt, doubts_together
 from duda.likelihoods.outputs import outputs_first
 from duda.likelihoods.running import RunningMoments
 from duda.transfer import sent
@@ -42,11 +44,15 @@ class TargetScale:
             value = as_tensor(getattr(self, name), name).double()
             check_finite(value, name)
             object.__setattr__(self, name, value if value.ndim else value.reshape(1))
-        if self.mean.ndim > 1 or self.mean.shape != self.std.shape or not bool(self.std.min() > 0):
-            raise ValueError(
-                f"`mean` is {self.mean.tolist()} and `std` {self.std.tolist()}, expected a number "
-                "for each target, with `std` above 0."
-            )
+        if self.mean.ndim > 1 or self.mean.shape != self.std.shape:
+            self._fail()
+        doubt(lambda: ~(self.std > 0).all(), self._fail)
+
+    def _fail(self) -> NoReturn:
+        raise ValueError(
+            f"`mean` is {self.mean.tolist()} and `std` {self.std.tolist()}, expected a number "
+            "for each target, with `std` above 0."
+        )
 
     @classmethod
     def of(cls, y: ArrayLike | Iterator[Tensor], output_dim: int | None = None) -> TargetScale:
@@ -61,10 +67,11 @@ class TargetScale:
             ValueError: if there are none, or some are not finite.
         """
         moments = RunningMoments()
-        for batch in y if isinstance(y, Iterator) else (as_tensor(y, "y"),):
-            check_finite(batch, "y")
-            each = outputs_first(batch if batch.ndim > 1 else batch.reshape(-1, 1), output_dim)
-            moments.add(each.double().movedim(1, -1).flatten(0, -2))
+        with doubts_together():
+            for batch in y if isinstance(y, Iterator) else (as_tensor(y, "y"),):
+                check_finite(batch, "y", held=batch.nbytes)
+                each = outputs_first(batch if batch.ndim > 1 else batch.reshape(-1, 1), output_dim)
+                moments.add(each.double().movedim(1, -1).flatten(0, -2))
         if not moments.count:
             raise ValueError("`y` holds no target, expected at least one.")
         std = moments.variance.sqrt()

@@ -20,7 +20,7 @@ class Annealing(OldHooks):
         in_training: whether a hook has told that a training starts, and none that it has ended.
     """
 
-    likelihood: Likelihood
+    given_likelihood: Likelihood  # as it was given, which no learned number changes
     training: bool
     training_epoch: int | None = None
     in_training: bool = False
@@ -33,7 +33,7 @@ class Annealing(OldHooks):
     @property
     def annealed(self) -> float:
         """The weight of those terms of the likelihood's loss that grow in the first epochs."""
-        return self.grown(self.likelihood.annealing_epochs)
+        return self.grown(self.given_likelihood.annealing_epochs)
 
     def grown(self, epochs: int, ahead: int = 0) -> float:
         """Return the weight now of a term of the loss that grows over `epochs`, linearly to 1.
@@ -64,11 +64,12 @@ class Annealing(OldHooks):
         """
         if not (self.training and torch.is_grad_enabled()):
             return
-        if self.likelihood.annealing_epochs and self._epoch() is None and not self._informed:
+        likelihood = self.given_likelihood
+        if likelihood.annealing_epochs and self._epoch() is None and not self._informed:
             self._informed = True
             raise ValueError(
-                f"the loss of a {type(self.likelihood).__name__} has a term that grows over "
-                f"{self.likelihood.annealing_epochs} epochs, but nothing tells the model which "
+                f"the loss of a {type(likelihood).__name__} has a term that grows over "
+                f"{likelihood.annealing_epochs} epochs, but nothing tells the model which "
                 "epoch this is: call `model.on_epoch_start(duda.training.FitState(epoch=epoch))` "
                 "at the start of each, or `model.on_fit_start(duda.training.FitState(examples="
                 "len(data)))` once, so that it counts by itself. This is said once: from here on "

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from duda.batches import Batch
+from duda.doubts import waiting
 from duda.layers import RBF
 from duda.likelihoods import Categorical, Likelihood
 from duda.methods.base import UncertainModel, check_network, one_draw
@@ -109,6 +109,7 @@ class DUQ(UncertainModel):
         """Return the loss without penalty and the logarithms of the kernels; move the centroids."""
         log_kernels, features = self._with_features(x)
         self.likelihood.check_targets(log_kernels, y)
+        y = self.likelihood.harmless(log_kernels, y) if waiting() else y
         shares = self._shares(y, log_kernels.shape[1])
         # Log(1 - K) where K is one but for rounding ends at the log of the rounding.
         others = log_kernels.clamp(max=-torch.finfo(log_kernels.dtype).eps).expm1().neg().log()
@@ -124,7 +125,9 @@ class DUQ(UncertainModel):
             return y
         ignored = cast(Categorical, self.likelihood).ignore_index
         counted = torch.ones_like(y, dtype=torch.bool) if ignored is None else y != ignored
-        return F.one_hot(y.long().where(counted, 0), classes) * counted.unsqueeze(1)
+        places = y.long().where(counted, 0).unsqueeze(1)  # F.one_hot would read them
+        none = torch.zeros(len(y), classes, device=y.device)
+        return none.scatter(1, places, counted.unsqueeze(1).to(none.dtype))
 
     def sampler(self, samples: int, joint: bool = False) -> Sampler:
         """Return what gives the one draw there is; more would only repeat it."""

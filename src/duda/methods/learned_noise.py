@@ -58,7 +58,10 @@ class LearnedNoise(KeepsTargetScale):
     @property
     def training_likelihood(self) -> Likelihood:
         """What the loss goes by: the likelihood, with noise 1 if it may be any."""
-        return self.likelihood if self.noise_in_loss else self.scaled_likelihood
+        likelihood = self.scaled_likelihood
+        if self.noise_in_loss and likelihood.learns_noise:
+            return likelihood.with_noise(self.target_noise)  # of now, which nobody reads
+        return likelihood
 
     def note_errors(self, outputs: Tensor, y: Tensor) -> None:
         """Let the noise follow the errors of a batch, in training."""

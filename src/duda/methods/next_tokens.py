@@ -24,7 +24,7 @@ def check_next_tokens(model: Losses, x: Batch, y: Tensor) -> None:
     """
     if y.is_floating_point() or y.ndim != 2 or not moves_classes(model):
         return
-    ignored = getattr(model.likelihood, "ignore_index", None)
+    ignored = getattr(model.given_likelihood, "ignore_index", None)
     counted = y != (-1 if ignored is None else ignored)
     for inputs in tensors(x):
         if inputs.shape == y.shape and bool(((inputs == y) | ~counted).all() & counted.any()):

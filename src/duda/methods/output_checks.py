@@ -116,7 +116,7 @@ def _check_dims(model: Losses, x: Batch, outputs: Tensor, origins: Origins) -> N
 
 def check_dim_once(model: Losses) -> None:
     """Raise a `ValueError` if the likelihood says of a dimension that is moved where it is."""
-    dim = model.likelihood.output_dim
+    dim = model.given_likelihood.output_dim
     if dim is not None and moves_classes(model):
         name = _dim_name(model.likelihood, said=True)
         raise ValueError(
@@ -178,7 +178,7 @@ def note_outputs(model: Losses, outputs: Tensor) -> None:
     network = network_in(model)
     if network is None or outputs.ndim < 2:
         return
-    width = _width(model.likelihood, outputs)
+    width = _width(model.given_likelihood, outputs)
     known = _trained.get(network)
     if known is None or known[0] != width:
         _trained[network] = width, _weights(network)
@@ -188,7 +188,7 @@ def _check_trained(model: Losses, outputs: Tensor) -> None:
     network = network_in(model)
     if network is None or outputs.ndim < 2:
         return
-    width = _width(model.likelihood, outputs)
+    width = _width(model.given_likelihood, outputs)
     known, weights = _trained.get(network, (width, 0))
     if known != width and weights == _weights(network):  # with a new head it is another network
         raise ValueError(

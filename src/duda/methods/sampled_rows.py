@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
+from torch import Tensor
 
 from duda.batches import Batch, each_input, joined, rows_of
+from duda.transfer import sent
 
 __all__ = ["SampledRows", "sampled_rows"]
 
@@ -39,16 +42,20 @@ class SampledRows:
         both = torch.cat([self._keys, new])
         chosen = both.topk(min(self.count, len(both)), largest=False, sorted=False).indices
         chosen = chosen.sort().values
-        if self._kept is not None and int(chosen[-1]) < len(self._keys):
+        if self._kept is not None and chosen.numpy()[-1] < len(self._keys):
             return
         self._keys = both[chosen]
         rows = batch if self._kept is None else joined([self._kept, batch])
-        self._kept = each_input(rows, lambda values: values[chosen])
+        self._kept = each_input(rows, partial(_rows, rows=chosen))
 
     def kept(self) -> Batch | None:
         """Return the rows, None if there are none."""
         order = self._keys.argsort()
-        return None if self._kept is None else each_input(self._kept, lambda values: values[order])
+        return None if self._kept is None else each_input(self._kept, partial(_rows, rows=order))
+
+
+def _rows(values: Tensor, rows: Tensor) -> Tensor:
+    return values.index_select(0, sent(rows, values.device))
 
 
 def sampled_rows(batches: Iterable[Batch], count: int) -> Batch | None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from duda.agreement import agree
 from duda.batches import Batch, each_input, rows_of
 from duda.sampling import Randomness, random_draws, rows_at_a_time
 
@@ -66,17 +67,8 @@ class Sampler:
     def _agree(self, x: Batch, copies: int) -> bool:
         same = each_input(x, lambda values: torch.cat([values[:1]] * copies))
         with closing(self(same, 1)) as all_draws:
-            found = [_alike(draws) for draws in islice(all_draws, 2)]
-        return bool(torch.stack(found).all())
-
-
-def _alike(draws: Float[Tensor, "m N *outputs"]) -> Bool[Tensor, ""]:
-    """Return whether each draw is the same for all examples, but for rounding."""
-    largest = draws.nan_to_num(0, 0, 0).abs().max()
-    first = draws[:, :1]
-    near = (draws - first).abs() <= torch.finfo(draws.dtype).eps ** 0.5 * largest
-    alike: Tensor = near | (draws == first) | (draws.isnan() & first.isnan())
-    return alike.all()
+            draws = torch.cat([*islice(all_draws, 2)])
+        return all(agree(draws, draws[:, :1].expand_as(draws)))
 
 
 def network_sampler(

@@ -26,6 +26,7 @@ from duda.sampling.prefix import Prefix
 from duda.sampling.randomness import HiddenDropout, Randomness
 from duda.sampling.tiles import draws_at_a_time, is_first_tile, rows_that_fit, starts_of
 from duda.streams import Stream, draw_key, draw_keys
+from duda.transfer import sent
 from duda.trees import tensors
 
 __all__ = ["random_draws", "rows_at_a_time"]
@@ -189,8 +190,9 @@ class _Runner:
         The last ones need not be remembered by anybody.
         """
         self._remembers = not last
-        numbers = torch.arange(first, first + size, device=self.device)
-        keys = draw_keys(self.seed, numbers)
+        numbers = torch.arange(first, first + size)  # on the host, where keys are made
+        keys = sent(draw_keys(self.seed, numbers), self.device)
+        numbers = sent(numbers, self.device)
         draws = self._vmapped(numbers, keys) if self.vmapped else self._single(first, numbers, keys)
         self._ran = True
         return draws

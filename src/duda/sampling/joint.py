@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from duda.agreement import agree
 from duda.batches import Batch, each_input, rows_of
 from duda.preservation import seeded
 from duda.sampling.randomness import Randomness
@@ -233,11 +234,7 @@ def _runs(each: int) -> list[int | None]:
 
 def differ(first: Tensor, *others: Tensor) -> list[bool]:
     """Return which of the other outputs are not the first, but for rounding."""
-    largest = float(torch.stack([first, *others]).nan_to_num(0, 0, 0).abs().max())
-    tolerance = torch.finfo(first.dtype).eps ** 0.5 * largest
-    return [
-        not torch.allclose(first, other, rtol=0, atol=tolerance, equal_nan=True) for other in others
-    ]
+    return [not same for same in agree(first, *others)]
 
 
 def _split_at(shape: tuple[int, ...], axis: int) -> tuple[tuple[int, ...], int, tuple[int, ...]]:

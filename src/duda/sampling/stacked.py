@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.nn.modules import module as torch_module
 
+from duda.agreement import agree
 from duda.batches import Batch, each_input, rows_of
 from duda.outputs import raw_outputs
 from duda.preservation import devices_of, others_seeded, seeded
@@ -185,9 +186,7 @@ class StackedMembers:
         except Exception as error:  # whatever vmap or a copy has against it
             _log.info("%s runs its members one by one: %s", type(first).__name__, error)
             return False
-        largest = float(expected.nan_to_num(0, 0, 0).abs().max())
-        tolerance = torch.finfo(expected.dtype).eps ** 0.5 * largest
-        return torch.allclose(outputs, expected, rtol=0, atol=tolerance, equal_nan=True)
+        return all(agree(expected, outputs))
 
     def _at_once(self, network: nn.Module, x: Batch, members: slice) -> Tensor:
         """Return outputs of some members by one network, in which their weights take turns."""

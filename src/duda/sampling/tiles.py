@@ -28,6 +28,7 @@ from duda.sampling.joint import differ
 from duda.sampling.networks import without_slow_rules
 from duda.sampling.randomness import Randomness
 from duda.streams import Stream, draw_keys
+from duda.transfer import sent
 from duda.trees import tensors
 
 __all__ = [
@@ -254,7 +255,7 @@ class _Run:
     def __call__(
         self, x: Batch, start: Callable[[int, tuple[int, ...]], int] | None = None
     ) -> _Seen:
-        numbers = torch.zeros(1, dtype=torch.int64, device=next(tensors(x)).device)
+        device, numbers = next(tensors(x)).device, torch.zeros(1, dtype=torch.int64)
         seen: _Seen
 
         def one_draw(draw: Tensor, key: Tensor) -> Tensor:
@@ -268,7 +269,8 @@ class _Run:
             return outputs
 
         with preserved(self.network, seed=0), without_slow_rules():
-            outputs = vmap(one_draw, randomness="different")(numbers, draw_keys(0, numbers))
+            keys = sent(draw_keys(0, numbers), device)
+            outputs = vmap(one_draw, randomness="different")(sent(numbers, device), keys)
         seen.outputs = outputs[0]
         return seen
 

@@ -60,8 +60,8 @@ class EpochLosses:
                 if isinstance(error, Exception):
                     raise reason from error
             raise
-        finite = self.trainer.weights_finite()
-        self.trainer.finite = [bool(each) for each in self._look(made=True, also=finite)]
+        ruined = self._look(made=True, also=self.trainer.ruined_weights())
+        self.trainer.ruined = [bool(each) for each in ruined]
 
     def data_checked(self) -> AbstractContextManager[None]:
         """Check data and outputs of a training's first step at once, and of others as is due."""

@@ -101,10 +101,10 @@ class LoopTrainer(Trainer):
         if improved[0]:
             self.best = {name: value.clone() for name, value in self.values().items()}
 
-    def weights_finite(self) -> Bool[Tensor, "1"]:
-        """Return whether the weights are all finite."""
+    def ruined_weights(self) -> Bool[Tensor, "1"]:
+        """Return whether some weights are not finite."""
         each = [weight.isfinite().all() for weight in self.part.parameters()]
-        return together(each).all().reshape(1)
+        return ~together(each).all().reshape(1)
 
     def write_back(self) -> None:
         """Leave the model as it is now: its own weights were trained."""

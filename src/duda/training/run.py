@@ -153,8 +153,8 @@ class Run:
             )
 
     def _check_weights(self, trainer: Trainer, going: list[bool], epoch: int) -> None:
-        for i, (goes, finite) in enumerate(zip(going, trainer.finite, strict=True)):
-            if goes and not finite:
+        for i, (goes, ruined) in enumerate(zip(going, trainer.ruined, strict=True)):
+            if goes and ruined:
                 raise FloatingPointError(
                     f"weights of member {trainer.first + i + 1} became NaN or infinite in epoch "
                     f"{epoch} (counted from 1): lower `lr`; the weights are left as they are."

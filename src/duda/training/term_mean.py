@@ -46,10 +46,11 @@ class TermMean:
         Raises:
             ValueError: if no target counts.
         """
-        terms = self.terms if isinstance(self.terms, Tensor) else torch.tensor(self.terms)
-        *totals, count = doubts.settle([torch.as_tensor(self.total), terms])
+        counts = [self.terms] if isinstance(self.terms, Tensor) else []
+        read = doubts.settle([*counts, torch.as_tensor(self.total)])
+        count = read.pop(0) if counts else float(self.terms)
         if not count:
             raise ValueError(
                 "`validation` has no target that counts, expected some: all are to be ignored."
             )
-        return [total / count for total in totals]
+        return [total / count for total in read]

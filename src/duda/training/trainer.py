@@ -36,7 +36,7 @@ class Trainer(ABC):
         self.step = 0  # how many the optimizer has made
         self.examples: int | None = None  # how many the last epoch has brought
         self.first_step = True  # whether the next step is the first of this training
-        self.finite: list[bool] = []  # whether each member's weights were, after the last epoch
+        self.ruined: list[bool] = []  # whether weights of members are, after the last epoch
 
     @abstractmethod
     def train(
@@ -62,8 +62,8 @@ class Trainer(ABC):
         """Keep the values of the members that have improved as their best so far."""
 
     @abstractmethod
-    def weights_finite(self) -> Bool[Tensor, "M"]:
-        """Return for each member whether its weights are all finite, on their device."""
+    def ruined_weights(self) -> Bool[Tensor, "M"]:
+        """Return for each member whether some of its weights are not finite, on their device."""
 
     @abstractmethod
     def write_back(self) -> None:

@@ -163,9 +163,9 @@ class StackedTrainer(Trainer):
         for name, weights in stack(self.parts).items():
             self.weights[name].copy_(weights)
 
-    def weights_finite(self) -> Bool[Tensor, "M"]:
-        """Return for each member whether its weights are all finite."""
+    def ruined_weights(self) -> Bool[Tensor, "M"]:
+        """Return for each member whether some of its weights are not finite."""
         each = [
             weight.isfinite().reshape(len(weight), -1).all(1) for weight in self.weights.values()
         ]
-        return together(each).all(0)
+        return ~together(each).all(0)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from duda.batches import Batch, suited
 from duda.checks import check_count
 from duda.class_names import ClassNames
+from duda.doubts import doubts_together
 from duda.hooks import FitState
 from duda.items import ItemRule
 from duda.likelihoods import Categorical, Likelihood
@@ -29,6 +30,7 @@ from duda.methods.sampled_rows import SampledRows
 from duda.methods.sampler import NotReady
 from duda.sampling import last_linear, preserved
 from duda.sources import Labelled, read_pairs
+from duda.transfer import number_in
 from duda.uncompiled import uncompiled
 
 __all__ = ["LastLayerPosterior", "check_precision"]
@@ -126,7 +128,7 @@ class LastLayerPosterior(UncertainModel):
     ) -> None:
         """Fit the posterior; accumulates in float64."""
         shown = SampledRows(_SHOWN)
-        with preserved(self):
+        with preserved(self), doubts_together():
             passes = _noted(self._passes(batches), shown)
             sums = training_sums(self.scaled_likelihood, self.curvature, passes)
             squared_norm = used_weights(self.last_layer).square().sum()
@@ -205,7 +207,7 @@ class LastLayerPosterior(UncertainModel):
 
     def check_fitted(self) -> None:
         """Raise a `ValueError` if there is no posterior."""
-        if not self.examples:
+        if not number_in(self.examples):
             raise NotReady(
                 "the Laplace posterior has seen no data, expected the training data first: call "
                 "`duda.fit(model, data, epochs=...)`, or `model.fit_posterior(data)` around a "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from duda.batches import Batch, each_input, rows_of
 from duda.sampling import raw_outputs, swapped_weights
+from duda.transfer import numbers_in, sent, together
 
 __all__ = ["TrainedNorms", "batch_norms", "refreshed_statistics"]
 
@@ -52,19 +54,20 @@ class TrainedNorms(nn.Module):
 
     def note(self, network: nn.Module) -> None:
         """Take note of what has trained since the start, or the last note."""
-        now = _steps(network).to(self.steps.device)
+        now = sent(_steps(network), self.steps.device)
         self.trains |= (self.steps >= 0) & (now > self.steps)
         self.steps.copy_(now)
 
     def of(self, network: nn.Module) -> dict[str, _BatchNorm]:
         """Return the layers that have trained, by name."""
-        named = zip(batch_norms(network).items(), self.trains.tolist(), strict=True)
+        named = zip(batch_norms(network).items(), numbers_in(self.trains), strict=True)
         return {name: norm for (name, norm), trains in named if trains}
 
 
 def _steps(network: nn.Module) -> Tensor:
     counts = (norm.num_batches_tracked for norm in batch_norms(network).values())
-    return torch.tensor([int(count) for count in counts if count is not None])
+    known = [count for count in counts if count is not None]
+    return together(known) if known else torch.empty(0, dtype=torch.int64)
 
 
 def refreshed_statistics(
@@ -84,21 +87,35 @@ def refreshed_statistics(
         for kind, buffer in norm.named_buffers(recurse=False)
     }
     parts = -(-rows_of(x) // _ROWS)
-    rows = torch.arange(rows_of(x)).tensor_split(parts)
     with swapped_weights(network, {**weights, **fresh}), _averaging(norms):
-        for part in rows:
-            raw_outputs(network, each_input(x, lambda values, part=part: values[part]))  # type: ignore[misc]
+        for part in range(parts):
+            raw_outputs(
+                network,
+                each_input(x, lambda values, part=part: values.tensor_split(parts)[part]),  # type: ignore[misc]
+            )
     return fresh
 
 
 @contextmanager
 def _averaging(norms: Mapping[str, _BatchNorm]) -> Iterator[None]:
-    """Let BatchNorm normalise by the batch, and keep the mean of the statistics of all batches."""
+    """Let BatchNorm normalise by the batch, and keep the mean of the statistics of all batches.
+
+    With `momentum=None` it would, too, but reads for it how many there were, from its buffer.
+    """
     before = [(norm, norm.training, norm.momentum) for norm in norms.values()]
+    calls = Counter[nn.Module]()
+
+    def averages(norm: nn.Module, _: object) -> None:
+        calls[norm] += 1
+        norm.momentum = 1 / calls[norm]  # type: ignore[assignment] # of a BatchNorm
+
+    hooks = [norm.register_forward_pre_hook(averages) for norm, _, _ in before]
     try:
         for norm, _, _ in before:
-            norm.training, norm.momentum = True, None
+            norm.training = True
         yield
     finally:
+        for hook in hooks:
+            hook.remove()
         for norm, training, momentum in before:
             norm.training, norm.momentum = training, momentum

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from duda.batches import Batch, suited
 from duda.checks import at_least_float32
+from duda.doubts import doubts_together
 from duda.hooks import FitState
 from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_count, check_network, one_draw
@@ -20,6 +21,7 @@ from duda.methods.sampler import NotReady, Sampler
 from duda.methods.swag.batch_norm import TrainedNorms, refreshed_statistics
 from duda.methods.swag.flat_weights import flattened, shaped
 from duda.sampling import collected, draw_generator, new_seed, raw_outputs, swapped_weights
+from duda.transfer import number_in
 
 __all__ = ["SWAG"]
 
@@ -103,12 +105,13 @@ class SWAG(UncertainModel):
         """
         self.trained_norms.note(self.network)
         iterate = flattened(self._weights()).double()
-        place = int(self.collected) % self.rank
+        place = self.collected % self.rank
         self.collected += 1
         step = iterate - self.mean
         self.mean += step / self.collected
         self.squares += step * (iterate - self.mean)
-        self.deviations[place] = (iterate - self.mean).to(self.deviations.dtype)
+        deviation = (iterate - self.mean).to(self.deviations.dtype)
+        self.deviations.index_copy_(0, place.reshape(1), deviation.unsqueeze(0))
 
     def on_epoch_start(self, state: FitState) -> None:
         """Forget the iterates of a training before this one."""
@@ -129,7 +132,8 @@ class SWAG(UncertainModel):
         super().on_fit_end(state)
         if self.trained_norms.of(self.network):
             inputs = (x for x, _ in state.training_batches())
-            self._inputs = sampled_rows(inputs, self.bn_examples)
+            with doubts_together():
+                self._inputs = sampled_rows(inputs, self.bn_examples)
 
     def sampler(self, samples: int, joint: bool = False) -> Sampler:
         """Return what makes draws, each by weights that are the same for all examples.
@@ -175,7 +179,7 @@ class SWAG(UncertainModel):
         """Return the weights of a draw."""
         like = self.deviations
         generator = draw_generator(seed, number, like.device)
-        kept = min(int(self.collected), self.rank)
+        kept = min(int(number_in(self.collected)), self.rank)
         each, low_rank = (
             torch.randn(size, generator=generator, dtype=like.dtype, device=like.device)
             for size in (like.shape[1], kept)
@@ -185,7 +189,7 @@ class SWAG(UncertainModel):
         return shaped(self.mean + math.sqrt(self.scale) * step, self._weights())
 
     def _check_ready(self) -> None:
-        count = int(self.collected)
+        count = int(number_in(self.collected))
         if count < 2:
             raise NotReady(
                 f"the SWAG model has collected {count} iterates, expected at least 2: train it for "

@@ -189,8 +189,9 @@ class Variational(UncertainModel):
         It is over all that was seen in training, so that a batch with few terms, because most of
         its positions are to be ignored, weighs as little as it does in the sum over all data.
         """
-        batch = self._seen.new_tensor([len(y), 0])
-        batch[1] += self.likelihood.terms(y)
+        batch = torch.zeros_like(self._seen)
+        batch[0] += len(y)
+        batch[1] += self.given_likelihood.terms(y)
         seen = batch
         if self.training and torch.is_grad_enabled():
             self._seen += batch
