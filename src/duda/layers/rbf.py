@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from duda.checks import check_count
+from duda.checks import at_least_float32, check_count
 
 __all__ = ["RBF"]
 
@@ -74,7 +74,8 @@ class RBF(nn.Module):
                 f"the features have shape {tuple(features.shape)}, expected (N, {width}): flatten "
                 "or average positions before the RBF layer."
             )
-        places = F.linear(features, self.weight.flatten(0, 1)).view(-1, classes, size)
+        places = at_least_float32(F.linear(features, self.weight.flatten(0, 1)))
+        places = places.view(-1, classes, size)
         square: Tensor = (places - self.centroids).square().mean(2)
         return -square / (2 * self.length_scale**2)
 

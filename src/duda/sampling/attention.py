@@ -18,6 +18,7 @@ from torch import Tensor
 from torch._C._functorch import is_batchedtensor
 
 from duda.draw_axis import Axis
+from duda.sampling.autocast import cast
 from duda.sampling.dropout import Mask, drop, mask_of
 from duda.sampling.random_calls import Function, Handler
 from duda.streams import Stream, unseen
@@ -78,7 +79,7 @@ def _opened(mode: Randomness, stream: Stream, named: dict[str, Any]) -> Any:
 
 
 def _attention(mode: Randomness, stream: Stream, func: Function, args: Any, kwargs: Any) -> Any:
-    arguments = dict(zip(_NAMES, args, strict=False)) | kwargs
+    arguments = cast(stream.device, dict(zip(_NAMES, args, strict=False)) | kwargs)
     p = arguments.pop("dropout_p", 0.0)
     if p == 0:  # which most networks pass in eval mode
         return _attention_in_rows(func, **arguments)

@@ -16,6 +16,7 @@ from duda.batches import Batch, rows_of
 from duda.outputs import raw_outputs
 from duda.preservation import modes_kept
 from duda.sampling.attention import ATTENTION
+from duda.sampling.autocast import AUTOCAST
 from duda.sampling.dropout import DROPOUT, NeedsLoop
 from duda.sampling.networks import swapped_weights
 from duda.sampling.random_calls import RANDOM_CALLS
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 _FEW_ROWS = 8
-HANDLERS = DROPOUT | ATTENTION | RECURRENT | RANDOM_CALLS
+HANDLERS = DROPOUT | ATTENTION | RECURRENT | RANDOM_CALLS | AUTOCAST
 
 
 class Randomness(TorchFunctionMode):
