@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
-__all__ = ["machine", "side_by_side"]
+__all__ = ["asked_device", "machine", "ratio", "side_by_side"]
 
 
 def side_by_side(ways: dict[str, Callable[[], object]], rounds: int = 7) -> dict[str, list[float]]:
@@ -19,13 +20,30 @@ def side_by_side(ways: dict[str, Callable[[], object]], rounds: int = 7) -> dict
     for count in range(rounds + 1):
         for name, way in ways.items():
             gc.collect()
+            _wait()
             start = time.perf_counter()
             way()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
+            _wait()
             if count:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
+
+
+def _wait() -> None:
+    """Let a GPU finish what it was asked for."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def asked_device(name: str, arguments: Sequence[str]) -> torch.device:
+    """Return the device that the command line of a benchmark names by `--device`; by default cpu.
+
+    >>> asked_device("sampling", ["--device", "cpu"])
+    device(type='cpu')
+    """
+    parser = argparse.ArgumentParser(f"benchmarks.{name}")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    return parser.parse_args(arguments).device  # type: ignore[no-any-return]
 
 
 def ratio(seconds: dict[str, list[float]], one: str, other: str) -> float:
@@ -34,7 +52,8 @@ def ratio(seconds: dict[str, list[float]], one: str, other: str) -> float:
     return statistics.median(a / b for a, b in pairs)
 
 
-def machine() -> str:
-    """Return what the figures were measured on."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
-    return f"torch {torch.__version__}, {device}, {torch.get_num_threads()} threads"
+def machine(device: torch.device | None = None) -> str:
+    """Return what the figures were measured on: a processor, if no other device is given."""
+    of_gpu = device is not None and device.type == "cuda"
+    name = torch.cuda.get_device_name(device) if of_gpu else platform.machine()
+    return f"torch {torch.__version__}, {name}, {torch.get_num_threads()} threads"

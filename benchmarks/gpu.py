@@ -22,7 +22,7 @@ from torch.func import functional_call
 
 import duda
 from benchmarks.clock import machine, ratio, side_by_side
-from benchmarks.resnet import ResNet20
+from benchmarks.resnet import resnet18, resnet50
 from benchmarks.sampling import Network
 from duda.graphs import NotCaptured
 
@@ -78,13 +78,16 @@ def works(device: torch.device, *, small: bool) -> Iterator[Callable[[], Work]]:
     encoder = Encoder(width, 1 if small else 6)
     for rows in (1,) if small else (1, 32, 128):
         yield functools.partial(_every_layer, device, encoder, (steps, width), small, rows)
+    yield functools.partial(_large_trunk, device, small)
+    residual = functools.partial(resnet18, 4 if small else 64)
     for rows in (2,) if small else (1, 256):
-        yield functools.partial(_members, device, ResNet20, (3, 32, 32), 2 if small else 5, rows)
+        yield functools.partial(_members, device, residual, (3, 32, 32), 2 if small else 5, rows)
     for rows in (2,) if small else (1, 4096):
         of_tables = functools.partial(mlp, 8 if small else 100, 0.0)
         yield functools.partial(_members, device, of_tables, (100,), 3 if small else 20, rows)
-    yield functools.partial(_drawn_weights, device, 2 if small else 20, 2 if small else 256)
-    yield functools.partial(_plain, device, 2 if small else 256)
+    rows = 2 if small else 256
+    yield functools.partial(_drawn_weights, device, residual, 2 if small else 20, rows)
+    yield functools.partial(_plain, device, residual, rows)
     yield functools.partial(_metrics, device, 100 if small else 10**7)
 
 
@@ -100,6 +103,19 @@ def head_dropout(device: torch.device, rows: int, draws: int) -> Work:
 
     ways: Ways = {"by hand": by_hand, **_duda(network, x, draws), **_peers(network, x, draws)}
     return Work(f"dropout in the head of a CNN, {draws} draws of {rows}", ways)
+
+
+def _large_trunk(device: torch.device, small: bool) -> Work:
+    """Return draws of a ResNet-50 whose only dropout is in front of its last layer."""
+    width, rows, pixels, draws = (4, 2, 32, 2) if small else (64, 128, 224, 50)
+    network = resnet50(width).to(device).eval()
+    x = torch.rand(rows, 3, pixels, pixels, device=device)
+    ways: Ways = {
+        "plain pass": lambda: network(x),
+        **_duda(network, x, draws),
+        **_peers(network, x, draws),
+    }
+    return Work(f"dropout before the last layer of a ResNet-50, {draws} draws of {rows}", ways)
 
 
 def _every_layer(
@@ -136,12 +152,15 @@ def _members(
         "loop": lambda: torch.stack([each(x).softmax(1) for each in networks]).mean(0),
         "duda": lambda: model.predict(x, batch_size=rows),
     }
-    return Work(f"ensemble of {size} {_kind(networks[0])}, batch of {rows}", ways)
+    kind = "ResNet-18" if len(shape) == 3 else "MLP"
+    return Work(f"ensemble of {size} {kind}, batch of {rows}", ways)
 
 
-def _drawn_weights(device: torch.device, draws: int, rows: int) -> Work:
+def _drawn_weights(
+    device: torch.device, make: Callable[[], nn.Module], draws: int, rows: int
+) -> Work:
     """Return draws of a CNN with weights of its own in each."""
-    network = ResNet20().to(device).eval()
+    network = make().to(device).eval()
     x = torch.rand(rows, 3, 32, 32, device=device)
     matrices = {name for name, weight in network.named_parameters() if weight.ndim > 1}
     dropconnect = duda.MCDropConnect(network, duda.Categorical(), samples=draws)
@@ -164,19 +183,19 @@ def _drawn_weights(device: torch.device, draws: int, rows: int) -> Work:
         "duda.MCDropConnect": lambda: dropconnect.predict(x, batch_size=rows),
         "duda.Variational": lambda: variational.predict(x, batch_size=rows),
     }
-    return Work(f"weights drawn in each layer of a ResNet20, {draws} draws of {rows}", ways)
+    return Work(f"weights drawn in each layer of a ResNet-18, {draws} draws of {rows}", ways)
 
 
-def _plain(device: torch.device, rows: int) -> Work:
+def _plain(device: torch.device, make: Callable[[], nn.Module], rows: int) -> Work:
     """Return one pass."""
-    network = ResNet20().to(device).eval()
+    network = make().to(device).eval()
     x = torch.rand(rows, 3, 32, 32, device=device)
     model = duda.Deterministic(network, duda.Categorical())
     ways: Ways = {
         "plain pass": lambda: network(x),
         "duda": lambda: model.predict(x, batch_size=rows),
     }
-    return Work(f"one pass of a ResNet20, batch of {rows}", ways)
+    return Work(f"one pass of a ResNet-18, batch of {rows}", ways)
 
 
 def _metrics(device: torch.device, rows: int) -> Work:

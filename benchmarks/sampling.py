@@ -1,14 +1,15 @@
-"""50 draws of a CNN with dropout in its head: what sharing the trunk and cheap masks are worth.
+"""Draws of a CNN with dropout in its head, and of transformers, against loops and repeats.
 
-Run with `python -m benchmarks.sampling`; the peers' rows appear where the `peers` extra is
-installed.
+Run with `python -m benchmarks.sampling`, or `--device cuda`; the peers' rows appear where the
+`peers` extra is installed.
 """
 
 from __future__ import annotations
 
 import copy
 import statistics
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 import duda
-from benchmarks.clock import machine, ratio, side_by_side
+from benchmarks.clock import asked_device, machine, ratio, side_by_side
 
 SAMPLES = 50
 FEATURES = 64 * 7 * 7
@@ -44,13 +45,51 @@ class Network(nn.Module):
         return self.head(self.dropout(self.trunk(x)))
 
 
+class Block(nn.Module):
+    """A layer of a transformer, with attention as Hugging Face's networks call it."""
+
+    def __init__(self, eager: bool, width: int = 64, p: float = 0.1) -> None:
+        super().__init__()
+        self.eager, self.p = eager, p
+        self.inputs, self.outputs = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.dropout = nn.Dropout(p)
+        self.hidden = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.ReLU(), nn.Dropout(p), nn.Linear(2 * width, width)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = (each.unflatten(2, (4, -1)).transpose(1, 2) for each in self.inputs(x).chunk(3, 2))
+        attended = self._attended(*heads).transpose(1, 2).flatten(2)
+        x = self.first(x + self.dropout(self.outputs(attended)))
+        return self.second(x + self.dropout(self.hidden(x)))
+
+    def _attended(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        if not self.eager:
+            p = self.p if self.training else 0.0
+            return F.scaled_dot_product_attention(q, k, v, dropout_p=p)
+        weights = (q @ k.transpose(2, 3) * q.shape[-1] ** -0.5).softmax(3)
+        return F.dropout(weights, self.p, self.training) @ v
+
+
+class Transformer(nn.Module):
+    """Two layers with dropout everywhere, and a head."""
+
+    def __init__(self, eager: bool) -> None:
+        super().__init__()
+        self.layers, self.head = nn.Sequential(Block(eager), Block(eager)), nn.Linear(64, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layers(x).mean(1))
+
+
 def ways(network: Network, x: Tensor) -> dict[str, Callable[[], object]]:
     """Return the ways to take 50 draws, each ending in the mean of the probabilities."""
-    dropping = Network()
-    dropping.load_state_dict(network.state_dict())
-    dropping.train()  # there is nothing but dropout that knows the difference
+    dropping = copy.deepcopy(
+        network
+    ).train()  # there is nothing but dropout that knows the difference
     model = duda.MCDropout(network, duda.Categorical(), samples=SAMPLES)
-    rows = len(x)
+    rows, numbers = len(x), torch.arange(SAMPLES, device=x.device)
 
     def loop() -> Tensor:
         return torch.stack([dropping(x).softmax(1) for _ in range(SAMPLES)]).mean(0)
@@ -60,14 +99,14 @@ def ways(network: Network, x: Tensor) -> dict[str, Callable[[], object]]:
         return dropping(repeated).softmax(1).view(SAMPLES, rows, -1).mean(0)
 
     def plain_vmap() -> Tensor:
-        draws = vmap(lambda _: dropping(x), randomness="different")(torch.arange(SAMPLES))
+        draws = vmap(lambda _: dropping(x), randomness="different")(numbers)
         return draws.softmax(2).mean(0)
 
     def by_hand() -> Tensor:
         features = network.trunk(x).expand(SAMPLES, rows, FEATURES)
         return network.head(F.dropout(features, 0.5)).softmax(2).mean(0)
 
-    dropped = torch.rand(SAMPLES * rows, FEATURES)
+    dropped = torch.rand(SAMPLES * rows, FEATURES, device=x.device)
 
     return {
         "repeat the batch": repeat,
@@ -78,6 +117,28 @@ def ways(network: Network, x: Tensor) -> dict[str, Callable[[], object]]:
         "one plain pass": lambda: network(x),
         "the head's matrix product": lambda: dropped @ network.head[0].weight.T,
     } | peers(network, x)
+
+
+def ways_everywhere(network: nn.Module, x: Tensor) -> dict[str, Callable[[], object]]:
+    """Return the ways to take draws of a network with dropout in each layer."""
+    dropping = copy.deepcopy(network).train()
+    model = duda.MCDropout(network, duda.Categorical(), samples=SAMPLES)
+    prepared = duda.MCDropout(copy.deepcopy(network), duda.Categorical(), samples=SAMPLES)
+    prepared.prepare(x)
+    repeated = (SAMPLES, *[1] * (x.ndim - 1))
+
+    def loop() -> Tensor:
+        return torch.stack([dropping(x).softmax(1) for _ in range(SAMPLES)]).mean(0)
+
+    def repeat() -> Tensor:
+        return dropping(x.repeat(repeated)).softmax(1).unflatten(0, (SAMPLES, -1)).mean(0)
+
+    return {
+        "repeat the batch": repeat,
+        "loop": loop,
+        "duda": lambda: model.predict(x, seed=0, batch_size=len(x)),
+        "duda, prepared": lambda: prepared.predict(x, seed=0, batch_size=len(x)),
+    }
 
 
 def peers(network: Network, x: Tensor) -> dict[str, Callable[[], object]]:
@@ -113,30 +174,38 @@ def chunks(network: Network, x: Tensor) -> dict[str, Callable[[], object]]:
     }
 
 
-def main() -> None:
-    """Print a table for each batch size, and one of chunks."""
-    torch.set_grad_enabled(False)
-    generator = torch.Generator().manual_seed(0)
-    network = Network().eval()
-    print(f"{SAMPLES} draws, {machine()}")
-    for rows in (1, 32, 256):
-        x = torch.rand(rows, 1, 28, 28, generator=generator)
-        network.eval()
-        seconds = side_by_side(ways(network, x))
-        print(f"\nbatch of {rows:<28} median s   / by hand   / loop")
-        for name, times in seconds.items():
-            print(
-                f"  {name:<34} {statistics.median(times):9.4f}   "
-                f"{ratio(seconds, name, 'trunk once, head by hand'):9.2f}   "
-                f"{ratio(seconds, name, 'loop'):6.2f}"
-            )
-
-    seconds = side_by_side(chunks(network, x))
-    print(f"\nduda, batch of {len(x)}, draws in a chunk   median s   / as chosen")
+def lines(
+    title: str, ways: dict[str, Callable[[], object]], others: Sequence[str]
+) -> Iterator[str]:
+    """Yield the median of each way, and how many times longer than others it takes."""
+    seconds = side_by_side(ways)
+    yield f"\n{title:<36} median s" + "".join(f"   / {other}" for other in others)
     for name, times in seconds.items():
-        middle = statistics.median(times)
-        print(f"  {name:<34} {middle:9.4f}   {ratio(seconds, name, 'as chosen'):9.2f}")
+        ratios = "".join(f"   {ratio(seconds, name, each):{len(each) + 2}.2f}" for each in others)
+        yield f"  {name:<34} {statistics.median(times):9.4f}{ratios}"
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Print a table for each network and batch size, and one of chunks."""
+    device = asked_device("sampling", arguments)
+    torch.set_grad_enabled(False)
+    torch.manual_seed(0)
+    network = Network().to(device).eval()
+    print(f"{SAMPLES} draws, {machine(device)}")
+    for rows in (1, 32, 256):
+        x = torch.rand(rows, 1, 28, 28, device=device)
+        others = ("trunk once, head by hand", "loop")
+        print("\n".join(lines(f"CNN, batch of {rows}", ways(network, x), others)))
+    title = f"duda, batch of {len(x)}, draws in a chunk"
+    print("\n".join(lines(title, chunks(network, x), ("as chosen",))))
+    for kind in ("sdpa", "eager"):
+        transformer = Transformer(kind == "eager").to(device).eval()
+        for rows in (1, 32):
+            x = torch.rand(rows, 16, 64, device=device)
+            title = f"transformer, {kind}, batch of {rows}"
+            each = ways_everywhere(transformer, x)
+            print("\n".join(lines(title, each, ("repeat the batch", "loop"))))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

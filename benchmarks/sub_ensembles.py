@@ -8,13 +8,15 @@ convolutions; at least 0.85 of it should be reached, in the median over rounds.
 from __future__ import annotations
 
 import statistics
+import sys
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import duda
-from benchmarks.clock import machine, ratio, side_by_side
+from benchmarks.clock import asked_device, machine, ratio, side_by_side
 from benchmarks.resnet import ResNet20
 
 MEMBERS = 15
@@ -38,17 +40,18 @@ def allowed(model: duda.SubEnsemble, x: Tensor) -> float:
     return MEMBERS / (1 - head + MEMBERS * head)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     """Print a table over trunks and batch sizes."""
-    print(f"{MEMBERS} members, ResNet-20 on 32 x 32 pictures, {machine()}")
+    device = asked_device("sub_ensembles", arguments)
+    print(f"{MEMBERS} members, ResNet-20 on 32 x 32 pictures, {machine(device)}")
     print(
         "                           batch   ensemble s   sub s   speed-up   allowed   share of it"
     )
-    ensemble = duda.DeepEnsemble(ResNet20, duda.Categorical(), MEMBERS)
+    ensemble = duda.DeepEnsemble(ResNet20, duda.Categorical(), MEMBERS).to(device)
     for name, shared in TRUNKS.items():
-        model = duda.SubEnsemble(ResNet20, duda.Categorical(), shared, MEMBERS)
+        model = duda.SubEnsemble(ResNet20, duda.Categorical(), shared, MEMBERS).to(device)
         for rows in (32, 128):
-            x = torch.randn(rows, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+            x = torch.randn(rows, 3, 32, 32).to(device)
             limit = allowed(model, x)
             seconds = side_by_side(
                 {"ensemble": lambda: ensemble.predict(x), "sub": lambda: model.predict(x)}  # noqa: B023
@@ -62,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
