@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from duda.agreement import agree
 from duda.batches import Batch, each_input, suited
 from duda.graphs import NotCaptured
 from duda.items import ItemRule, taken_by
 from duda.methods.called_networks import network_in
 from duda.preservation import in_eval_mode, preserved
-from duda.sampling import Captured, capturing, forget_captured, same_numbers
+from duda.sampling import Captured, capturing, forget_captured
 from duda.sources import Inputs, read_inputs
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def prepare(model: UncertainModel, x: Inputs, rule: ItemRule | None, *, compiled
 
 
 def _check(model: UncertainModel, x: Batch, expected: Tensor) -> None:
-    if not same_numbers(_draws(model, x), expected):
+    if not all(agree(expected, _draws(model, x))):
         raise NotCaptured("a draw of the graph is another than one of the network")
 
 
@@ -71,7 +72,7 @@ def _compile(model: UncertainModel, x: Batch, plans: Collection[Captured]) -> No
     expected = _draws(model, x, model.samples)
     for plan in plans:
         plan.compile()
-    same = same_numbers(_draws(model, x, model.samples), expected)
+    [same] = agree(expected, _draws(model, x, model.samples))
     reasons = [plan.not_compiled for plan in plans if plan.not_compiled is not None]
     if reasons or not same:
         raise NotCaptured((*reasons, "a compiled draw is another than one of the network")[0])

@@ -17,7 +17,7 @@ from duda.sampling.networks import (
     with_last_linear,
     without_slow_rules,
 )
-from duda.sampling.plans import capturing, forget_captured, same_numbers
+from duda.sampling.plans import capturing, forget_captured
 from duda.sampling.randomness import (
     DrawnWeights,
     HiddenDropout,
@@ -58,7 +58,6 @@ __all__ = [
     "raw_outputs",
     "routed_modules",
     "rows_at_a_time",
-    "same_numbers",
     "seeded",
     "swapped_weights",
     "tensors",

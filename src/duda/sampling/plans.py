@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from duda.agreement import agree
 from duda.batches import Batch, each_input
 from duda.graphs import NotCaptured
 from duda.sampling.captured import Captured, CapturedRunner
@@ -32,7 +33,6 @@ __all__ = [
     "captured",
     "capturing",
     "forget_captured",
-    "same_numbers",
     "timed",
 ]
 
@@ -157,7 +157,7 @@ def _check(
             draws.append(mode.call(network, each_input(x, Tensor.clone)))
     runner = CapturedRunner(plan, network, x, randomness, 0, None, vmapped=False)
     for number, draw in enumerate(draws):
-        if not same_numbers(runner.run(number, 1)[0], draw):
+        if not all(agree(draw, runner.run(number, 1)[0])):
             raise NotCaptured("a draw of the graph is another than one of the network")
 
 
@@ -173,17 +173,6 @@ def captured(network: nn.Module, x: Batch, mode: Randomness) -> Captured | None:
     return plan if plan is not None and plan.suits(network, x, mode) else None
 
 
-def same_numbers(one: Tensor, other: Tensor) -> bool:
-    """Return whether tensors are the same but for rounding, of that which is largest in them.
-
-    >>> same_numbers(torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1e-5]))
-    True
-    """
-    largest = float(torch.stack([one, other]).nan_to_num(0, 0, 0).abs().max())
-    tolerance = torch.finfo(one.dtype).eps ** 0.5 * largest
-    return torch.allclose(one, other, rtol=0, atol=tolerance, equal_nan=True)
-
-
 def _rows_are_independent(plan: Captured, network: nn.Module, x: Batch, mode: Randomness) -> bool:
     """Return whether draws as rows of one batch are those that each has for itself."""
     together, apart = (
@@ -194,4 +183,4 @@ def _rows_are_independent(plan: Captured, network: nn.Module, x: Batch, mode: Ra
         draws = together.run(0, 2)
     except Exception:
         return False
-    return same_numbers(draws, torch.cat([apart.run(0, 1), apart.run(1, 1)]))
+    return all(agree(draws, torch.cat([apart.run(0, 1), apart.run(1, 1)])))
