@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import duda
 from duda.likelihoods import LIKELIHOODS, Likelihood
 from duda.methods import METHODS
-from duda.sampling.dropout import drop
+from duda.sampling.calls import drop
 from duda.streams import Stream
 from tests.methods.networks import Encoder, Recurrent, UNet
 from tests.methods.test_contract import build, inputs

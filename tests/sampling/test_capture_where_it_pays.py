@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import duda
-from duda.sampling import HiddenDropout, plans
+from duda.sampling import HiddenDropout
+from duda.sampling.captures import plans
 from duda.sampling.randomness import DrawnWeights
 from tests.sampling.networks import WIDTH, Body
 

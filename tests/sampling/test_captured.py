@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 import duda
 from duda.graphs import NotCaptured, programs
-from duda.sampling import captured as module
-from duda.sampling import plans
+from duda.sampling.captures import captured_network as module
+from duda.sampling.captures import plans
 from tests.sampling.networks import HIDING_PLACES, WIDTH, Body
 
 X = torch.randn(5, 4, WIDTH, generator=torch.Generator().manual_seed(0))

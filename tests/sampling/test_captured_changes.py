@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import duda
 from duda.batches import Batch
 from duda.sampling import executors
-from duda.sampling.captured import CapturedRunner
+from duda.sampling.captures import CapturedRunner
 from tests.sampling.networks import WIDTH
 
 X = torch.randn(6, WIDTH, generator=torch.Generator().manual_seed(0))

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 import duda
 from duda.graphs import NotCaptured
-from duda.sampling import captured as module
 from duda.sampling import executors
+from duda.sampling.captures import captured_network as module
 from tests.sampling.networks import WIDTH, Body, SelfAttention, encoder
 
 X = torch.randn(5, 4, WIDTH, generator=torch.Generator().manual_seed(0))
@@ -149,7 +149,7 @@ def test_what_is_before_the_drawn_layers_runs_once() -> None:
     model = duda.MCDropConnect(
         convolutional(), duda.Categorical(), layers="4", samples=50, p=0.3
     ).prepare(PICTURES)
-    [plan] = duda.sampling.plans._plans[model.network].values()
+    [plan] = duda.sampling.captures.plans._plans[model.network].values()
     names = {str(node.target) for node in plan._drawn.operators}
     assert names == {"aten.linear.default"}
 

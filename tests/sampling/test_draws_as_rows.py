@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 import duda
 from duda.batches import Batch
-from duda.sampling import plans
-from duda.sampling.captured import Captured
+from duda.sampling.captures import Captured, plans
 from tests.sampling.networks import WIDTH, Body, SelfAttention, encoder
 
 X = torch.randn(5, 4, WIDTH, generator=torch.Generator().manual_seed(0))

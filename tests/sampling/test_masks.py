@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from duda.sampling.dropout import drop as drop_by_stream
+from duda.sampling.calls import drop as drop_by_stream
 from duda.streams import Stream
 
 

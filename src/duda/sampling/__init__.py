@@ -3,7 +3,7 @@
 from duda.call_order import last_linear
 from duda.outputs import called, moves_classes, raw_outputs, with_rows
 from duda.preservation import devices_of, preserved, random_bytes, random_state, seeded
-from duda.sampling.captured import Captured
+from duda.sampling.captures import Captured, capturing, forget_captured
 from duda.sampling.executors import random_draws, rows_at_a_time
 from duda.sampling.networks import (
     LayerChoice,
@@ -17,7 +17,6 @@ from duda.sampling.networks import (
     with_last_linear,
     without_slow_rules,
 )
-from duda.sampling.plans import capturing, forget_captured
 from duda.sampling.randomness import (
     DrawnWeights,
     HiddenDropout,

@@ -17,11 +17,16 @@ from torch.func import vmap
 
 from duda.batches import Batch, each_input, rows_of
 from duda.preservation import random_bytes, random_state, seeded, set_random_state
-from duda.sampling.captured import CapturedRunner
-from duda.sampling.dropout import NeedsLoop
+from duda.sampling.calls import NeedsLoop
+from duda.sampling.captures import (
+    CapturedRunner,
+    capture_asked_for,
+    capture_where_it_pays,
+    captured,
+    timed,
+)
 from duda.sampling.joint import Examples, examples_in_calls
 from duda.sampling.networks import without_slow_rules
-from duda.sampling.plans import capture_asked_for, capture_where_it_pays, captured, timed
 from duda.sampling.prefix import Prefix
 from duda.sampling.randomness import HiddenDropout, Randomness
 from duda.sampling.tiles import draws_at_a_time, is_first_tile, rows_that_fit, starts_of

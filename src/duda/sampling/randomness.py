@@ -15,19 +15,14 @@ from torch.overrides import TorchFunctionMode
 from duda.batches import Batch, rows_of
 from duda.outputs import raw_outputs
 from duda.preservation import modes_kept
-from duda.sampling.attention import ATTENTION
-from duda.sampling.autocast import AUTOCAST
-from duda.sampling.dropout import DROPOUT, NeedsLoop
+from duda.sampling.calls import HANDLERS, NeedsLoop
 from duda.sampling.networks import swapped_weights
-from duda.sampling.random_calls import RANDOM_CALLS
-from duda.sampling.recurrent import RECURRENT
 from duda.streams import Stream, new_seed
 from duda.thread_lock import one_thread
 from duda.trees import tensors
 from duda.uncompiled import as_written
 
 __all__ = [
-    "HANDLERS",
     "DrawnWeights",
     "HiddenDropout",
     "Randomness",
@@ -36,7 +31,6 @@ __all__ = [
 ]
 
 _FEW_ROWS = 8
-HANDLERS = DROPOUT | ATTENTION | RECURRENT | RANDOM_CALLS | AUTOCAST
 
 
 class Randomness(TorchFunctionMode):

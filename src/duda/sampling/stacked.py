@@ -21,7 +21,7 @@ from duda.agreement import agree
 from duda.batches import Batch, each_input, rows_of
 from duda.outputs import raw_outputs
 from duda.preservation import devices_of, others_seeded, seeded
-from duda.sampling.dropout import NeedsLoop
+from duda.sampling.calls import NeedsLoop
 from duda.sampling.networks import swapped_weights, without_slow_rules
 from duda.sampling.randomness import Randomness, convolutions, fast_in_vmap
 from duda.streams import Stream

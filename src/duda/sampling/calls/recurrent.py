@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from duda.draw_axis import Axis
-from duda.sampling.dropout import drop, mask_of
-from duda.sampling.random_calls import Function, Handler
+from duda.sampling.calls.dropout import drop, mask_of
+from duda.sampling.calls.random_calls import Function, Handler
 from duda.streams import Stream, unseen
 
 if TYPE_CHECKING:

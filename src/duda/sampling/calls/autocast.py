@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from duda.draw_axis import Axis
-from duda.sampling.random_calls import Function, Handler
+from duda.sampling.calls.random_calls import Function, Handler
 from duda.streams import Stream
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.autograd import forward_ad
 
-from duda.sampling.random_calls import Function, Handler
+from duda.sampling.calls.random_calls import Function, Handler
 from duda.streams import Stream, unseen
 
 if TYPE_CHECKING:

@@ -27,11 +27,9 @@ from duda.graphs import (
     split,
 )
 from duda.preservation import modes_kept
-from duda.sampling.attention import ATTENTION
+from duda.sampling.calls import ATTENTION, HANDLERS, RECURRENT, Function
 from duda.sampling.joint import Examples
-from duda.sampling.random_calls import Function
-from duda.sampling.randomness import HANDLERS, Randomness
-from duda.sampling.recurrent import RECURRENT
+from duda.sampling.randomness import Randomness
 from duda.sampling.tiles import memory_for
 from duda.streams import RowStream, Stream, draw_keys
 from duda.trees import tensors

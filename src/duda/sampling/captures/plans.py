@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from duda.agreement import agree
 from duda.batches import Batch, each_input
 from duda.graphs import NotCaptured
-from duda.sampling.captured import Captured, CapturedRunner
+from duda.sampling.captures.captured_network import Captured, CapturedRunner
 from duda.sampling.randomness import Randomness
 from duda.streams import Stream, draw_keys
 from duda.trees import tensors

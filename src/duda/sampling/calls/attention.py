@@ -18,9 +18,9 @@ from torch import Tensor
 from torch._C._functorch import is_batchedtensor
 
 from duda.draw_axis import Axis
-from duda.sampling.autocast import cast
-from duda.sampling.dropout import Mask, drop, mask_of
-from duda.sampling.random_calls import Function, Handler
+from duda.sampling.calls.autocast import cast
+from duda.sampling.calls.dropout import Mask, drop, mask_of
+from duda.sampling.calls.random_calls import Function, Handler
 from duda.streams import Stream, unseen
 
 if TYPE_CHECKING:
