@@ -26,5 +26,5 @@ def test_all_of_it_runs(capsys):
         torch.set_grad_enabled(grad)
     printed = capsys.readouterr().out
     assert "cannot be captured" not in printed
-    assert printed.count("duda, prepared") == 4
+    assert printed.count("duda, prepared") == 5
     assert "left out" not in printed
