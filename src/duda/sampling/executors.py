@@ -148,7 +148,8 @@ def _in_chunks(
         runner = new_runner(vmapped=False)
         draws = runner.run(done, 1)
         why = "because vmap cannot" if by_vmap else "this time"
-        _log.warning("%s runs its draws one by one, %s: %s", name, why, said)
+        remedy = "; write that otherwise, or try `prepare(x)`, for a speed of many draws at once"
+        _log.warning("%s runs its draws one by one, %s: %s%s", name, why, said, remedy * by_vmap)
         yield draws, by_vmap and done == 0
         done += 1
 
