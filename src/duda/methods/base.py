@@ -203,7 +203,7 @@ class UncertainModel(Losses, NamedClasses, ABC):
                         found = found_joint(sampler, here, joint, type(self).__name__)
                     part = self.predict_batch(here, sampler, chunk, keep_draws)
                 parts.append(check.add(here, part))
-            whole = type(parts[0]).concatenate(parts).with_classes(self.classes)
+            whole = unseen(type(parts[0]).concatenate)(parts).with_classes(self.classes)
         return whole.with_joint(found, None if fixed else again)
 
     @uncompiled
