@@ -227,7 +227,8 @@ def _check_stream(metric: Any, home: Any, prediction: Any, y: Tensor) -> None:
         moved = far((prediction, y))
         device.forget()
         metric.update(*moved)
-        assert device.read - 8 * device.waits <= (0 if home == FAR else 4000)
+        # Some numbers for each wait, such as what is odd of several checks, but none for each row.
+        assert device.read <= 64 * device.waits + (0 if home == FAR else 4000)
         assert float(metric.compute()) == pytest.approx(float(known.compute()), rel=1e-12)
 
 
