@@ -48,45 +48,30 @@ OTHERS: dict[str, Callable[[], nn.Module]] = {
 NETWORKS = HIDING_PLACES | OTHERS
 
 
-@pytest.fixture(autouse=True)
-def only_graphs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Keep which runner made draws."""
-    runs: list[str] = []
-    for kind in (module.CapturedRunner, duda.sampling.executors._Runner):
-        run = kind.run
-
-        def noted(self: Any, *args: Any, run: Any = run, kind: Any = kind, **named: Any) -> Tensor:
-            runs.append(kind.__name__)
-            return run(self, *args, **named)
-
-        monkeypatch.setattr(kind, "run", noted)
-    return runs
-
-
 def draws(model: duda.MCDropout, x: Tensor = X, **options: Any) -> Tensor:
     return model.predict(x, seed=0, keep_draws=True, **options).draws
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_draws_are_those_of_the_network(name: str, only_graphs: list[str]) -> None:
+def test_draws_are_those_of_the_network(name: str, runs: list[str]) -> None:
     model = duda.MCDropout(NETWORKS[name](), duda.Categorical(), samples=7)
     options: list[dict[str, Any]] = [{}, {"joint": True}, {"chunk": 2}, {"batch_size": 3}]
     expected = [draws(model, **each) for each in options]
     model.prepare(X)
-    only_graphs.clear()
+    runs.clear()
     for one, each in zip(expected, options, strict=True):
         torch.testing.assert_close(draws(model, **each), one)
-    joint_probes = only_graphs.count("_Runner")
-    assert only_graphs.count("CapturedRunner") >= len(options)
+    joint_probes = runs.count("_Runner")
+    assert runs.count("CapturedRunner") >= len(options)
     assert joint_probes == 0
 
 
-def test_attention_of_all_draws_is_one_call(only_graphs: list[str]) -> None:
+def test_attention_of_all_draws_is_one_call(runs: list[str]) -> None:
     model = duda.MCDropout(Body(attention_after_dropout), duda.Categorical(), samples=20)
     one_by_one = draws(model, chunk=1)
-    only_graphs.clear()
+    runs.clear()
     torch.testing.assert_close(draws(model, chunk=20), one_by_one)
-    assert only_graphs == ["_Runner"]
+    assert runs == ["_Runner"]
 
 
 def test_what_is_shared_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,39 +112,39 @@ def other_weights(network: nn.Module) -> None:
 
 @pytest.mark.parametrize("change", [more_dropout, another_layer, a_hook])
 def test_a_network_that_changes_runs_itself(
-    change: Callable[[nn.Module], None], only_graphs: list[str]
+    change: Callable[[nn.Module], None], runs: list[str]
 ) -> None:
     model = duda.MCDropout(OTHERS["norm"](), duda.Categorical(), samples=3).prepare(X)
     change(model.network)
     other = duda.MCDropout(copy.deepcopy(model.network), duda.Categorical(), samples=3)
     expected = draws(other)
-    only_graphs.clear()
+    runs.clear()
     torch.testing.assert_close(draws(model), expected)
-    assert only_graphs == ["_Runner"]
+    assert runs == ["_Runner"]
 
 
-def test_other_weights_of_the_same_shape_count(only_graphs: list[str]) -> None:
+def test_other_weights_of_the_same_shape_count(runs: list[str]) -> None:
     model = duda.MCDropout(OTHERS["norm"](), duda.Categorical(), samples=3).prepare(X)
     other_weights(model.network)
     other = duda.MCDropout(copy.deepcopy(model.network), duda.Categorical(), samples=3)
     expected = draws(other)
-    only_graphs.clear()
+    runs.clear()
     torch.testing.assert_close(draws(model), expected)
-    assert only_graphs == ["CapturedRunner"]
+    assert runs == ["CapturedRunner"]
 
 
-def test_inputs_of_another_shape_run_the_network(only_graphs: list[str]) -> None:
+def test_inputs_of_another_shape_run_the_network(runs: list[str]) -> None:
     model = duda.MCDropout(Body(own_noise), duda.Categorical(), samples=3)
     longer = torch.randn(2, 6, WIDTH)
     expected = draws(model, longer)
     model.prepare(X)
-    only_graphs.clear()
+    runs.clear()
     torch.testing.assert_close(draws(model, longer), expected)
-    assert only_graphs == ["_Runner"]
+    assert runs == ["_Runner"]
     model.prepare(longer)
-    only_graphs.clear()
+    runs.clear()
     torch.testing.assert_close(draws(model, longer), expected)
-    assert only_graphs == ["CapturedRunner"]
+    assert runs == ["CapturedRunner"]
 
 
 def test_it_goes_to_no_copy_and_is_forgotten_with_the_network() -> None:
@@ -219,16 +204,16 @@ def test_a_graph_with_other_draws_is_not_used(monkeypatch: pytest.MonkeyPatch) -
     assert not plans._plans.get(model.network, {})
 
 
-def test_paths_of_an_sde_are_captured(only_graphs: list[str]) -> None:
+def test_paths_of_an_sde_are_captured(runs: list[str]) -> None:
     block = duda.layers.SDEBlock(nn.Linear(4, 4), nn.Linear(4, 1))
     model = duda.SDENet(
         nn.Sequential(nn.Linear(WIDTH, 4), block, nn.Linear(4, 3)), duda.Categorical()
     )
     expected = draws(model, X[:, 0], samples=5)
     model.prepare(X[:, 0])
-    only_graphs.clear()
+    runs.clear()
     torch.testing.assert_close(draws(model, X[:, 0], samples=5), expected)
-    assert set(only_graphs) == {"CapturedRunner"}
+    assert set(runs) == {"CapturedRunner"}
 
 
 class Compiler:

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 import duda
 from duda.batches import Batch
-from duda.sampling import executors
-from duda.sampling.captures import CapturedRunner
 from tests.sampling.networks import WIDTH
 
 X = torch.randn(6, WIDTH, generator=torch.Generator().manual_seed(0))
@@ -100,21 +98,6 @@ CHANGES: dict[str, Callable[[Holder], Any]] = {
 def draws(network: nn.Module, x: Batch = X) -> Tensor:
     model = duda.MCDropout(network, duda.Categorical(), samples=4)
     return model.predict(x, seed=0, keep_draws=True).draws
-
-
-@pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Keep which runner made draws."""
-    found: list[str] = []
-    for kind in (CapturedRunner, executors._Runner):
-        run = kind.run
-
-        def noted(self: Any, *given: Any, run: Any = run, kind: Any = kind, **named: Any) -> Tensor:
-            found.append(kind.__name__)
-            return run(self, *given, **named)
-
-        monkeypatch.setattr(kind, "run", noted)
-    return found
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 import duda
 from duda.graphs import NotCaptured
-from duda.sampling import executors
-from duda.sampling.captures import captured_network as module
 from tests.sampling.networks import WIDTH, Body, SelfAttention, encoder
 
 X = torch.randn(5, 4, WIDTH, generator=torch.Generator().manual_seed(0))
@@ -96,21 +94,6 @@ METHODS: dict[str, Callable[[nn.Module], duda.UncertainModel]] = {
     )
     for estimator in ("weight", "local", "flipout")
 }
-
-
-@pytest.fixture(autouse=True)
-def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Keep which runner made draws."""
-    found: list[str] = []
-    for kind in (module.CapturedRunner, executors._Runner):
-        run = kind.run
-
-        def noted(self: Any, *given: Any, run: Any = run, kind: Any = kind, **named: Any) -> Tensor:
-            found.append(kind.__name__)
-            return run(self, *given, **named)
-
-        monkeypatch.setattr(kind, "run", noted)
-    return found
 
 
 def draws(model: duda.UncertainModel, x: Any, **options: Any) -> Tensor:

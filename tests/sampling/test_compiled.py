@@ -125,4 +125,4 @@ def test_threads_that_overlap_leave_compilers_on(compiler: Compiler) -> None:
 
 def test_networks_without_a_length_are_taken(compiler: Compiler) -> None:
     model = duda.Deterministic(whole(Body(nn.Identity()), compiler), duda.Categorical())
-    model.predict(X)
+    assert len(model.predict(X)) == len(X)

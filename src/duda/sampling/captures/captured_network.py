@@ -141,7 +141,11 @@ class Captured:
         return outputs
 
     def outputs_in_rows(
-        self, values: Mapping[fx.Node, Any], mode: Randomness, stream: RowStream
+        self,
+        as_rows: DrawsAsRows,
+        values: Mapping[fx.Node, Any],
+        mode: Randomness,
+        stream: RowStream,
     ) -> Tensor:
         """Return the outputs of several draws `(m, N, ...)`, which are rows of one pass."""
         mode.stream = stream
@@ -150,8 +154,7 @@ class Captured:
             stream.repeated = repeated
             return self._answered(mode, *call, **kwargs)
 
-        assert self.as_rows is not None
-        return self.as_rows(values, partial(answer, False), partial(answer, True), stream.draws)
+        return as_rows(values, partial(answer, False), partial(answer, True), stream.draws)
 
     def _answered(self, mode: Randomness, operator: Any, *args: Any, **kwargs: Any) -> Any:
         return mode.__torch_function__(self._asked[operator], (), args, kwargs)
@@ -206,10 +209,11 @@ class CapturedRunner:
         return self.plan.program(key, function, given, rows_of(self.x))(*given)  # type: ignore[no-any-return]
 
     def _draws(self, values: Mapping[fx.Node, Any], numbers: Tensor, keys: Tensor) -> Tensor:
-        if self.plan.as_rows is None:
+        as_rows = self.plan.as_rows
+        if as_rows is None:
             return vmap(partial(self._draw, values), randomness="different")(numbers, keys)
         stream = RowStream(keys, self.examples)
-        return self.plan.outputs_in_rows(values, self.randomness(), stream)
+        return self.plan.outputs_in_rows(as_rows, values, self.randomness(), stream)
 
     def _draw(self, values: Mapping[fx.Node, Any], draw: Tensor, key: Tensor) -> Tensor:
         mode = self.randomness()
