@@ -295,9 +295,12 @@ class Locked(Net):
         (Net(lambda net, h: torch.from_numpy(h.numpy())), "numpy"),
     ],
 )
-def test_networks_that_are_no_graph_say_why(network: nn.Module, reason: str) -> None:
+def test_networks_that_are_no_graph_say_why(
+    network: nn.Module, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(NotCaptured, match=f"(?i){reason}"):
         capture(network, X)
+    assert capsys.readouterr() == ("", "")  # torch would print the graph so far
 
 
 def noisy_in_place(net: nn.Module, h: Tensor) -> Tensor:
