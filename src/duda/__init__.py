@@ -12,6 +12,7 @@ _WHOLE = ("predictions", "likelihoods", "methods")
 # ... these are packages, or come from others.
 _HOMES = {
     "Gate": "decisions",
+    "Training": "training",
     "TrainingDynamics": "difficulty",
     "compare": "comparison",
     "datasets": "datasets",
@@ -40,6 +41,7 @@ if TYPE_CHECKING:  # the same once more, for those that only read
     from duda.methods import *  # noqa: F403
     from duda.predictions import *  # noqa: F403
     from duda.reporting import report as report
+    from duda.training import Training as Training
     from duda.training import fit as fit
 else:  # a type checker that saw this function would take any misspelled name
 

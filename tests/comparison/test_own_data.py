@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import duda
 from duda import Categorical, Gaussian, MCDropout, Quantiles, compare
+from duda.comparison.networks import Recipe
+from duda.comparison.options import fit_options
 from duda.comparison.task import tasks
 from duda.reporting import measure
 
@@ -375,3 +377,9 @@ def test_a_built_in_set_takes_a_network_and_inputs_of_ones_own():
     found = compare("two-moons", ["deterministic"], network=make, ood={"far": x}, epochs=1)
     assert found.measured["deterministic"]["parameters"] == [42]
     assert list(found.separation) == ["far"]
+
+
+def test_a_training_of_ones_own_takes_the_place_of_the_usual_settings() -> None:
+    mine = duda.Training(lr=0.5)
+    found = fit_options({"training": mine}, None, Recipe(epochs=3, lr=0.01, batch_size=8))
+    assert found == {"training": mine, "epochs": 3}

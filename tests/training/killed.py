@@ -7,6 +7,7 @@ before the one that came to its end, which writes its results to `CASE.result` i
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import signal
@@ -34,17 +35,28 @@ CASES: dict[str, Callable[[], duda.UncertainModel]] = {
     "dropping": lambda: seeded_model(lambda: duda.MCDropout(noisy(), duda.Categorical())),
     "in-turn": lambda: ensemble(noisy),
     "one-step": lambda: ensemble(mlp, members=4),
+    "recipe": lambda: seeded_model(lambda: duda.MCDropout(noisy(), duda.Categorical())),
+    "recipe-in-one-step": lambda: ensemble(mlp, members=4),
 }
+RECIPE = duda.Training(
+    optimizer=functools.partial(torch.optim.SGD, momentum=0.9, weight_decay=0.01),
+    decay_biases=False,
+    schedule="one-cycle",
+    clip=0.5,
+    accumulate=3,  # so that an epoch ends within a step
+    ema=0.9,
+)
 
 
 def train(case: str, checkpoint: Path | None) -> dict[str, torch.Tensor]:
     """Return the weights and buffers after training, the history, and what was recorded."""
     model, dynamics = CASES[case](), TrainingDynamics(64)
-    data = classes if case == "dropping" else regression
+    data = regression if isinstance(model, duda.DeepEnsemble) else classes
     history = duda.fit(
         model,
         data(64),
         epochs=40,
+        training=RECIPE if case.startswith("recipe") else None,
         lr=0.02,
         batch_size=8,
         validation=data(30),
@@ -53,7 +65,7 @@ def train(case: str, checkpoint: Path | None) -> dict[str, torch.Tensor]:
         checkpoint=checkpoint,
         callbacks=[dynamics],
     )
-    if history.validation_losses is None or history.vectorized is not (case == "one-step"):
+    if history.validation_losses is None or history.vectorized is not case.endswith("one-step"):
         raise ValueError("the case is not what its name says.")
     figures = {"losses": history.losses, "validation": history.validation_losses}
     recorded = dynamics.state_dict()

@@ -146,6 +146,38 @@ def test_every_epoch_is_a_place_to_go_on_from(
     assert history.best_epochs == expected.best_epochs
 
 
+STEP = functools.partial(torch.optim.lr_scheduler.StepLR, step_size=2, gamma=0.5)
+SETTINGS: dict[str, dict[str, Any]] = {
+    "cosine": {"schedule": "cosine", "warmup": 3},
+    "one cycle": {"schedule": "one-cycle"},
+    "own": {"schedule": STEP},
+    "averages": {"ema": 0.8},
+    "accumulated": {"accumulate": 3, "clip": 0.1},
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_settings_of_training_go_on_too(
+    model: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments: dict[str, Any] = {
+        "steps": 10,  # of 4 batches, or 2 steps, an epoch
+        "batch_size": 16,
+        "seed": 4,
+        "training": duda.Training(**SETTINGS[kind]),
+        "validation": regression(20),
+    }
+    whole = MODELS[model]()
+    expected = duda.fit(whole, regression(), **arguments)
+    found, history, attempts = cut_off_each_epoch(
+        MODELS[model], tmp_path / "run", monkeypatch, **arguments
+    )
+    assert attempts >= 3
+    assert same(values(found), values(whole))
+    assert torch.equal(history.validation_losses, expected.validation_losses)
+
+
 class OwnBatches(BatchSampler):
     """Batches in an order that their own generator decides."""
 
@@ -250,6 +282,8 @@ def test_a_finished_run_returns_at_once(model: str, tmp_path: Path) -> None:
     ("changes", "what"),
     [
         ({"epochs": 4}, "its epochs is 3, here it is 4"),
+        ({"training": duda.Training(ema=0.9)}, 'its ema is "None", here it is "0.9"'),
+        ({"training": duda.Training(schedule=STEP)}, "its schedule is"),
         ({"lr": 0.1}, "its lr is null, here it is 0.1"),
         ({"batch_size": 10}, "its batch_size is 128, here it is 10"),
         ({"seed": 1}, "its seed is 0, here it is 1"),

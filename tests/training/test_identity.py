@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import itertools
@@ -120,7 +121,9 @@ def test_each_argument_of_fit_is_told_or_known_to_change_nothing(
 
     with pytest.raises(InterruptedError):
         duda.fit(plain(), regression(), epochs=1, checkpoint=tmp_path / "run")
-    assert set(inspect.signature(duda.fit).parameters) <= {*seen, "checkpoint"}
+    settings = {field.name for field in dataclasses.fields(duda.Training)}
+    assert set(inspect.signature(duda.fit).parameters) - {"training"} <= {*seen, "checkpoint"}
+    assert settings <= set(seen)
 
 
 SCALE = 1.0

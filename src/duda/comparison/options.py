@@ -46,6 +46,8 @@ def fit_options(
         usual: dict[str, Any] = vars(recipe)
         if "optimizer" in options:  # whose learning rate is its own
             usual = {name: value for name, value in usual.items() if name != "lr"}
+        if options.get("training") is not None:  # which says all but how long
+            usual = {"epochs": recipe.epochs}
         options = usual | options
     if "epochs" not in options:
         raise ValueError(

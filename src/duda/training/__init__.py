@@ -9,5 +9,6 @@ from duda.hooks import FitState
 from duda.training.callbacks import Callback
 from duda.training.fit_model import fit
 from duda.training.history import History
+from duda.training.settings import Training
 
-__all__ = ["Callback", "FitState", "History", "fit"]
+__all__ = ["Callback", "FitState", "History", "Training", "fit"]

@@ -14,7 +14,8 @@ from duda.methods import Deterministic, UncertainModel
 from duda.methods.target_scale import TargetUnits
 from duda.preservation import modes_kept
 from duda.training.data import LoaderData, TensorData
-from duda.training.optimizers import ELEMENTWISE, OptimizerFactory, make_optimizer
+from duda.training.optimizers import ELEMENTWISE, decay_groups, make_optimizer
+from duda.training.settings import Training
 from duda.training.vectorized import stack, stacked_losses
 
 __all__ = ["choose", "obstacle"]
@@ -55,8 +56,7 @@ def choose(
     vectorize: bool | None,
     parts: list[UncertainModel],
     data: TensorData | LoaderData,
-    optimizer: OptimizerFactory | None,
-    lr: float | None,
+    training: Training,
 ) -> bool:
     """Return whether to train all members as one step: if it can be done, and is faster.
 
@@ -65,7 +65,7 @@ def choose(
     """
     if vectorize is False or (vectorize is None and not _faster(parts)):
         return False
-    why = obstacle(parts, data, optimizer, lr)
+    why = obstacle(parts, data, training)
     if vectorize and why:
         raise ValueError(f"`vectorize` is True, but {why}: leave it out to train in turn.")
     return why is None
@@ -85,8 +85,7 @@ def _faster(parts: list[UncertainModel]) -> bool:
 def obstacle(
     parts: list[UncertainModel],
     data: TensorData | LoaderData,
-    optimizer: OptimizerFactory | None,
-    lr: float | None,
+    training: Training,
 ) -> str | None:
     """Return why one step over stacked weights would not do the same as a loop, if it would not."""
     if len(parts) < 2:
@@ -121,9 +120,16 @@ def obstacle(
         return "the network or a weight has hooks"
     stacked = stack(parts)
     made = [
-        make_optimizer(optimizer, lr, each) for each in (parts[0].parameters(), stacked.values())
+        make_optimizer(
+            training.optimizer,
+            training.lr,
+            each,
+            decay_biases=training.decay_biases,
+            stacked=of_all,
+        )
+        for each, of_all in ((parts[0].parameters(), False), (stacked.values(), True))
     ]
-    if not _elementwise(made[0], made[1], len(stacked)):
+    if not _elementwise(made[0], made[1], parts[0], training):
         return f"{type(made[0]).__name__} is not known to treat each weight alone and alike"
     return _failure(parts, stacked, data)
 
@@ -140,16 +146,21 @@ def _hooked(part: nn.Module) -> bool:
     )
 
 
-def _elementwise(single: Optimizer, stacked: Optimizer, weights: int) -> bool:
+def _elementwise(
+    single: Optimizer, stacked: Optimizer, part: UncertainModel, training: Training
+) -> bool:
     """Return whether both optimizers do the same to every weight, and nothing besides."""
+    sizes = [len(group) for group in decay_groups([*part.parameters()], training.decay_biases)]
     for made in (single, stacked):
         hooked = made._optimizer_step_pre_hooks or made._optimizer_step_post_hooks
         if type(made) not in ELEMENTWISE or hooked or "step" in vars(made):
             return False
-        if [len(group["params"]) for group in made.param_groups] != [weights]:
+        if [len(group["params"]) for group in made.param_groups] != sizes:
             return False
     # An optimizer made by the weights' shapes has other settings for stacked ones.
-    one, other = ({**made.param_groups[0], "params": None} for made in (single, stacked))
+    one, other = (
+        [{**group, "params": None} for group in made.param_groups] for made in (single, stacked)
+    )
     return one == other
 
 

@@ -29,6 +29,7 @@ from duda.training.loop import LoopTrainer
 from duda.training.optimizers import OptimizerFactory
 from duda.training.options import Options
 from duda.training.run import Run
+from duda.training.settings import Training
 from duda.training.trainer import Trainer
 from duda.training.vectorized import StackedTrainer
 from duda.uncompiled import uncompiled
@@ -41,17 +42,19 @@ def fit(
     model: UncertainModel,
     data: Labelled,
     *,
-    epochs: int,
+    epochs: int | None = None,
+    steps: int | None = None,
+    training: Training | None = None,
     optimizer: OptimizerFactory | None = None,
     lr: float | None = None,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     validation: Labelled | None = None,
     patience: int | None = None,
     seed: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     vectorize: bool | None = None,
     callbacks: Sequence[object] = (),
-    drop_last: bool = False,
+    drop_last: bool | None = None,
     target_scale: TargetScale | Literal["auto"] | None = "auto",
     inputs: ItemRule | None = None,
 ) -> History:
@@ -62,9 +65,12 @@ def fit(
         data: `(x, y)`, a dict with `labels`, `label` or `y` in it, a Dataset of such items, or a
             DataLoader; inputs as in `predict`, labels may be words.
         epochs: how often each member sees the data, at most.
+        steps: how many steps each makes, at most, in place of `epochs`; the last epoch is cut off.
+        training: how weights learn: schedule, clipping, averages and more, in one object that
+            `compare` takes, too; the four settings below are also its own, and go before.
         optimizer: a function from parameters to an optimizer; Adam with `lr` 0.001 by default.
         lr: the learning rate, passed to `optimizer` if given.
-        batch_size: examples in a step; where there is a BatchNorm, a last one joins those before.
+        batch_size: examples in a batch, 128 by default.
         validation: as `data`; each member ends with the weights of the least `validation_loss`.
         patience: epochs without a better validation loss before a member stops.
         seed: of shuffling and dropout; the global random state then stays as it was.
@@ -86,8 +92,11 @@ def fit(
     >>> duda.fit(model, (torch.zeros(9, 2), torch.arange(9) % 3), epochs=2, seed=0).losses.shape
     torch.Size([1, 2])
     """
-    _check(model, patience, validation)
-    options = Options(epochs, optimizer, lr, batch_size, patience, seed, drop_last, target_scale)
+    _check(model, training, patience, validation)
+    settings = (Training() if training is None else training).with_given(
+        optimizer=optimizer, lr=lr, batch_size=batch_size, drop_last=drop_last
+    )
+    options = Options(settings, epochs, steps, patience, seed, target_scale)
     with modes_kept(model.modules()):
         parts = model.independent()
         names = ClassNames(model.classes) if model.likelihood.of_classes else None
@@ -99,11 +108,20 @@ def fit(
     return history_of(records, run.seed, vectorized=isinstance(run.trainers[0], StackedTrainer))
 
 
-def _check(model: UncertainModel, patience: int | None, validation: Labelled | None) -> None:
+def _check(
+    model: UncertainModel,
+    training: Training | None,
+    patience: int | None,
+    validation: Labelled | None,
+) -> None:
     if not isinstance(model, UncertainModel):
         raise TypeError(
             f"`model` is a {type(model).__name__}, expected one of duda's, such as "
             "`duda.Deterministic(network, duda.Categorical())`."
+        )
+    if training is not None and not isinstance(training, Training):
+        raise TypeError(
+            f"`training` is a {type(training).__name__}, expected a `duda.Training(...)`."
         )
     if patience is not None and validation is None:
         raise ValueError(f"`patience` is {patience}, but there is no `validation` to wait for.")
@@ -121,14 +139,13 @@ def _run(
 ) -> Run:
     """Return all that a training needs, checked before it starts."""
     train, valid = read
-    optimizer, lr = options.optimizer, options.lr
-    stacked = choose(vectorize, parts, train, optimizer, lr)
+    stacked, total = choose(vectorize, parts, train, options.training), options.most_steps(train)
     trainers: list[Trainer] = (
-        [StackedTrainer(parts, optimizer, lr)]
+        [StackedTrainer(parts, options, total)]
         if stacked
-        else [LoopTrainer(part, i, optimizer, lr) for i, part in enumerate(parts)]
+        else [LoopTrainer(part, i, options, total) for i, part in enumerate(parts)]
     )
-    audience = Audience(callbacks, train, options.batch_size)
+    audience = Audience(callbacks, train, options.training.batch_size)
     file = None
     if checkpoint is not None:
         _check_workers(train)
@@ -150,7 +167,7 @@ def _prepared(
     like, weights = weight_like(parts[0]), parts[0].parameters()
     if not any(weight.is_floating_point() or weight.is_complex() for weight in weights):
         raise ValueError("`model` has no parameter, expected a network that can be trained.")
-    device, dtype, batch_size = like.device, like.dtype, options.batch_size
+    device, dtype, batch_size = like.device, like.dtype, options.training.batch_size
     train = prepare(
         data,
         batch_size,
@@ -160,7 +177,7 @@ def _prepared(
         True,
         rule,
         names=names,
-        drop_last=options.drop_last,
+        drop_last=options.training.drop_last,
         join_last=any(map(has_batch_norm, parts)),
     )
     valid = None

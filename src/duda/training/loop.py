@@ -14,12 +14,14 @@ from duda.methods import UncertainModel
 from duda.methods.next_tokens import check_next_tokens
 from duda.methods.output_checks import first_outputs, in_doubt
 from duda.preservation import devices_of, seeded
+from duda.training.averages import averaged_names
 from duda.training.callbacks import Audience
 from duda.training.data import LoaderData, TensorData
 from duda.training.epoch_losses import EpochLosses
-from duda.training.optimizers import OptimizerFactory, make_optimizer
+from duda.training.options import Options
 from duda.training.term_mean import TermMean
 from duda.training.trainer import Trainer
+from duda.training.updates import Updates
 from duda.transfer import together
 
 __all__ = ["LoopTrainer"]
@@ -31,19 +33,16 @@ class LoopTrainer(Trainer):
     Args:
         part: the model.
         member: its index, which decides its order of the data.
-        optimizer: a function from parameters to an optimizer, or None for Adam.
-        lr: the learning rate, or None for the optimizer's own.
+        options: the settings.
+        total: how many steps there are, if known.
     """
 
     def __init__(
-        self,
-        part: UncertainModel,
-        member: int,
-        optimizer: OptimizerFactory | None,
-        lr: float | None,
+        self, part: UncertainModel, member: int, options: Options, total: int | None
     ) -> None:
-        super().__init__([part], member, make_optimizer(optimizer, lr, part.parameters()))
         self.part = part
+        updates = Updates(options, part.parameters(), self._averaged, total)
+        super().__init__([part], member, updates)
 
     def train(
         self,
@@ -60,23 +59,29 @@ class LoopTrainer(Trainer):
         steps_heard = audience.hears("on_step_end", self.part)
         epoch, known = state.epoch + 1, isinstance(data, TensorData)
         losses = EpochLosses(self, epoch, known=known, each_step=steps_heard)
+
+        def stepped() -> None:
+            if steps_heard:
+                told = replace(state, step=self.step, loss=losses.last[0])
+                with at_once():
+                    audience.tell("on_step_end", told)
+
         with losses.watched():
             for batch, (x, y) in enumerate(data.shuffled(seed, self.first, epoch), 1):
                 with losses.data_checked():
                     if self.step == 0 and isinstance(data, LoaderData) and in_doubt(x, y):
                         first_outputs(self.part, x)  # as tensors are looked at before
                         check_next_tokens(self.part, x, y)
-                    self.optimizer.zero_grad()
+                    self.updates.start()
                     loss = self.part.loss(x, y)
                 losses.add(loss.reshape(1), len(y))
-                loss.backward()  # type: ignore[no-untyped-call]
-                self.optimizer.step()
-                self.step += 1
-                if steps_heard:
-                    told = replace(state, step=self.step, loss=losses.last[0])
-                    with at_once():
-                        audience.tell("on_step_end", told)
+                if self.updates.take(loss, len(y)):
+                    stepped()
                 tick(batch)
+                if self.updates.over:
+                    break
+            if self.updates.finish():
+                stepped()
         self.examples = losses.count
         return losses.means()
 
@@ -96,10 +101,14 @@ class LoopTrainer(Trainer):
             **dict(self.part.named_buffers()),
         }
 
+    def _averaged(self) -> dict[str, Tensor]:
+        names = averaged_names(self.part)
+        return {name: value for name, value in self.values().items() if name in names}
+
     def remember(self, improved: list[bool]) -> None:
         """Keep the weights and buffers as the best so far."""
         if improved[0]:
-            self.best = {name: value.clone() for name, value in self.values().items()}
+            self.best = {name: value.clone() for name, value in self.judged_values().items()}
 
     def ruined_weights(self) -> Bool[Tensor, "1"]:
         """Return whether some weights are not finite."""
@@ -108,7 +117,7 @@ class LoopTrainer(Trainer):
 
     def write_back(self) -> None:
         """Leave the model as it is now: its own weights were trained."""
-        self.optimizer.zero_grad()
+        self.updates.optimizer.zero_grad()
 
     def take_over(self) -> None:
         """Leave all as it is: the model's own weights are trained."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
+from torch import Tensor
 
+from duda.batches import Batch
 from duda.hooks import FitState
 from duda.methods import UncertainModel
 from duda.path_lock import path_lock
@@ -40,6 +43,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.seed = self.options.start  # a checkpoint may bring its own
+        self.epochs = self.options.most_epochs(self.data)
         self.device = next(self.model.parameters()).device
 
     def train(self) -> list[Record]:
@@ -76,15 +80,22 @@ class Run:
         """Return what hooks are told of the whole training."""
         return FitState(
             epoch=epoch,
-            epochs=self.options.epochs,
+            epochs=self.epochs,
             examples=self._examples(),
             steps=self.data.batches(),
             places=self.data.places(),
             model=self.model,
-            batches=self.data.in_order,
+            batches=self._in_order,
             validation=None if self.validation is None else self.validation.in_order,
             target_scale=self.options.target_scale,
         )
+
+    def _in_order(self) -> Iterator[tuple[Batch, Tensor]]:
+        """Return the training batches: of a stream without a length as many as steps can take."""
+        batches, steps = self.data.in_order(), self.options.steps
+        if steps is None or self.data.batches() is not None:
+            return batches
+        return islice(batches, steps * self.options.training.accumulate)
 
     def _examples(self) -> int | None:
         """Return how many examples an epoch brings: as counted, by whom has had one last."""
@@ -92,8 +103,8 @@ class Run:
         return counted[-1] if counted else self.data.examples()
 
     def _train(self) -> None:
-        batches, epochs = self.data.batches(), self.options.epochs
-        total = None if batches is None else batches * epochs * len(self.trainers)
+        batches = self.data.batches()
+        total = None if batches is None else batches * self.epochs * len(self.trainers)
         with torch.enable_grad(), Bar("fit", total) as bar:
             for turn, trainer in enumerate(self.trainers):
                 try:
@@ -105,7 +116,7 @@ class Run:
     def _epoch(self, trainer: Trainer, turn: int, bar: Bar) -> None:
         epoch = 1 + max(len(record.losses) for record in trainer.records)
         going = [not record.stopped for record in trainer.records]
-        before = (turn * self.options.epochs + epoch - 1) * (self.data.batches() or 0)
+        before = (turn * self.epochs + epoch - 1) * (self.data.batches() or 0)
         start = time.perf_counter()
         devices = [self.device] if self.device.type == "cuda" else []
         # Validation and callbacks draw after training, so that one seed serves all.
@@ -117,10 +128,11 @@ class Run:
             self._check_weights(trainer, going, epoch)
             trainer.tell(lambda told: told.model.on_epoch_end(told), trainer.states(state, losses))
             validations: list[float] | None = None
-            if self.validation is not None:
-                validations = trainer.validate(self.validation)
-                self._check_validation(validations, trainer, going, epoch)
-            trainer.tell(self.audience.show, trainer.states(state, losses, validations))
+            with trainer.judged():
+                if self.validation is not None:
+                    validations = trainer.validate(self.validation)
+                    self._check_validation(validations, trainer, going, epoch)
+                trainer.tell(self.audience.show, trainer.states(state, losses, validations))
         self._record(trainer, losses, validations, (time.perf_counter() - start) / sum(going))
         member = f"member {turn + 1} of {len(self.trainers)}, " if len(self.trainers) > 1 else ""
         bar.note(f"{member}epoch {epoch}, {_figures(losses, validations, going)}")
@@ -139,7 +151,8 @@ class Run:
             if not record.stopped:
                 validation = None if validations is None else validations[i]
                 improved[i] = record.add(losses[i], validation, seconds)
-                record.stop_if_due(self.options.epochs, self.options.patience)
+                record.stop_if_due(self.epochs, self.options.patience)
+                record.stopped |= trainer.updates.over
         if validations is not None:
             trainer.remember(improved)
         if all(record.stopped for record in trainer.records):

@@ -3,40 +3,45 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from jaxtyping import Bool
 from torch import Tensor
-from torch.optim import Optimizer
 
 from duda.hooks import FitState
 from duda.methods import UncertainModel
 from duda.training.callbacks import Audience
 from duda.training.data import LoaderData, TensorData
 from duda.training.history import Record
+from duda.training.updates import Updates
 
 __all__ = ["Trainer"]
 
 
 class Trainer(ABC):
-    """Some members, the optimizer of their weights, and the best weights so far.
+    """Some members, the updates of their weights, and the best weights so far.
 
     Args:
         parts: the members that train here.
         first: the number of the first of them, which decides its order of the data.
-        optimizer: of the weights.
+        updates: of the weights.
     """
 
-    def __init__(self, parts: list[UncertainModel], first: int, optimizer: Optimizer) -> None:
-        self.parts, self.first, self.optimizer = parts, first, optimizer
+    def __init__(self, parts: list[UncertainModel], first: int, updates: Updates) -> None:
+        self.parts, self.first, self.updates = parts, first, updates
         self.records = [Record() for _ in parts]
         self.best: dict[str, Tensor] | None = None
-        self.step = 0  # how many the optimizer has made
         self.examples: int | None = None  # how many the last epoch has brought
         self.first_step = True  # whether the next step is the first of this training
         self.ruined: list[bool] = []  # whether weights of members are, after the last epoch
+
+    @property
+    def step(self) -> int:
+        """How many the optimizer has made."""
+        return self.updates.steps
 
     @abstractmethod
     def train(
@@ -59,7 +64,25 @@ class Trainer(ABC):
 
     @abstractmethod
     def remember(self, improved: list[bool]) -> None:
-        """Keep the values of the members that have improved as their best so far."""
+        """Keep the judged values of the members that have improved as their best so far."""
+
+    def judged_values(self) -> dict[str, Tensor]:
+        """Return the values by which the members are judged: their averages, where there are."""
+        averages = self.updates.averages
+        return self.values() if averages is None else self.values() | averages.values()
+
+    @contextmanager
+    def judged(self) -> Iterator[None]:
+        """Let the members have the values by which they are judged."""
+        averages = self.updates.averages
+        if averages is None:
+            yield
+            return
+        averages.swap()
+        try:
+            yield
+        finally:
+            averages.swap()
 
     @abstractmethod
     def ruined_weights(self) -> Bool[Tensor, "M"]:
@@ -109,9 +132,10 @@ class Trainer(ABC):
         """Give the members their best values, and drop what only training needs."""
         if self.best is not None:
             self._put(self.best)
+        elif self.updates.averages is not None:
+            self._put(self.judged_values())
         self.best = None
-        self.optimizer.zero_grad()
-        self.optimizer.state.clear()
+        self.updates.forget()
         self.write_back()
 
     def state(self) -> dict[str, Any]:
@@ -120,9 +144,8 @@ class Trainer(ABC):
             "records": [record.state() for record in self.records],
             "values": self.values(),
             "best": self.best,
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
             "examples": self.examples,
+            **self.updates.state(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -132,8 +155,8 @@ class Trainer(ABC):
         device = next(iter(self.values().values())).device
         best = state["best"]
         self.best = best and {name: value.to(device) for name, value in best.items()}
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.examples = state["step"], state["examples"]
+        self.updates.load(state)
+        self.examples = state["examples"]
 
     def _put(self, values: dict[str, Tensor]) -> None:
         for name, value in self.values().items():

@@ -18,10 +18,11 @@ from duda.preservation import devices_of, in_eval_mode, seeded
 from duda.training.callbacks import Audience
 from duda.training.data import LoaderData, TensorData
 from duda.training.epoch_losses import EpochLosses
-from duda.training.optimizers import OptimizerFactory, make_optimizer
+from duda.training.options import Options
 from duda.training.seeds import epoch_seed
 from duda.training.term_mean import TermMean
 from duda.training.trainer import Trainer
+from duda.training.updates import Updates
 from duda.transfer import sent, together
 
 __all__ = ["StackedTrainer", "stack", "stacked_losses"]
@@ -64,14 +65,10 @@ class StackedTrainer(Trainer):
     A member that has stopped is carried along, its best weights kept.
     """
 
-    def __init__(
-        self,
-        parts: list[UncertainModel],
-        optimizer: OptimizerFactory | None,
-        lr: float | None,
-    ) -> None:
+    def __init__(self, parts: list[UncertainModel], options: Options, total: int | None) -> None:
         self.weights = stack(parts)
-        super().__init__(parts, 0, make_optimizer(optimizer, lr, self.weights.values()))
+        updates = Updates(options, self.weights.values(), self.values, total, stacked=True)
+        super().__init__(parts, 0, updates)
 
     def train(
         self,
@@ -84,38 +81,53 @@ class StackedTrainer(Trainer):
         """Train for an epoch, and return each member's mean loss over its examples."""
         if not isinstance(data, TensorData) or isinstance(data.x, dict):
             raise TypeError("a vectorized step needs `data` as tensors.")
-        epoch, members = state.epoch + 1, len(self.parts)
         for part in self.parts:
             part.train()
         self.tell(partial(audience.tell, "on_epoch_start"), self.states(state))
         # The first stands for all in a step, also once it has stopped itself.
         self.parts[0].training_epoch = state.epoch
         steps_heard = any(audience.hears("on_step_end", part) for part in self.parts)
-        losses = EpochLosses(self, epoch, known=True, each_step=steps_heard)
-        orders = torch.stack([data.order(epoch_seed(seed, i, epoch)) for i in range(members)])
+        losses = EpochLosses(self, state.epoch + 1, known=True, each_step=steps_heard)
+
+        def stepped() -> None:
+            if steps_heard:
+                with at_once():
+                    told = self.states(state, losses.last)
+                    self.tell(partial(audience.tell, "on_step_end"), told)
+
         with losses.watched():
-            for batch, rows in enumerate(data.split(orders), 1):
-                flat = rows.reshape(-1)
-                x, y = (
-                    part.index_select(0, flat).view(*rows.shape, *part.shape[1:])
-                    for part in (data.x, data.y)
-                )
-                each, errors = stacked_losses(self.parts[0], self.weights, x, y)
-                if self.parts[0].training_likelihood.learns_noise:
-                    for part, error in zip(self.parts, errors, strict=True):
-                        part.add_errors(error, y[0].numel())
+            for batch, rows in enumerate(data.split(self._orders(data, seed, state.epoch + 1)), 1):
+                self.updates.start()
+                each = self._losses(data, rows)
                 losses.add(each, rows.shape[1])
-                self.optimizer.zero_grad()
-                each.sum().backward()  # type: ignore[no-untyped-call]
-                self.optimizer.step()
-                self.step += 1
-                if steps_heard:
-                    with at_once():
-                        told = self.states(state, losses.last)
-                        self.tell(partial(audience.tell, "on_step_end"), told)
+                if self.updates.take(each.sum(), rows.shape[1]):
+                    stepped()
                 tick(batch)
+                if self.updates.over:
+                    break
+            if self.updates.finish():
+                stepped()
         self.examples = losses.count
         return losses.means()
+
+    def _orders(self, data: TensorData, seed: int, epoch: int) -> Tensor:
+        """Return each member's order of the examples."""
+        members = range(len(self.parts))
+        return torch.stack([data.order(epoch_seed(seed, i, epoch)) for i in members])
+
+    def _losses(self, data: TensorData, rows: Tensor) -> Tensor:
+        """Return the loss of each member on its own rows, by which noise may be learned, too."""
+        flat = rows.reshape(-1)
+        x, y = (
+            part.index_select(0, flat).view(*rows.shape, *part.shape[1:])
+            for part in (data.x, data.y)
+            if isinstance(part, Tensor)
+        )
+        each, errors = stacked_losses(self.parts[0], self.weights, x, y)
+        if self.parts[0].training_likelihood.learns_noise:
+            for part, error in zip(self.parts, errors, strict=True):
+                part.add_errors(error, y[0].numel())
+        return each
 
     def validate(self, data: TensorData | LoaderData) -> list[float]:
         """Return each member's mean loss of what it would predict."""
@@ -142,11 +154,11 @@ class StackedTrainer(Trainer):
     def remember(self, improved: list[bool]) -> None:
         """Keep the weights of the members that have improved as their best so far."""
         if self.best is None:
-            self.best = {name: weight.clone() for name, weight in self.values().items()}
+            self.best = {name: weight.clone() for name, weight in self.judged_values().items()}
         better = torch.tensor(
             [i for i, is_better in enumerate(improved) if is_better], dtype=torch.int64
         )
-        for name, weight in self.values().items():
+        for name, weight in self.judged_values().items():
             rows = sent(better, weight.device)
             self.best[name].index_copy_(0, rows, weight.index_select(0, rows))
 

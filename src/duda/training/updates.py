@@ -1,0 +1,140 @@
+"""Updates: from losses to steps of an optimizer, accumulated, clipped, scheduled and averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from duda.training.averages import Averages
+from duda.training.optimizers import make_optimizer
+from duda.training.options import Options
+from duda.training.schedules import check_rates, make_schedule
+
+__all__ = ["Updates"]
+
+
+class Updates:
+    """An optimizer, and all that happens about its steps.
+
+    Args:
+        options: the settings of the training, and after how many steps to stop, if it says so.
+        weights: what is trained.
+        averaged: returns the tensors that an EMA follows, by name.
+        total: how many steps the whole training has, if known.
+        stacked: whether dimension 0 of each weight is of members that train as one.
+
+    Attributes:
+        steps: how many the optimizer has made so far.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        weights: Iterable[Tensor],
+        averaged: Callable[[], dict[str, Tensor]],
+        total: int | None,
+        *,
+        stacked: bool = False,
+    ) -> None:
+        training = options.training
+        self.optimizer = make_optimizer(
+            training.optimizer,
+            training.lr,
+            weights,
+            decay_biases=training.decay_biases,
+            stacked=stacked,
+        )
+        self.schedule = make_schedule(training.schedule, training.warmup, self.optimizer, total)
+        self.clip, self.accumulate, self.stacked = training.clip, training.accumulate, stacked
+        self.averages = None if training.ema is None else Averages(training.ema, averaged)
+        self.steps, self._most = 0, options.steps
+        self._batches, self._share, self._first = 0, 0.0, 1  # of the gradients that wait
+
+    @property
+    def over(self) -> bool:
+        """Whether there are to be no more steps."""
+        return self._most is not None and self.steps >= self._most
+
+    def start(self) -> None:
+        """Forget the gradients of the last step, before the loss of the next batch."""
+        if self._batches == 0:
+            self.optimizer.zero_grad()
+
+    def take(self, loss: Tensor, examples: int) -> bool:
+        """Take in the gradients of a batch's mean loss, and return whether they made a step."""
+        if self._batches == 0:
+            self._first = examples
+        share = examples / self._first
+        (loss if share == 1 else loss * share).backward()  # type: ignore[no-untyped-call]
+        self._batches += 1
+        self._share += share
+        return self._batches == self.accumulate and self._step()
+
+    def finish(self) -> bool:
+        """Make a step of the gradients that still wait at an epoch's end, if there are some."""
+        return self._batches > 0 and self._step()
+
+    def _step(self) -> bool:
+        if self._batches > 1:
+            torch._foreach_div_(self._gradients(), self._share)
+        self._batches, self._share = 0, 0.0
+        if self.clip is not None:
+            _clip(self._gradients(), self.clip, stacked=self.stacked)
+        self.optimizer.step()
+        self.steps += 1
+        if self.schedule is not None:
+            self.schedule.step()
+            check_rates(self.optimizer, self.steps)
+        if self.averages is not None:
+            self.averages.follow(self.steps)
+        return True
+
+    def _gradients(self) -> list[Tensor]:
+        weights = (weight for group in self.optimizer.param_groups for weight in group["params"])
+        return [weight.grad for weight in weights if weight.grad is not None]
+
+    def state(self) -> dict[str, Any]:
+        """Return all that decides the next steps, at the end of an epoch."""
+        return {
+            "step": self.steps,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "averages": None if self.averages is None else self.averages.values(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned, and other things."""
+        self.steps = state["step"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(state["schedule"])
+        if state["averages"] is None:  # as after the end
+            self.averages = None
+        elif self.averages is not None:
+            self.averages.load(state["averages"])
+
+    def forget(self) -> None:
+        """Drop what only training needs."""
+        self.averages = None
+        self.optimizer.zero_grad()
+        self.optimizer.state.clear()
+
+
+def _clip(gradients: list[Tensor], most: float, *, stacked: bool) -> None:
+    """Shrink gradients to the norm `most`, those of each member by themselves; nobody waits.
+
+    Source: Pascanu et al. 2013, algorithm 1.
+    """
+    if not gradients:
+        return
+    if stacked:
+        each = [torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients]
+    else:
+        each = [*torch._foreach_norm(gradients)]
+    norm = torch.linalg.vector_norm(torch.stack(each), dim=0)
+    factor = (most / (norm + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(factor.reshape(-1, *[1] * (gradient.ndim - 1)) if stacked else factor)
