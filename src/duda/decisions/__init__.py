@@ -12,7 +12,9 @@ from duda.decisions.conformal import (
     ConformalRegressor,
     PredictionIntervals,
     PredictionSets,
+    RiskControl,
     conformal_quantile,
+    missed_shares,
 )
 from duda.decisions.exploration import action_uncertainty, cautious, greedy, thompson
 from duda.decisions.gate import Gate
@@ -45,6 +47,7 @@ __all__ = [
     "PredictionIntervals",
     "PredictionSets",
     "QuantileRecalibration",
+    "RiskControl",
     "StdScale",
     "Temperature",
     "VectorScaling",
@@ -56,5 +59,6 @@ __all__ = [
     "conformal_quantile",
     "epig",
     "greedy",
+    "missed_shares",
     "thompson",
 ]

@@ -7,6 +7,7 @@ from duda.decisions.conformal.coverage import GroupCoverage, GuaranteedCoverage
 from duda.decisions.conformal.intervals import IntervalSummary, PredictionIntervals
 from duda.decisions.conformal.quantile import conformal_quantile
 from duda.decisions.conformal.regression import ConformalRegressor
+from duda.decisions.conformal.risk_control import RiskControl, missed_shares
 from duda.decisions.conformal.scores import APS, LAC, RAPS
 from duda.decisions.conformal.sets import PredictionSets, SetSummary
 from duda.renamed import renamed
@@ -22,8 +23,10 @@ __all__ = [
     "IntervalSummary",
     "PredictionIntervals",
     "PredictionSets",
+    "RiskControl",
     "SetSummary",
     "conformal_quantile",
+    "missed_shares",
 ]
 
 if not TYPE_CHECKING:
