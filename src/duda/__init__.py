@@ -14,6 +14,7 @@ _HOMES = {
     "Gate": "decisions",
     "Training": "training",
     "TrainingDynamics": "difficulty",
+    "boxes": "boxes",
     "compare": "comparison",
     "datasets": "datasets",
     "decisions": "decisions",
@@ -27,6 +28,7 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:  # the same once more, for those that only read
+    from duda import boxes as boxes
     from duda import datasets as datasets
     from duda import decisions as decisions
     from duda import detectors as detectors

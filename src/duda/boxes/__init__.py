@@ -1,0 +1,11 @@
+"""Boxes, object detection: detections of several members merged, scored and bounded.
+
+Boxes are (left, top, right, bottom) in one unit, such as pixels. A picture is one `BoxPrediction`,
+and several are a list of these; what is true of a picture is its boxes and their labels.
+"""
+
+from duda.boxes.geometry import iou
+from duda.boxes.merging import merge
+from duda.boxes.prediction import BoxPrediction
+
+__all__ = ["BoxPrediction", "iou", "merge"]
