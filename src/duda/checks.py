@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -31,9 +31,9 @@ __all__ = [
     "check_unmasked",
     "check_whole",
     "counted",
+    "doubt_finite",
     "exact_share",
     "nearest",
-    "not_finite",
     "plain_number",
     "seeded",
 ]
@@ -54,7 +54,7 @@ def as_tensor(value: ArrayLike, name: str) -> Tensor:
     torch.Size([1, 2])
     """
     if isinstance(value, Tensor):
-        return value.detach()
+        return value if type(value) is Tensor and not value.requires_grad else value.detach()
     check_unmasked(value, name)
     try:
         return torch.from_numpy(_known_to_torch(np.array(value)))
@@ -112,7 +112,13 @@ def at_least_float32(value: Tensor) -> Tensor:
     >>> at_least_float32(torch.tensor([1, 2])).dtype
     torch.float32
     """
-    return value.to(torch.promote_types(value.dtype, torch.float32))
+    wide = _wide(value.dtype)
+    return value if value.dtype is wide else value.to(wide)
+
+
+@cache  # for torch it is a call like any other
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
 
 
 def check_not_empty(value: Tensor | np.ndarray, name: str) -> None:
@@ -227,19 +233,25 @@ def check_finite(
         remedy: what to do.
         held: how many bytes live on for the error alone, where it comes later.
     """
-    if value.is_floating_point() or value.is_complex():
-        doubt(partial(not_finite, value), partial(_check_each, value, name, remedy), held)
+    doubt_finite(value, partial(_check_each, value, name, remedy), held)
 
 
-def not_finite(value: Tensor) -> Tensor:
-    """Return whether numbers may be NaN or infinite; if they are it is True.
+def doubt_finite(value: Tensor, look: Callable[[], object], held: int = 0) -> None:
+    """Call `look` if numbers may be NaN or infinite, and if they are; see `doubt`.
 
-    >>> not_finite(torch.ones(2)), not_finite(torch.tensor(float("nan")))
-    (tensor(False), tensor(True))
+    >>> doubt_finite(torch.tensor([1.0, float("nan")]), lambda: print("odd"))
+    odd
     """
-    # A single pass, since NaN and infinite values never add up to a finite one. Sums of short
-    # floats would overflow.
-    return ~value.sum(dtype=torch.promote_types(value.dtype, torch.float32)).isfinite()
+    if value.is_complex():
+        value = torch.view_as_real(value.resolve_conj())
+    if value.is_floating_point():
+        # A single pass, since NaN and infinite values never add up to a finite one. Sums of short
+        # floats would overflow.
+        doubt(lambda: value.sum(dtype=_wide(value.dtype)), look, held, wrong=_not_finite)
+
+
+def _not_finite(total: float) -> bool:
+    return not math.isfinite(total)
 
 
 def _check_each(value: Tensor, name: str, remedy: str) -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import islice
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from duda.transfer import read_once, together
@@ -18,16 +21,24 @@ __all__ = ["Doubts", "at_once", "certain", "doubt", "doubts_together", "waiting"
 _HELD = 2**28  # bytes of batches that checks may keep alive until they are settled
 
 
+class _Doubt(NamedTuple):
+    """Numbers on a device, what finds them odd on the host, and who then looks closely."""
+
+    numbers: Sequence[Tensor]
+    wrong: Callable[..., bool]
+    look: Callable[[], object]
+
+
 class Doubts:
     """Doubts that wait to be settled, in the order in which they came up."""
 
     def __init__(self) -> None:
-        self._found: list[tuple[Tensor, Callable[[], object]]] = []
+        self._found: list[_Doubt] = []
         self._held = 0
 
-    def add(self, found: Tensor, look: Callable[[], object], held: int) -> None:
+    def add(self, each: _Doubt, held: int) -> None:
         """Note a doubt, and settle all of them if they keep too much memory alive."""
-        self._found.append((found, look))
+        self._found.append(each)
         self._held += held
         if self._held > _HELD:
             self.settle()
@@ -36,12 +47,13 @@ class Doubts:
         """Look closely where a doubt is founded, and return other numbers, read with the doubts."""
         found, self._found, self._held = self._found, [], 0
         with at_once():
-            flags = [together([each for each, _ in found])] if found else []
-            read = read_once([*flags, *numbers])
-            for founded, (_, look) in zip(read, found, strict=False):
-                if founded:
-                    look()
-        return read[len(found) :]
+            asked = [number for each in found for number in each.numbers]
+            read = read_once([*([together(asked)] if asked else []), *numbers])
+            told = iter(read[: len(asked)])
+            for each in found:
+                if each.wrong(*islice(told, len(each.numbers))):
+                    each.look()
+        return read[len(asked) :]
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
@@ -54,15 +66,22 @@ _CERTAIN = Doubts()  # which nobody settles
 _now: ContextVar[Doubts | None] = ContextVar("doubts", default=None)
 
 
-def doubt(found: Callable[[], Tensor], look: Callable[[], object], held: int = 0) -> None:
-    """Call `look`, which raises if something is wrong, if the bool that `found` returns is True.
+def doubt(
+    found: Callable[[], Tensor | Sequence[Tensor]],
+    look: Callable[[], object],
+    held: int = 0,
+    *,
+    wrong: Callable[..., bool] = bool,
+) -> None:
+    """Call `look`, which raises if something is wrong, if that is what `found` returns.
 
     Within `doubts_together` that is at its end, with those of all others.
 
     Args:
-        found: whether values may be wrong, computed where they are.
+        found: a bool, or numbers that tell whether values may be wrong, computed where they are.
         look: looks closely, and may read numbers.
         held: bytes of memory that live on in `look` alone.
+        wrong: whether the numbers, as the host has read them, say so; it finds no fault with zeros.
 
     >>> import torch
     >>> doubt(lambda: torch.ones(2).sum() > 2, lambda: print("odd"))
@@ -73,11 +92,15 @@ def doubt(found: Callable[[], Tensor], look: Callable[[], object], held: int = 0
     odd
     """
     doubts = _now.get()
-    if doubts is None:
-        if any(read_once([found()])):
-            look()
-    elif doubts is not _CERTAIN:
-        doubts.add(found(), look, held)
+    if doubts is _CERTAIN:
+        return
+    with torch.no_grad():
+        numbers = found()
+    new = _Doubt([numbers] if isinstance(numbers, Tensor) else numbers, wrong, look)
+    if doubts is not None:
+        doubts.add(new, held)
+    elif wrong(*read_once([together(new.numbers)])):
+        look()
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, cast
 
 import torch
@@ -24,9 +23,8 @@ from torch.utils.data import (
 
 from duda.arrays import Arrays, array_of, arrays_of, is_loadable
 from duda.batches import Batch, check_batch, check_rows, named_parts, of_batch, rows_of
-from duda.checks import ArrayLike, as_tensor, not_finite
+from duda.checks import ArrayLike, as_tensor, doubt_finite
 from duda.class_names import ClassNames
-from duda.doubts import doubt
 from duda.items import SAY, ItemRule, no_item, split, tensors_of, told
 
 __all__ = [
@@ -137,8 +135,7 @@ class TensorSource(Source):
             super(TensorSource, self)._check(*self.rows(start, start + self.batch_size), number)
 
         for _, values in named_parts(x, y, self.name):
-            if values.is_floating_point() or values.is_complex():
-                doubt(partial(not_finite, values), look)
+            doubt_finite(values, look)
 
     def whole(self) -> tuple[Batch, Tensor]:
         """Return all inputs and targets."""

@@ -9,7 +9,7 @@ variant 13 of its mixing function), used as a counter-based generator (Salmon et
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, wraps
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
@@ -43,7 +43,8 @@ _SIGNIFICANT = {torch.float64: 53, torch.float32: 24, torch.float16: 11, torch.b
 
 def new_seed() -> int:
     """Return a seed for `random_draws` from torch's global generator."""
-    return int(torch.randint(2**63 - 1, ()).numpy())
+    seed: Any = torch.randint(2**63 - 1, ()).tolist()  # no call of torch more, as `item` is
+    return int(seed)
 
 
 def draw_key(seed: int, number: int) -> int:
@@ -58,15 +59,15 @@ def draw_key(seed: int, number: int) -> int:
     return _signed(z)
 
 
-def draw_keys(seed: int, numbers: Tensor) -> Tensor:
-    """Return the keys of several draws, whose numbers are on the CPU, or are waited for.
+def draw_keys(seed: int, numbers: Sequence[int] | Tensor) -> Tensor:
+    """Return the keys of several draws, like their numbers on the CPU.
 
     They are few, for which numpy is several times faster than a call of torch for each step.
     """
-    z: Any = (numbers.cpu().numpy().astype(np.uint64) + 1) * _STEP + seed % 2**64
+    z: Any = (np.asarray(numbers).astype(np.uint64) + 1) * _STEP + seed % 2**64
     for shift, factor in _MIXING:
         z = (z ^ z >> shift) * factor
-    return torch.from_numpy(z.view(np.int64)).to(numbers.device)
+    return torch.from_numpy(z.view(np.int64))
 
 
 def draw_generator(seed: int, number: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -262,7 +263,10 @@ def _integers(
     size, of_word = math.prod(shape), 8 // dtype.itemsize
     first, skipped = divmod(start, of_word)
     words = _words(keys ^ draw_key(0, call), first, -(-(skipped + size) // of_word))
-    return words.view(dtype)[..., skipped : skipped + size].reshape((*keys.shape, *shape))
+    numbers = words.view(dtype)
+    if numbers.shape[-1] != size:
+        numbers = numbers[..., skipped : skipped + size]
+    return numbers.reshape((*keys.shape, *shape))
 
 
 def _words(keys: Tensor, first: int, size: int) -> Tensor:

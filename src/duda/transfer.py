@@ -29,13 +29,14 @@ def wide(device: torch.device) -> torch.dtype:
 
 
 def together(values: Sequence[Tensor]) -> Tensor:
-    """Return tensors of one shape and dtype, which may lie on several devices, as one.
+    """Return tensors of one shape, which may lie on several devices, as one.
 
     >>> together([torch.tensor(True), torch.tensor(False)])
     tensor([ True, False])
     """
     device = _common([each.device for each in values])
-    return torch.stack([sent(each, device) for each in values])
+    # Each call of torch costs time, `to` also where there is nothing to do.
+    return torch.stack([each if each.device == device else sent(each, device) for each in values])
 
 
 def read_once(values: Sequence[Tensor]) -> list[float]:
@@ -46,6 +47,8 @@ def read_once(values: Sequence[Tensor]) -> list[float]:
     """
     if not values:
         return []
+    if len(values) == 1 and values[0].ndim == 1:
+        return [float(each) for each in _numbers_on_host(values[0])]
     device = _common([each.device for each in values])
     flat = [sent(each.detach().reshape(-1), device, wide(device)) for each in values]
     return _numbers_on_host(torch.cat(flat))

@@ -21,6 +21,7 @@ _EMBEDDINGS = (F.embedding, F.embedding_bag)  # which shrink long vectors in the
 _COMMON = {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64}
 _COMMON |= {torch.complex128, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32}
 _COMMON |= {torch.int64}
+_PLAIN = {Tensor, nn.Parameter, nn.Buffer}
 
 
 def written(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> list[Tensor]:
@@ -137,6 +138,8 @@ class Copies:
         groups: dict[object, list[Tensor]] = {}
         with torch._C.DisableTorchFunction():
             for tensor in each:
+                if tensor.numel() == 0:
+                    continue  # it holds nothing, and copies would cost calls
                 groups.setdefault(_group(tensor), []).append(_written_once(tensor))
             self._copies = [(group, _copied(group)) for group in groups.values()]
 
@@ -154,7 +157,7 @@ class Copies:
 
 def _group(tensor: Tensor) -> object:
     """Return what tensors share that can be copied as one; others are alone."""
-    plain = tensor.layout is torch.strided and type(tensor.data) is Tensor
+    plain = tensor.layout is torch.strided and type(tensor) in _PLAIN
     if not plain or tensor.dtype not in _COMMON or tensor.is_conj() or tensor.is_neg():
         return id(tensor)
     return tensor.device, tensor.dtype, tensor.is_inference()

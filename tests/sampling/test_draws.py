@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import duda
+from duda.graphs import NotCaptured
 from duda.sampling import HiddenDropout, executors
 from tests.sampling.networks import HIDING_PLACES, LENGTH, NEED_A_LOOP, SHARED_WRITES, WIDTH, Body
 
@@ -97,6 +98,46 @@ def test_the_fallback_says_so_once(name: str, caplog: pytest.LogCaptureFixture) 
         model.predict(x, seed=0)
     assert len(caplog.records) == 1
     assert "Body runs its draws one by one" in caplog.text
+
+
+class ByValue(nn.Module):
+    """Does what no graph can hold: it follows from the values of a draw."""
+
+    def __init__(self, follow: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layer, self.follow = nn.Linear(4, 3), follow
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.dropout(x, 0.5)
+        return self.layer(x) + self.follow(x)
+
+
+@pytest.mark.parametrize(
+    ("follow", "offered"),
+    [
+        (lambda x: 1 if x.sum() > 0 else 0, False),
+        (lambda x: len((x > 0).nonzero()), False),
+        (lambda x: x.detach().numpy().sum().item(), False),
+        (lambda x: x[x > 0].sum(), True),
+    ],
+)
+def test_the_fallback_offers_what_may_help(
+    follow: Callable[[Tensor], Tensor], offered: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = duda.MCDropout(ByValue(follow).eval(), duda.FixedGaussian(), samples=3)
+    with caplog.at_level(logging.WARNING):
+        model.predict(torch.rand(6, 4), seed=0)
+    assert "ByValue runs its draws one by one, because vmap cannot" in caplog.text
+    assert ("try `prepare(x)`" in caplog.text) == offered
+
+
+@pytest.mark.parametrize("follow", [lambda x: len(x[x > 0]), lambda x: torch.unique(x).sum()])
+def test_a_graph_whose_shapes_follow_from_draws_is_refused(
+    follow: Callable[[Tensor], Tensor],
+) -> None:
+    model = duda.MCDropout(ByValue(follow).eval(), duda.FixedGaussian(), samples=3)
+    with pytest.raises(NotCaptured, match=r"depends on the values of a draw|data-dependent"):
+        model.prepare(torch.rand(6, 4))
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import sympy
@@ -87,7 +88,11 @@ class Graph:
         return frozenset(found)
 
     def bytes_per_row(self, nodes: Iterable[fx.Node]) -> float:
-        """Return how much memory the results of operators take for an example."""
+        """Return how much memory the results of operators take for an example.
+
+        Raises:
+            NotCaptured: if that depends on values.
+        """
         return sum(map(_bytes, nodes)) / rows_of(self.captured_for)
 
     def suits(self, x: Batch) -> bool:
@@ -141,16 +146,17 @@ def _bytes(node: fx.Node) -> int:
     """Return how much memory the result of an operator takes for the batch of the capture."""
     results = node.meta.get("val")
     found = results if isinstance(results, tuple | list) else [results]
-    return sum(
-        _size(each.shape) * each.dtype.itemsize for each in found if isinstance(each, Tensor)
-    )
+    tensors = [each for each in found if isinstance(each, Tensor)]
+    sizes = [[_known(size) for size in each.shape] for each in tensors]
+    if any(None in each for each in sizes):
+        name = operator_name(node)
+        raise NotCaptured(f"how much `{name}` gives depends on the values of a draw")
+    return sum(prod(size) * each.dtype.itemsize for size, each in zip(sizes, tensors, strict=True))
 
 
-def _size(shape: Any) -> int:
-    size = 1
-    for each in shape:
-        size *= each.node.hint if isinstance(each, torch.SymInt) else int(each)
-    return size
+def _known(size: Any) -> Any:
+    """Return a number, for a symbol the one it had in the capture, None if it had none."""
+    return size.node.hint if isinstance(size, torch.SymInt) else int(size)
 
 
 def _form(x: Batch) -> list[tuple[Any, ...]]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from duda.checks import at_least_float32
 from duda.likelihoods.base import Reduction
-from duda.predictions.classes import ClassPrediction, entropy
+from duda.predictions.classes import ClassPrediction
 
 __all__ = ["ClassReduction"]
 
@@ -34,7 +34,9 @@ class ClassReduction(Reduction):
     def split(self, draws: Tensor) -> tuple[Tensor, Tensor]:
         """Return each draw's log-probabilities, and the entropy it gives to a label, nats."""
         log_probs = draws.log_softmax(2)
-        return log_probs, entropy(log_probs, dim=2)
+        # 0 log 0 is NaN, and counts as 0; what else is NaN is so in the log-probabilities.
+        terms = log_probs.exp() * log_probs
+        return log_probs, 0.0 - terms.nansum(2, dtype=torch.float64)  # not -0
 
     def add(self, draws: Float[Tensor, "M N C *positions"]) -> None:
         """Take in M more draws of raw outputs."""
@@ -47,33 +49,37 @@ class ClassReduction(Reduction):
                 "least two classes."
             )
         log_probs, entropies = self.split(at_least_float32(draws))
-        # The clamp lets -inf - peak be -inf, not NaN, for a class that no draw allows.
-        peak = log_probs.amax(0).clamp(min=torch.finfo(log_probs.dtype).min)
-        multiple = (log_probs - peak).exp().sum(0, dtype=torch.float64)
-        peak = peak.double()
+        peak = log_probs.amax(0)
+        # Of a class that no draw allows -inf - peak is NaN, and counts as 0.
+        multiple = (log_probs - peak).exp().nansum(0, dtype=torch.float64)
         entropy_sum = entropies.sum(0, dtype=torch.float64)
         first = log_probs.argmax(2).transpose(0, 1)
         if self.count == 0:
-            self.dtype = log_probs.dtype
             self.peak, self.multiple, self.entropy_sum = peak, multiple, entropy_sum
             self.votes = torch.zeros_like(peak, dtype=torch.int32)
         else:
-            top = torch.maximum(self.peak, peak)
-            self.multiple = self.multiple * (self.peak - top).exp() + multiple * (peak - top).exp()
-            self.peak = top
+            self._merge(peak, multiple)
             self.entropy_sum = self.entropy_sum + entropy_sum
         self.votes.scatter_(1, first, 1, reduce="add")
         self.count += len(draws)
         if self.kept is not None:
             self.kept.append(log_probs.exp())
 
+    def _merge(self, peak: Tensor, multiple: Tensor) -> None:
+        """Take in Σ p of more draws."""
+        top = torch.maximum(self.peak, peak)
+        least = top.double().clamp(min=torch.finfo(top.dtype).min)  # or -inf - top is NaN
+        self.multiple = self.multiple * (self.peak - least).exp() + multiple * (peak - least).exp()
+        self.peak = top
+
     def result(self) -> ClassPrediction:
         """Return the mean of all draws so far."""
         if self.count == 0:
             raise ValueError("there are no draws to reduce: `add` at least one.")
+        dtype = self.peak.dtype
         return ClassPrediction(
-            log_probs=(self.peak + (self.multiple / self.count).log()).to(self.dtype),
-            aleatoric=(self.entropy_sum / self.count).to(self.dtype),
+            log_probs=(self.peak + (self.multiple / self.count).log()).to(dtype),
+            aleatoric=(self.entropy_sum / self.count).to(dtype),
             votes=self.votes,
             draws=None if self.kept is None else torch.cat(self.kept),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, ClassVar
 
 import torch
@@ -63,18 +64,17 @@ class MomentReduction(Reduction):
         self.kept: list[Tensor] | None = [] if keep_draws else None
         self.means = RunningMoments()
 
-    def split(self, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return each draw's mean, its variance, and how far it doubts its mean (a variance)."""
-        mean, variance = self.likelihood.moments(draws, dim=2)
-        return mean, variance, torch.zeros_like(mean)
+    def split(self, draws: Tensor) -> tuple[Tensor, ...]:
+        """Return each draw's mean, its variance, and if it doubts its mean how far (a variance)."""
+        return self.likelihood.moments(draws, dim=2)
 
     def add(self, draws: Float[Tensor, "M N outputs *positions"]) -> None:
         """Take in M more draws of raw outputs."""
         self.check_draws(draws)
-        means, variances, doubts = self.split(at_least_float32(draws))
+        means, *parts = self.split(at_least_float32(draws))
         if self.kept is not None:
-            self.kept.append(torch.cat([means, variances + doubts], dim=2))
-        sums = [values.sum(0, dtype=torch.float64) for values in (variances, doubts)]
+            self.kept.append(torch.cat([means, reduce(torch.add, parts)], dim=2))
+        sums = [values.sum(0, dtype=torch.float64) for values in parts]
         if self.means.count == 0:
             self.dtype, self.sums = means.dtype, sums
         else:
@@ -86,11 +86,11 @@ class MomentReduction(Reduction):
         count = self.means.count
         if count == 0:
             raise ValueError("there are no draws to reduce: `add` at least one.")
-        aleatoric, doubt = (total / count for total in self.sums)
+        aleatoric, *doubt = (total / count for total in self.sums)
         return {
             "mean": self.means.mean.to(self.dtype),
             "aleatoric": aleatoric.to(self.dtype),
-            "epistemic": (self.means.variance + doubt).to(self.dtype),
+            "epistemic": reduce(torch.add, doubt, self.means.variance).to(self.dtype),
             "draws": None if self.kept is None else torch.cat(self.kept),
         }
 

@@ -93,7 +93,7 @@ class _EvidenceReduction(MomentReduction):
     likelihood: NormalInverseGamma
     inverse_df: Tensor | float = 0.0
 
-    def split(self, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def split(self, draws: Tensor) -> tuple[Tensor, ...]:
         """Return each draw's γ, β / (α - 1), and β / ν(α - 1)."""
         mean, nu, excess, beta = self.likelihood.evidence(draws, dim=2)
         variance = beta / excess

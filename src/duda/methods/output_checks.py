@@ -159,7 +159,9 @@ def checked(model: Losses, sampler: Sampler) -> Sampler:
         for number, each in enumerate(sampler(x, chunk)):
             if number == 0:
                 check_dim_once(model)
-                _check_trained(model, with_rows(each[0], x))
+                if each.shape[1:2] != (rows_of(x),):
+                    with_rows(each[0], x)  # which tells why
+                _check_trained(model, each.shape[1:])
             if "end" not in seen:
                 with doubts_together():
                     for draw in each:  # members are networks of their own
@@ -178,27 +180,27 @@ def note_outputs(model: Losses, outputs: Tensor) -> None:
     network = network_in(model)
     if network is None or outputs.ndim < 2:
         return
-    width = _width(model.given_likelihood, outputs)
+    width = _width(model.given_likelihood, outputs.shape)
     known = _trained.get(network)
     if known is None or known[0] != width:
         _trained[network] = width, _weights(network)
 
 
-def _check_trained(model: Losses, outputs: Tensor) -> None:
+def _check_trained(model: Losses, shape: torch.Size) -> None:
     network = network_in(model)
-    if network is None or outputs.ndim < 2:
+    if network is None or len(shape) < 2:
         return
-    width = _width(model.given_likelihood, outputs)
+    width = _width(model.given_likelihood, shape)
     known, weights = _trained.get(network, (width, 0))
     if known != width and weights == _weights(network):  # with a new head it is another network
         raise ValueError(
-            f"the network's outputs have shape {tuple(outputs.shape)}, expected {known} of them "
+            f"the network's outputs have shape {tuple(shape)}, expected {known} of them "
             "for an example or position, as in training: what is theirs is on another dimension."
         )
 
 
-def _width(likelihood: Likelihood, outputs: Tensor) -> int:
-    return outputs.shape[likelihood.output_dim or 1]
+def _width(likelihood: Likelihood, shape: torch.Size) -> int:
+    return shape[likelihood.output_dim or 1]
 
 
 def _weights(network: nn.Module) -> int:

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _SUM = 1e-3  # how far sums of probabilities may be from 1
+_OVERFLOWS = 709.0  # as a power of e, in float64
 _ROUNDING = 0.02  # of entropies, in parts of the largest: bfloat16 has two digits
 
 
@@ -46,10 +47,11 @@ def check_draws(draws: Tensor | None, one: tuple[int, ...]) -> None:
 def check_log_probs(value: Tensor, name: str) -> None:
     """Raise a `ValueError` unless `(N, C, *positions)` are logs of distributions over classes."""
 
-    def sums() -> Tensor:
-        return at_least_float32(value.detach()).logsumexp(1).exp()
+    def log_sums() -> Tensor:
+        return at_least_float32(value).logsumexp(1)
 
-    _check_sums(sums, value, name, value.shape[1], f"pass `{name}.log_softmax(1)`")
+    remedy = f"pass `{name}.log_softmax(1)`"
+    _check_sums(log_sums, _expm1, value, name, value.shape[1], remedy)
 
 
 def check_distributions(draws: Tensor, name: str) -> None:
@@ -62,32 +64,46 @@ def check_distributions(draws: Tensor, name: str) -> None:
         if lowest < 0:
             raise ValueError(f"`{name}` holds {lowest:.4g}, expected probabilities of at least 0.")
 
-    def sums() -> Tensor:
-        return draws.detach().sum(2, dtype=torch.float64)
+    def sums_but_one() -> Tensor:
+        return draws.sum(2, dtype=torch.float64) - 1
 
-    doubt(lambda: (draws < 0).any(), look)
-    _check_sums(sums, draws, name, draws.shape[2], f"pass `{name}.softmax(2)` of logits")
+    doubt(draws.amin, look, wrong=_is_negative)
+    remedy = f"pass `{name}.softmax(2)` of logits"
+    _check_sums(sums_but_one, float, draws, name, draws.shape[2], remedy)
 
 
 def _check_sums(
-    sums: Callable[[], Tensor], value: Tensor, name: str, classes: int, remedy: str
+    found: Callable[[], Tensor],
+    sum_but_one: Callable[[float], float],
+    value: Tensor,
+    name: str,
+    classes: int,
+    remedy: str,
 ) -> None:
-    """Raise a `ValueError` unless `sums` are 1, as far as numbers like those of `value` can be."""
+    """Raise a `ValueError` unless sums are 1, as far as numbers like those of `value` can be."""
     if not value.numel():
         return
     most = _SUM + torch.finfo(value.dtype).eps * (1 + math.log(classes))
 
-    def worst() -> Tensor:
-        return (sums() - 1).abs().max()
+    def worst(low: float, high: float) -> float:
+        return max(abs(sum_but_one(low)), abs(sum_but_one(high)))  # both are NaN if one is
 
     def look() -> None:
         check_no_nan(value, name)
         raise ValueError(
             f"`{name}` are no distributions: the probabilities of an example add up to a number "
-            f"{float(worst()):.4g} away from 1; {remedy}."
+            f"{worst(*map(float, found().detach().aminmax())):.4g} away from 1; {remedy}."
         )
 
-    doubt(lambda: ~(worst() <= most), look)  # of NaN, too
+    doubt(lambda: found().aminmax(), look, wrong=lambda *extremes: not worst(*extremes) <= most)
+
+
+def _expm1(value: float) -> float:
+    return math.expm1(value) if value < _OVERFLOWS else math.inf
+
+
+def _is_negative(*lowest: float) -> bool:
+    return min(lowest) < 0
 
 
 def check_entropies(value: Tensor, name: str, classes: int) -> None:
@@ -96,9 +112,8 @@ def check_entropies(value: Tensor, name: str, classes: int) -> None:
         return
     most = math.log(classes)
 
-    def wrong() -> Tensor:
-        low, high = value.detach().aminmax()  # NaN where there is any
-        return ~((low >= -_ROUNDING * most) & (high <= (1 + _ROUNDING) * most))
+    def wrong(low: float, high: float) -> bool:  # NaN where there is any
+        return not (low >= -_ROUNDING * most and high <= (1 + _ROUNDING) * most)
 
     def look() -> None:
         check_no_nan(value, name)
@@ -108,7 +123,7 @@ def check_entropies(value: Tensor, name: str, classes: int) -> None:
             f"0 to {most:.4g} nats."
         )
 
-    doubt(wrong, look)
+    doubt(value.aminmax, look, wrong=wrong)
 
 
 def check_votes(value: Tensor, name: str) -> None:
@@ -119,7 +134,8 @@ def check_votes(value: Tensor, name: str) -> None:
     def look() -> None:
         raise ValueError(f"`{name}` is below 0, or 0 for all classes: expected counts of draws.")
 
-    doubt(lambda: (value < 0).any() | (value.sum(1) < 1).any(), look)
+    if value.numel():
+        doubt(lambda: (value.amin(), value.sum(1).amin() - 1), look, wrong=_is_negative)
 
 
 def check_no_nan(value: Tensor, name: str) -> None:
@@ -151,7 +167,8 @@ def check_variances(value: Tensor, name: str, remedy: str = ": square standard d
             f"`{name}` has a variance of {float(value.min()):.4g}, expected at least 0{remedy}."
         )
 
-    doubt(lambda: (value < 0).any(), look)
+    if value.numel():
+        doubt(value.amin, look, wrong=_is_negative)
 
 
 def finite_numbers(value: ArrayLike, name: str) -> Tensor:

@@ -42,6 +42,10 @@ _log = logging.getLogger(__name__)
 _OF_VMAP = re.compile(
     "vmap|functorch|batching rule|batchedtensor|have storage|setstorage|broadcast shape", re.I
 )
+# Of these, what no graph holds either, as it follows from values of a draw.
+_OF_VALUES = re.compile(
+    r"data-dependent|\.item\(\)|can output dynamic|data pointer|nobody sees it|no randomness", re.I
+)
 _OF_MEMORY = re.compile("out of memory|allocate memory|not enough memory|alloc_failed", re.I)
 
 _needs_loop: WeakKeyDictionary[nn.Module, set[Hashable]] = WeakKeyDictionary()
@@ -135,6 +139,7 @@ def _in_chunks(
             if not runner.vmapped or (short and size == 1):
                 raise
             said = str(error).strip().split(". ")[0] or type(error).__name__
+            of_values = bool(_OF_VALUES.search(str(error)))
         else:
             done += len(draws)
             yield draws, False
@@ -148,7 +153,9 @@ def _in_chunks(
         runner = new_runner(vmapped=False)
         draws = runner.run(done, 1)
         why = "because vmap cannot" if by_vmap else "this time"
-        remedy = "; write that otherwise, or try `prepare(x)`, for a speed of many draws at once"
+        helps = isinstance(runner, _Runner) and not of_values
+        prepare = ", or try `prepare(x)`," * helps
+        remedy = f"; write that otherwise{prepare} for a speed of many draws at once"
         _log.warning("%s runs its draws one by one, %s: %s%s", name, why, said, remedy * by_vmap)
         yield draws, by_vmap and done == 0
         done += 1
@@ -196,9 +203,8 @@ class _Runner:
         The last ones need not be remembered by anybody.
         """
         self._remembers = not last
-        numbers = torch.arange(first, first + size)  # on the host, where keys are made
-        keys = sent(draw_keys(self.seed, numbers), self.device)
-        numbers = sent(numbers, self.device)
+        numbers = sent(torch.arange(first, first + size), self.device)
+        keys = sent(draw_keys(self.seed, range(first, first + size)), self.device)
         draws = self._vmapped(numbers, keys) if self.vmapped else self._single(first, numbers, keys)
         self._ran = True
         return draws
@@ -213,13 +219,13 @@ class _Runner:
             found, differs = mode.found, is_batchedtensor(outputs)
             return outputs
 
-        before = random_state(self.device)
+        state, before = random_state(self.device), random_bytes(self.device)
         try:
             draws = vmap(one_draw, randomness="different")(numbers, keys)
         finally:
-            moved = random_bytes(self.device) != [each.numpy().tobytes() for each in before]
+            moved = random_bytes(self.device) != before
             if moved:
-                set_random_state(before, self.device)
+                set_random_state(state, self.device)
         if moved:
             raise NeedsLoop("it takes random numbers where nobody sees it")
         if not differs and not found:

@@ -16,7 +16,7 @@ from duda.sampling.randomness import Randomness
 from duda.streams import Sharing, Stream, draw_key
 from duda.trees import tensors
 
-__all__ = ["Examples", "differ", "examples_in_calls"]
+__all__ = ["Examples", "examples_in_calls"]
 
 _ROWS = 3  # examples that a network is asked with
 _PROBES = 3  # draws in which other numbers for one of them are tried
@@ -161,7 +161,7 @@ class _Probe:
         places = tuple(map(found.get, axes))
         for number in range(_COPIES):
             copies = [self.rows[number]] * _ROWS
-            if any(differ(*self._run(copies, Examples(_ROWS, places), number)[0])):
+            if not all(agree(*self._run(copies, Examples(_ROWS, places), number)[0])):
                 raise ValueError(_mixes("gives copies of an example different outputs"))
         return places
 
@@ -192,7 +192,7 @@ class _Probe:
         self.told = False
         for number, outputs in enumerate(base):
             redrawn, _ = self._run(self.rows, _Redrawn(number, places), number)
-            changed = sum(any(differ(*pair)) for pair in zip(outputs, redrawn, strict=True))
+            changed = sum(not all(agree(*pair)) for pair in zip(outputs, redrawn, strict=True))
             self.told = self.told or changed > 0
             if changed > 1:
                 return False
@@ -230,11 +230,6 @@ def _runs(each: int) -> list[int | None]:
     """Return how many of an example's entries may follow one another: all, one, or some."""
     some = [run for run in range(2, each) if each % run == 0]
     return [None] if each < 2 else [None, 1, *some]
-
-
-def differ(first: Tensor, *others: Tensor) -> list[bool]:
-    """Return which of the other outputs are not the first, but for rounding."""
-    return [not same for same in agree(first, *others)]
 
 
 def _split_at(shape: tuple[int, ...], axis: int) -> tuple[tuple[int, ...], int, tuple[int, ...]]:

@@ -22,9 +22,9 @@ from torch._C._functorch import is_batchedtensor
 from torch.func import vmap
 from torch.overrides import TorchFunctionMode
 
+from duda.agreement import agree
 from duda.batches import Batch, each_input, rows_of
 from duda.preservation import preserved
-from duda.sampling.joint import differ
 from duda.sampling.networks import without_slow_rules
 from duda.sampling.randomness import Randomness
 from duda.streams import Stream, draw_keys
@@ -194,7 +194,7 @@ def _are_apart(network: nn.Module, x: Batch, randomness: Callable[[], Randomness
         with from_row(1):
             others = _rows(x, places[1:])
             rest = run(others, starts_of(network, others, randomness)).outputs
-        apart = not any(differ(together, torch.cat([first, rest])))
+        apart = all(agree(together, torch.cat([first, rest])))
     except Exception:  # as of networks that take so many rows and no other number
         apart = False
     if not apart or _all_differ(_rows(x, places)):

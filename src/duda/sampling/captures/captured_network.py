@@ -32,6 +32,7 @@ from duda.sampling.joint import Examples
 from duda.sampling.randomness import Randomness
 from duda.sampling.tiles import memory_for
 from duda.streams import RowStream, Stream, draw_keys
+from duda.transfer import sent
 from duda.trees import tensors
 
 __all__ = ["Captured", "CapturedRunner"]
@@ -188,19 +189,21 @@ class CapturedRunner:
 
     def run(self, start: int, size: int, *, last: bool = False) -> Tensor:
         """Return `size` draws `(size, N, ...)`, of which the first has the number `start`."""
-        numbers = torch.arange(start, start + size)
-        keys = draw_keys(self.seed, numbers).to(self.device, non_blocking=True)
-        numbers = numbers.to(self.device, non_blocking=True)
+        keys = sent(draw_keys(self.seed, range(start, start + size)), self.device)
         values = dict(zip(self.plan.shared_nodes, self._shared, strict=True))
+        of_draws = [keys]
+        if self.plan.as_rows is None or not self.vmapped:  # else nobody asks for numbers of draws
+            of_draws.append(sent(torch.arange(start, start + size), self.device))
         if not self.vmapped:
-            return self._draw(self._known | values, numbers[0], keys[0]).unsqueeze(0)
+            return self._draw(self._known | values, *(each[0] for each in of_draws)).unsqueeze(0)
         nodes = [node for node, value in values.items() if isinstance(value, Tensor)]
 
-        def draws(numbers: Tensor, keys: Tensor, *given: Tensor) -> list[Tensor]:
-            of_nodes = dict(zip(nodes, given, strict=True))
-            return [self._draws({**self._known, **values, **of_nodes}, numbers, keys)]
+        def draws(*given: Tensor) -> list[Tensor]:
+            of_nodes = dict(zip(nodes, given[len(of_draws) :], strict=True))
+            known = {**self._known, **values, **of_nodes}
+            return [self._draws(known, *given[: len(of_draws)])]
 
-        [found] = self._made("drawn", draws, [numbers, keys, *(values[node] for node in nodes)])
+        [found] = self._made("drawn", draws, [*of_draws, *(values[node] for node in nodes)])
         return found  # type: ignore[no-any-return]
 
     def _made(self, what: str, function: Function, given: list[Tensor]) -> list[Any]:
@@ -208,14 +211,14 @@ class CapturedRunner:
         key = what, self.examples, self._ids
         return self.plan.program(key, function, given, rows_of(self.x))(*given)  # type: ignore[no-any-return]
 
-    def _draws(self, values: Mapping[fx.Node, Any], numbers: Tensor, keys: Tensor) -> Tensor:
+    def _draws(self, values: Mapping[fx.Node, Any], keys: Tensor, *numbers: Tensor) -> Tensor:
         as_rows = self.plan.as_rows
         if as_rows is None:
-            return vmap(partial(self._draw, values), randomness="different")(numbers, keys)
+            return vmap(partial(self._draw, values), randomness="different")(keys, *numbers)
         stream = RowStream(keys, self.examples)
         return self.plan.outputs_in_rows(as_rows, values, self.randomness(), stream)
 
-    def _draw(self, values: Mapping[fx.Node, Any], draw: Tensor, key: Tensor) -> Tensor:
+    def _draw(self, values: Mapping[fx.Node, Any], key: Tensor, draw: Tensor) -> Tensor:
         mode = self.randomness()
         mode.draw = draw
         return self.plan.outputs(values, mode, Stream(key, self.examples))

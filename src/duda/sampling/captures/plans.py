@@ -25,6 +25,7 @@ from duda.graphs import NotCaptured
 from duda.sampling.captures.captured_network import Captured, CapturedRunner
 from duda.sampling.randomness import Randomness
 from duda.streams import Stream, draw_keys
+from duda.transfer import sent
 from duda.trees import tensors
 
 __all__ = [
@@ -148,7 +149,7 @@ def _check(
 ) -> None:
     """Raise an error unless draws by a plan are those that the network makes."""
     device = next(tensors(x)).device
-    keys = draw_keys(0, torch.arange(_DRAWS, device=device))
+    keys = sent(draw_keys(0, range(_DRAWS)), device)
     draws = []
     for number, key in enumerate(keys):
         mode = randomness()
