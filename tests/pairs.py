@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from duda.likelihoods import LIKELIHOODS, Likelihood
 from duda.methods import METHODS
 
@@ -13,3 +15,13 @@ OTHERS = [pair for pair in _ALL if pair not in PAIRS]
 def takes_labels(likelihood: Likelihood) -> bool:
     """Return whether targets are classes."""
     return likelihood.of_classes
+
+
+def as_targets(likelihood: Likelihood, y: Tensor) -> Tensor:
+    """Return numbers, about as large as normal ones, as targets that the likelihood takes."""
+    support = getattr(likelihood, "support", "numbers")
+    if support == "positive":
+        return y.exp()
+    if support == "shares":
+        return y.sigmoid()
+    return (2 * y.exp()).round() if support == "counts" else y

@@ -14,7 +14,7 @@ from torch import Tensor
 from duda import Categorical, Dirichlet, Gaussian, SampledSoftmax
 from duda.likelihoods import LIKELIHOODS
 from duda.likelihoods.outputs import CHANCE, CHANCE_IN_A_STEP
-from tests.pairs import takes_labels
+from tests.pairs import as_targets, takes_labels
 
 N, TARGETS, LENGTH = 4, 3, 5
 
@@ -27,7 +27,7 @@ def last(name: str, **arguments: Any) -> Any:
 
 def targets(name: str, shape: tuple[int, ...], soft: bool) -> Tensor:
     if not takes_labels(LIKELIHOODS[name]()):
-        return torch.randn(N, TARGETS, *shape)
+        return as_targets(LIKELIHOODS[name](), torch.randn(N, TARGETS, *shape))
     if soft:
         return torch.rand(N, TARGETS, *shape).softmax(1)
     return torch.randint(TARGETS, (N, *shape))
@@ -73,7 +73,7 @@ def test_other_dimensions_are_told(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in LIKELIHOODS if not takes_labels(LIKELIHOODS[n]())])
 def test_targets_of_one_number_may_be_a_row(name: str) -> None:
     likelihood = LIKELIHOODS[name]()
-    outputs, y = torch.randn(N, likelihood.width(1)), torch.randn(N)
+    outputs, y = torch.randn(N, likelihood.width(1)), as_targets(likelihood, torch.randn(N))
     assert torch.equal(likelihood.loss(outputs, y), likelihood.loss(outputs, y.unsqueeze(1)))
     said = likelihood.reduce(outputs.unsqueeze(0))
     one, other = (likelihood.prediction_loss(said, each) for each in (y, y.unsqueeze(1)))

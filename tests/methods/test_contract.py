@@ -18,7 +18,7 @@ from duda.likelihoods import LIKELIHOODS, Likelihood
 from duda.methods import METHODS, UncertainModel
 from duda.predictions import Prediction
 from duda.sampling import preserved
-from tests.pairs import OTHERS, PAIRS, takes_labels
+from tests.pairs import OTHERS, PAIRS, as_targets, takes_labels
 
 N, TARGETS = 7, 3
 
@@ -60,7 +60,9 @@ def inputs() -> Tensor:
 def targets(likelihood: Likelihood) -> Tensor:
     if takes_labels(likelihood):
         return torch.arange(N) % TARGETS
-    return torch.randn(N, TARGETS, generator=torch.Generator().manual_seed(1))
+    return as_targets(
+        likelihood, torch.randn(N, TARGETS, generator=torch.Generator().manual_seed(1))
+    )
 
 
 def centre(answer: Prediction) -> Tensor:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import duda
 from duda.likelihoods import LIKELIHOODS
 from duda.methods import METHODS, UncertainModel
-from tests.pairs import PAIRS, takes_labels
+from tests.pairs import PAIRS, as_targets, takes_labels
 
 N, FEATURES, CLASSES, LENGTH = 8, 4, 3, 5
 AFTER_TRAINING = ("laplace", "swag")  # nothing to predict with before
@@ -203,7 +203,7 @@ def said(method: str, likelihood: str, form: str, length: int, **arguments: Any)
     model = made(method, lambda: Tagger(form, meaning.width(CLASSES)), meaning)
     x, y = tokens(N, length)
     if not takes_labels(meaning):
-        y = F.one_hot(y, CLASSES).float()
+        y = as_targets(meaning, F.one_hot(y, CLASSES).float())
         y = y if arguments else y.movedim(-1, 1)
     torch.manual_seed(0)
     duda.fit(model, (x, y), epochs=4, seed=0)

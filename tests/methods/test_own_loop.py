@@ -15,7 +15,7 @@ from duda.methods import METHODS, UncertainModel
 from duda.sampling import seeded
 from duda.training.data import TensorData
 from duda.training.seeds import epoch_seed
-from tests.pairs import PAIRS, takes_labels
+from tests.pairs import PAIRS, as_targets, takes_labels
 
 N, EPOCHS = 20, 4
 
@@ -24,7 +24,7 @@ def data(likelihood: Likelihood) -> tuple[Tensor, Tensor]:
     x = torch.randn(N, 3, generator=torch.Generator().manual_seed(0)).double()
     if takes_labels(likelihood):
         return x, (x[:, 0] > 0).long() + (x[:, 1] > 0.5)
-    return x, x @ torch.tensor([[1.0], [-1.0], [0.5]]).double()
+    return x, as_targets(likelihood, x @ torch.tensor([[1.0], [-1.0], [0.5]]).double())
 
 
 def build(method: str, meaning: Likelihood, dropout: bool, **options: Any) -> UncertainModel:

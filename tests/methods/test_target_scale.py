@@ -21,7 +21,11 @@ from tests.pairs import PAIRS, takes_labels
 from tests.training.models import same, seeded_model, values
 from tests.training.test_checkpoint import cut_off_each_epoch
 
-NUMBERS = [name for name, kind in LIKELIHOODS.items() if not takes_labels(kind())]
+NUMBERS = [
+    name
+    for name, kind in LIKELIHOODS.items()
+    if not takes_labels(kind()) and getattr(kind, "support", "numbers") == "numbers"
+]
 NUMBER_PAIRS = [pair for pair in PAIRS if pair[1] in NUMBERS]
 # Two targets of very different units, (D): of the offset no float32 has the digits.
 FACTOR = torch.tensor([1e4, 0.2]).double()
@@ -96,6 +100,30 @@ def test_units_change_nothing_else(method: str, name: str) -> None:
             continue  # a part of it is the KL divergence
         torch.testing.assert_close(one + each * density * float(FACTOR.log().sum()), other)
     assert histories[0].best_epochs == histories[1].best_epochs
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e-3, 1e6])
+def test_numbers_above_0_are_learned_in_units_of_their_logarithm(factor: float) -> None:
+    x, y = waves(outputs=1)
+    model = build("deterministic", duda.LogNormal(), outputs=1)
+    history = duda.fit(
+        model, (x, factor * y.exp()), epochs=40, lr=0.02, seed=0, validation=(x, y.exp() * factor)
+    )
+    assert model.target_scale is not None
+    torch.testing.assert_close(model.target_scale.mean, y.mean(0) + math.log(factor))
+    torch.testing.assert_close(model.target_scale.std, y.std(0, correction=0))
+    answer = model.predict(x)
+    error = answer.quantile(0.5).log() - math.log(factor) - y
+    assert float(error.square().mean().sqrt()) < 0.8
+    assert history.validation_losses is not None
+    judged = float(-answer.log_prob(factor * y.exp()).mean())
+    assert float(history.validation_losses[0, history.best_epochs[0] - 1]) == pytest.approx(judged)
+
+
+def test_numbers_that_are_not_above_0_are_told() -> None:
+    x, y = waves(outputs=1)
+    with pytest.raises(ValueError, match=r"`y` holds -.* more such, expected numbers above 0"):
+        duda.fit(build("deterministic", duda.LogNormal(), outputs=1), (x, y), epochs=1)
 
 
 def test_noise_that_is_given_is_in_the_targets_units() -> None:

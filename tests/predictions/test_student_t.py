@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from duda import GaussianPrediction, NormalInverseGamma, NumberPrediction, StudentTPrediction
+from duda.predictions.student_distances import mixture_crps_of_t
 
 
 def made(df: float, scale: float = 2.0, mean: float = 1.0) -> StudentTPrediction:
@@ -154,3 +155,15 @@ def test_crps_of_a_mixture_takes_few_distribution_functions(
     )
     answer.crps(answer.mean)
     assert sum(counted) <= 500 * len(answer)  # 400 quantiles of 60 halvings: 120,000
+
+
+def test_crps_of_many_members_is_that_of_their_pairs() -> None:
+    df, std = tuple(2.1 + 0.3 * k for k in range(12)), tuple(0.2 + 0.2 * k for k in range(12))
+    answer = mixture_of_t(df, std)
+    y = torch.linspace(-3, 3, 4, dtype=torch.float64).unsqueeze(1)
+    mean, each, degrees = answer._members()
+    parts = (mean, each * ((degrees - 2) / degrees).sqrt(), degrees)
+    expected = mixture_crps_of_t(
+        parts, y, lambda z, nu: torch.as_tensor(scipy.special.stdtr(nu.numpy(), z.numpy()))
+    )
+    torch.testing.assert_close(answer.crps(y), expected, rtol=1e-4, atol=0)

@@ -26,7 +26,7 @@ from duda.hooks import FitState, Hooks
 from duda.likelihoods import LIKELIHOODS
 from duda.methods import METHODS
 from duda.training import Callback
-from tests.pairs import PAIRS, takes_labels
+from tests.pairs import PAIRS, as_targets, takes_labels
 from tests.training.models import (
     classes,
     mlp,
@@ -97,6 +97,7 @@ SOME = [
 def test_training_is_the_same_bits_with_callbacks(method: str, likelihood: str) -> None:
     meaning = LIKELIHOODS[likelihood]()
     x, y = classes(20) if takes_labels(meaning) else regression(20)
+    y = as_targets(meaning, y)
     width = meaning.width(2 if takes_labels(meaning) else 1)
 
     def network() -> nn.Module:

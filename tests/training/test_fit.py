@@ -17,7 +17,7 @@ from duda.likelihoods import LIKELIHOODS
 from duda.methods import METHODS
 from duda.sampling import preserved
 from duda.training import FitState
-from tests.pairs import PAIRS, takes_labels
+from tests.pairs import PAIRS, as_targets, takes_labels
 from tests.training.models import (
     classes,
     dropping,
@@ -60,6 +60,7 @@ def test_every_method_learns_with_every_likelihood(method: str, likelihood: str)
     meaning = LIKELIHOODS[likelihood]()
     labels = takes_labels(meaning)
     x, y = classes(200) if labels else regression(200)
+    y = as_targets(meaning, y)
 
     def factory() -> nn.Module:
         width = meaning.width(2 if labels else 1)

@@ -17,7 +17,7 @@ from duda.hooks import FitState
 from duda.likelihoods import LIKELIHOODS
 from duda.methods import METHODS, UncertainModel
 from duda.predictions import Prediction
-from tests.pairs import PAIRS, takes_labels
+from tests.pairs import PAIRS, as_targets, takes_labels
 from tests.training.models import classes, mlp, regression, same, seeded_model, values
 
 # Their predictions need what is known after training alone, so that their mean is judged.
@@ -35,7 +35,8 @@ def build(method: str, likelihood: str) -> UncertainModel:
 
 
 def data(model: UncertainModel, n: int) -> tuple[Tensor, Tensor]:
-    return classes(n) if takes_labels(model.likelihood) else regression(n)
+    x, y = classes(n) if takes_labels(model.likelihood) else regression(n)
+    return x, as_targets(model.likelihood, y)
 
 
 def nll(answer: Prediction, y: Tensor) -> float:

@@ -11,6 +11,7 @@ from duda.likelihoods.beta_gaussian import BetaGaussian as BetaGaussian
 from duda.likelihoods.dirichlet import Dirichlet as Dirichlet
 from duda.likelihoods.fixed_gaussian import FixedGaussian as FixedGaussian
 from duda.likelihoods.laplacian import Laplacian as Laplacian
+from duda.likelihoods.log_normal import LogNormal as LogNormal
 from duda.likelihoods.normal_inverse_gamma import NormalInverseGamma as NormalInverseGamma
 from duda.likelihoods.quantiles import Quantiles as Quantiles
 from duda.likelihoods.sampled_softmax import SampledSoftmax as SampledSoftmax

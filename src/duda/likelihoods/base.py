@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from jaxtyping import Float, Int, Shaped
@@ -91,6 +92,14 @@ class Likelihood(ABC):
             f"`target_scale` is {scale}, but the targets of a {type(self).__name__} have no "
             "units: leave it out."
         )
+
+    def scale_of(self, batches: Iterator[Tensor]) -> TargetScale:
+        """Return units for the outputs, from batches of targets, which are read once.
+
+        Raises:
+            ValueError: if there are none, or some are no targets.
+        """
+        return TargetScale.of(batches, self.output_dim)
 
     def log_unit(self) -> Tensor | float:
         """Return by how much -log p of a target is more than in the outputs' units, nats."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from torch import Tensor
 
 from duda.checks import check_finite, check_not_empty, check_same_shape
 from duda.likelihoods.base import Likelihood
 from duda.likelihoods.outputs import check_dim, one_column, outputs_first
+from duda.likelihoods.support import Support, check_support
 from duda.likelihoods.target_scale import TargetScale
 from duda.predictions import NumberPrediction
 
@@ -29,7 +30,12 @@ class NumberLikelihood(Likelihood):
         output_dim: -1 where the network puts out `(N, *positions, outputs)`; targets lie as these
             do. Predictions have their outputs on dimension 1 anyway.
         target_scale: the units of the outputs, which `duda.fit` finds; by default the target's.
+
+    Attributes:
+        support: which numbers can be targets.
     """
+
+    support: ClassVar[Support] = "numbers"
 
     output_dim: int | None = field(default=None, kw_only=True)
     target_scale: TargetScale | None = field(default=None, repr=False, compare=False, kw_only=True)
@@ -55,6 +61,10 @@ class NumberLikelihood(Likelihood):
         """Return targets with the outputs first; of a single one they may have the shape (N,)."""
         return one_column(outputs_first(y, self.output_dim), shape)
 
+    def learned(self, y: Tensor) -> Tensor:
+        """Return of each target what the outputs tell in units of their own: the target itself."""
+        return y
+
     def beside(self, y: Tensor, mean: Tensor) -> Tensor:
         """Return targets in the place and the units of the mean.
 
@@ -63,13 +73,17 @@ class NumberLikelihood(Likelihood):
         >>> Gaussian().beside(torch.zeros(5), torch.zeros(5, 1)).shape
         torch.Size([5, 1])
         """
-        y = self.placed(y, tuple(mean.shape))
+        y = self.learned(self.placed(y, tuple(mean.shape)))
         return (y if self.target_scale is None else self.target_scale.in_units(y)).to(mean.dtype)
 
     def check_beside(self, y: Tensor, mean: Tensor, name: str) -> None:
         """Raise a `ValueError` unless there are finite targets for what is predicted."""
         check_not_empty(mean, "y")
-        check_same_shape(self.placed(y, tuple(mean.shape)), "y", tuple(mean.shape), name)
+        placed = self.placed(y, tuple(mean.shape))
+        check_same_shape(placed, "y", tuple(mean.shape), name)
+        if self.support != "numbers":
+            check_finite(placed, "y")
+            check_support(placed, self.support)
         check_finite(self.beside(y, mean), "y")
 
     def in_target_units(self, prediction: Numbers) -> Numbers:

@@ -106,9 +106,7 @@ class KeepsTargetScale(Annealing, KeepsDtype):
         if state.target_scale != "auto":
             self.target_scale = state.target_scale
         elif state.batches is not None and self.learns_scale:
-            found = TargetScale.of(
-                (y for _, y in state.batches()), self.given_likelihood.output_dim
-            )
+            found = self.given_likelihood.scale_of(y for _, y in state.batches())
             if self.target_scale is None or not self.target_scale.near(found):
                 self.target_scale = found
 

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from duda.checks import ArrayLike, check_same_shape, seeded
+from duda.checks import ArrayLike, check_same_shape
 from duda.predictions.crps import Distances, mixture_crps
-from duda.predictions.mixture import crossing
+from duda.predictions.members import MembersPrediction
 from duda.predictions.numbers import NumberPrediction
 from duda.predictions.terms import Parts
 from duda.predictions.validity import check_draws, check_variances, finite_numbers
@@ -23,7 +23,7 @@ __all__ = ["LocationScalePrediction"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LocationScalePrediction(NumberPrediction):
+class LocationScalePrediction(MembersPrediction):
     """The mixture of M distributions of one family, by its moments.
 
     The variance splits into `aleatoric`, the mean of the variances, and `epistemic`, the variance
@@ -127,54 +127,11 @@ class LocationScalePrediction(NumberPrediction):
             draws=draws,
         )
 
-    def quantile(self, q: float) -> Float[Tensor, "N D *positions"]:
-        """Return the value below which the target lies with probability `q`.
-
-        Raises:
-            ValueError: unless 0 < `q` < 1.
-        """
-        if not 0 < q < 1:
-            raise ValueError(f"`q` is {q}, expected a probability between 0 and 1.")
-        mean, std, *shape = self._parameters()
-        level = mean.new_full((), q)
-        z = self._standard_quantile(level, *shape)
-        if self.draws is None:
-            return (mean + z * std)[0]
-
-        def below(value: Tensor) -> Tensor:
-            return self._cdf(value, mean, std, *shape).mean(0)
-
-        return crossing(below, q, mean + z * std)
-
-    def cdf(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
-        """Return the probability that the target is at most `y`, of `mean`'s shape."""
-        return self._cdf(self._target(y), *self._parameters()).mean(0)
-
     def mid_cdf(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
         """Return `cdf(y)` less half the step at a mean whose std is 0."""
-        target, (mean, std, *shape) = self._target(y), self._parameters()
-        below = self._cdf(target, mean, std, *shape)
+        target, (mean, std, *shape) = self._target(y), self._members()
+        below = self.member_cdf(target, mean, std, *shape)
         return (below - 0.5 * ((std == 0) & (target == mean))).mean(0)
-
-    def log_prob(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
-        """Return the log-density at `y`, of `mean`'s shape, for each output; nats."""
-        mean, std, *shape = self._parameters()
-        target = self._target(y)
-        each = self._standard_log_density((target - mean) / std, *shape) - std.log()
-        point = torch.where(target == mean, math.inf, -math.inf).to(each)
-        each = torch.where(std > 0, each, point)  # a point mass where the std is 0
-        return each.logsumexp(0) - math.log(len(mean))
-
-    def sample(self, count: int, seed: int | None = None) -> Float[Tensor, "K N D *positions"]:
-        """Return `count` targets drawn for each output by itself, each from one of the members."""
-        mean, std, *shape = self._parameters()
-        generator = seeded(seed)
-        size = (count, *mean.shape[1:])
-        member = torch.randint(len(mean), size, generator=generator).to(mean.device)
-        picked = [each.gather(0, member) for each in (mean, std, *shape)]
-        uniform = torch.rand(size, generator=generator, dtype=torch.float64).to(mean.device)
-        z = self._standard_quantile(uniform.clamp(min=torch.finfo().tiny), *picked[2:])
-        return picked[0] + z * picked[1]
 
     def crps(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
         """Return the CRPS at `y` of the exact mixture, in units of the target, float64.
@@ -182,16 +139,32 @@ class LocationScalePrediction(NumberPrediction):
         Source: Grimit et al. 2006, where the family's mean distances have a closed form.
         """
         if self.distances is None:
-            return super().crps(y)
-        mean, std, *_ = self._parameters()
+            return NumberPrediction.crps(self, y)  # which asks for quantiles alone
+        mean, std, *_ = self._members()
         return mixture_crps(mean, std, self._target(y), self.distances)
 
-    def _cdf(self, y: Tensor, mean: Tensor, std: Tensor, *shape: Tensor) -> Tensor:
-        """Return the probability of at most `y`, a step at `mean` where `std` is 0."""
-        smooth = self._standard_cdf((y - mean) / std, *shape)
+    @classmethod
+    def member_cdf(cls, y: Tensor, *parameters: Tensor) -> Tensor:
+        """Return the probability of at most `y`, a step at the mean where the std is 0."""
+        mean, std, *shape = parameters
+        smooth = cls._standard_cdf((y - mean) / std, *shape)
         return torch.where(std > 0, smooth, (y >= mean).to(smooth))
 
-    def _parameters(self) -> tuple[Tensor, ...]:
+    @classmethod
+    def member_log_prob(cls, y: Tensor, *parameters: Tensor) -> Tensor:
+        """Return the log-density at `y`, nats, that of a point mass where the std is 0."""
+        mean, std, *shape = parameters
+        each = cls._standard_log_density((y - mean) / std, *shape) - std.log()
+        point = torch.where(y == mean, math.inf, -math.inf).to(each)
+        return torch.where(std > 0, each, point)
+
+    @classmethod
+    def member_quantile(cls, q: Tensor, *parameters: Tensor) -> Tensor:
+        """Return the values that have the probabilities `q`, in float64, below them."""
+        mean, std, *shape = parameters
+        return mean + cls._standard_quantile(q, *shape) * std
+
+    def _members(self) -> tuple[Tensor, ...]:
         """Return mean, std and shape parameters `(M, N, D, *positions)`; M = 1 without draws.
 
         In float64, as a mean may be so large beside its std that float32 has no digits left for it.

@@ -66,7 +66,9 @@ def _made(kind: str, fields: Mapping[str, Any], kinds: Mapping[str, Any]) -> Any
         )
     known = {field.name for field in dataclasses.fields(family)}
     needed = (
-        known - {"draws", "joint", "classes"} if family.__module__.startswith("duda.") else set()
+        known - {"draws", "joint", "classes", "between"}
+        if family.__module__.startswith("duda.")
+        else set()
     )
     if not needed <= fields.keys() <= known:
         raise ValueError(

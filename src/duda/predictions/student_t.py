@@ -16,9 +16,12 @@ from torch import Tensor
 from duda.checks import ArrayLike, as_tensor, check_finite, check_same_shape
 from duda.doubts import doubt
 from duda.predictions.location_scale import LocationScalePrediction
+from duda.predictions.members import MembersPrediction
 from duda.predictions.student_distances import log_peak, mixture_crps_of_t
 
 __all__ = ["StudentTPrediction"]
+
+_FEW = 8  # members, whose pairs cost less than the integral
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +82,9 @@ class StudentTPrediction(LocationScalePrediction):
 
     def crps(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
         """Return the CRPS at `y` of the exact mixture, in units of the target, float64."""
-        mean, std, df = self._parameters()
+        mean, std, df = self._members()
+        if len(mean) > _FEW:
+            return MembersPrediction.crps(self, y)
         return mixture_crps_of_t((mean, std * _scale(df), df), self._target(y), _cdf)
 
 

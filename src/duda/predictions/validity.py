@@ -13,6 +13,7 @@ from duda.devices import exact_device
 from duda.doubts import doubt
 
 __all__ = [
+    "check_above",
     "check_distributions",
     "check_draws",
     "check_entropies",
@@ -29,6 +30,16 @@ __all__ = [
 _SUM = 1e-3  # how far sums of probabilities may be from 1
 _OVERFLOWS = 709.0  # as a power of e, in float64
 _ROUNDING = 0.02  # of entropies, in parts of the largest: bfloat16 has two digits
+
+
+def check_above(value: Tensor, name: str, least: float = 0.0) -> None:
+    """Raise a `ValueError` unless all numbers are above `least`."""
+
+    def look() -> None:
+        lowest = float(value.min())
+        raise ValueError(f"`{name}` holds {lowest:.4g}, expected numbers above {least:g}.")
+
+    doubt(lambda: ~(value > least).all(), look)
 
 
 def check_draws(draws: Tensor | None, one: tuple[int, ...]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import duda
 from duda.hooks import FitState
 from duda.likelihoods import LIKELIHOODS
-from tests.pairs import takes_labels
+from tests.pairs import as_targets, takes_labels
 
 N = 6
 
@@ -89,6 +89,7 @@ def test_a_mean_over_terms_makes_their_sum(likelihood: str) -> None:
     for shape in POSITIONS.values():
         outputs = torch.randn(N, meaning.width(3 if classes else 2), *shape)
         for y in [labels(N, *shape), soft(N, *shape)] if classes else [numbers(N, *shape)]:
+            y = as_targets(meaning, y)
             assert int(meaning.terms(y)) == math.prod((N, *shape))
             parts = (slice(0, 2), slice(2, N))
             torch.manual_seed(0)

@@ -1,0 +1,53 @@
+"""Support of targets: which numbers a likelihood can be asked for, and what is said of others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+
+from duda.doubts import doubt
+
+__all__ = ["Support", "check_support"]
+
+Support = Literal["numbers", "positive", "shares", "counts"]
+
+
+class _Kind(NamedTuple):
+    outside: Callable[[Tensor], Tensor]
+    expected: str
+
+
+_KINDS = {
+    "positive": _Kind(
+        lambda y: ~(y > 0), "numbers above 0: model zeros apart, or take a likelihood of counts"
+    ),
+    "shares": _Kind(
+        lambda y: ~((y > 0) & (y < 1)),
+        "shares above 0 and below 1: bring n of them off the ends by `(y * (n - 1) + 0.5) / n`",
+    ),
+    "counts": _Kind(
+        lambda y: ~((y >= 0) & (y.frac() == 0)) if y.is_floating_point() else y < 0,
+        "counts, whole numbers of at least 0",
+    ),
+}
+
+
+def check_support(y: Tensor, support: Support) -> None:
+    """Raise a `ValueError` if finite targets are outside of the support.
+
+    >>> import torch
+    >>> check_support(torch.tensor([0.0, 3.0]), "counts")
+    """
+    if support == "numbers":
+        return
+    outside, expected = _KINDS[support]
+
+    def look() -> None:
+        wrong = y[outside(y)]
+        raise ValueError(
+            f"`y` holds {float(wrong[0]):.6g} and {len(wrong) - 1} more such, expected {expected}."
+        )
+
+    doubt(lambda: outside(y).any(), look)
