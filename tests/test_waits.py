@@ -17,7 +17,7 @@ from duda import transfer
 from duda.likelihoods import LIKELIHOODS
 from duda.methods import METHODS, UncertainModel
 from tests.methods.test_contract import build, network
-from tests.pairs import PAIRS, takes_labels
+from tests.pairs import PAIRS, as_targets, takes_labels
 
 SIZE, TARGETS = 8, 3
 ASKED: dict[str, dict[str, Any]] = {
@@ -94,7 +94,11 @@ def inputs(batches: int) -> Tensor:
 def untrained(method: str, likelihood: str) -> tuple[UncertainModel, Tensor, Tensor]:
     """Return a model, and inputs and targets of five batches."""
     meaning, x = LIKELIHOODS[likelihood](), inputs(5)
-    y = torch.arange(len(x)) % TARGETS if takes_labels(meaning) else x[:, :TARGETS].clone()
+    y = (
+        torch.arange(len(x)) % TARGETS
+        if takes_labels(meaning)
+        else as_targets(meaning, x[:, :TARGETS])
+    )
     torch.manual_seed(0)
     return METHODS[method].from_factory(lambda: network(meaning), meaning), x, y
 
@@ -150,7 +154,7 @@ def test_a_training_where_nothing_can_be_read(method: str, likelihood: str, kind
     model, x, y = untrained(method, likelihood)
     data = (x, y) if kind == "tensors" else DataLoader(TensorDataset(x, y), SIZE)
     with unreadable() as found:
-        scale = None if takes_labels(model.likelihood) else duda.TargetScale(0.0, 1.0)
+        scale = None if model.likelihood.of_classes else duda.TargetScale(0.0, 1.0)
         model = model.to("meta")
         duda.fit(model, data, epochs=2, batch_size=SIZE, seed=0, target_scale=scale)
     assert found

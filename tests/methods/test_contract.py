@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import duda
-from duda import ClassPrediction, QuantilePrediction
+from duda import BernoulliPrediction, ClassPrediction, QuantilePrediction
 from duda.hooks import FitState
 from duda.likelihoods import LIKELIHOODS, Likelihood
 from duda.methods import METHODS, UncertainModel
@@ -60,14 +60,13 @@ def inputs() -> Tensor:
 def targets(likelihood: Likelihood) -> Tensor:
     if takes_labels(likelihood):
         return torch.arange(N) % TARGETS
-    return as_targets(
-        likelihood, torch.randn(N, TARGETS, generator=torch.Generator().manual_seed(1))
-    )
+    y = torch.randn(N, TARGETS, generator=torch.Generator().manual_seed(1))
+    return as_targets(likelihood, y)
 
 
 def centre(answer: Prediction) -> Tensor:
     """Return what the prediction says first: probabilities, a mean or a median."""
-    if isinstance(answer, ClassPrediction):
+    if isinstance(answer, ClassPrediction | BernoulliPrediction):
         return answer.probs
     return answer.median if isinstance(answer, QuantilePrediction) else answer.mean
 
@@ -97,6 +96,11 @@ def test_shapes_and_identities(method: str, likelihood: str) -> None:
     if isinstance(answer, ClassPrediction):
         assert answer.probs.shape == (N, TARGETS)
         torch.testing.assert_close(answer.probs.sum(1), torch.ones(N))
+        torch.testing.assert_close(answer.entropy, answer.aleatoric + answer.epistemic)
+        torch.testing.assert_close(answer.draws.mean(0), answer.probs)
+    elif isinstance(answer, BernoulliPrediction):
+        assert answer.probs.shape == answer.labels.shape == (N, TARGETS)
+        assert answer.score.shape == (N,)
         torch.testing.assert_close(answer.entropy, answer.aleatoric + answer.epistemic)
         torch.testing.assert_close(answer.draws.mean(0), answer.probs)
     elif isinstance(answer, QuantilePrediction):

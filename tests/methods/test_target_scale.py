@@ -17,14 +17,14 @@ from duda.decisions import ConformalRegressor
 from duda.hooks import FitState
 from duda.likelihoods import LIKELIHOODS
 from duda.methods import METHODS
-from tests.pairs import PAIRS, takes_labels
+from tests.pairs import PAIRS
 from tests.training.models import same, seeded_model, values
 from tests.training.test_checkpoint import cut_off_each_epoch
 
 NUMBERS = [
     name
     for name, kind in LIKELIHOODS.items()
-    if not takes_labels(kind()) and getattr(kind, "support", "numbers") == "numbers"
+    if kind().takes_scale and getattr(kind, "support", "numbers") == "numbers"
 ]
 NUMBER_PAIRS = [pair for pair in PAIRS if pair[1] in NUMBERS]
 # Two targets of very different units, (D): of the offset no float32 has the digits.

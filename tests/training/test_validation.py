@@ -42,7 +42,7 @@ def data(model: UncertainModel, n: int) -> tuple[Tensor, Tensor]:
 def nll(answer: Prediction, y: Tensor) -> float:
     """Return the mean of -log p(y), or the pinball loss, by hand."""
     if isinstance(answer, ClassPrediction):
-        return float(-answer.log_probs[range(len(y)), y].mean())
+        return float(-answer.log_probs[range(len(y)), y.flatten().long()].mean())
     if isinstance(answer, QuantilePrediction):
         above = y.unsqueeze(1) - answer.quantiles
         levels = answer.levels.view(1, -1, 1)

@@ -60,11 +60,12 @@ def find_likelihood(
 
 def _misfit(likelihood: Likelihood, y: Tensor, classes: int) -> ValueError | None:
     """Return what is wrong with the targets as targets for the likelihood, if anything."""
-    if y.is_floating_point():
-        columns, positions = (y.shape[1] if y.ndim > 1 else 1), y.shape[2:]
+    if y.is_floating_point() or (likelihood.by_label and y.ndim > 1):
+        width, positions = likelihood.width(y.shape[1] if y.ndim > 1 else 1), y.shape[2:]
     else:
-        columns, positions = classes or int(y.max()) + 1, y.shape[1:]
-    outputs = torch.zeros(1, likelihood.width(columns), *positions)
+        width = likelihood.width_of_classes(classes or int(y.max()) + 1)
+        positions = y.shape[1:]
+    outputs = torch.zeros(1, width, *positions)
     try:
         likelihood.check_targets(outputs.expand(len(y), *outputs.shape[1:]), y)
     except ValueError as error:

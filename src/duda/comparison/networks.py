@@ -68,7 +68,8 @@ def network_factory(split: Split, likelihood: Likelihood) -> Callable[[], nn.Mod
     torch.Size([5, 2])
     """
     x, y = split.test
-    outputs = likelihood.width(len(split.classes) or y.shape[1])
+    classes = len(split.classes)
+    outputs = likelihood.width_of_classes(classes) if classes else likelihood.width(y.shape[1])
     if x.ndim == 4:
         return partial(_convolutional, x.shape[1], x.shape[2], x.shape[3], outputs)
     # Dropout blurs a regression's mean, so there is less of it.

@@ -7,6 +7,7 @@ from duda.likelihoods.gaussian import Gaussian as Gaussian
 
 # The defaults come first, wherever likelihoods are listed.
 # isort: split
+from duda.likelihoods.bernoulli import Bernoulli as Bernoulli
 from duda.likelihoods.beta_gaussian import BetaGaussian as BetaGaussian
 from duda.likelihoods.dirichlet import Dirichlet as Dirichlet
 from duda.likelihoods.fixed_gaussian import FixedGaussian as FixedGaussian

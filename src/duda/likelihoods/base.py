@@ -56,6 +56,7 @@ class Likelihood(ABC):
 
     Attributes:
         of_classes: whether targets are labels, or shares of classes.
+        by_label: whether several labels may hold together, each with a target of its own.
         annealing_epochs: epochs in which a term of the loss grows to its full weight, if one does.
         output_dim: the dimension of outputs, and of targets that have one, that is not for
             positions: 1 or -1; None where nobody has said so, and 1 is meant.
@@ -64,6 +65,7 @@ class Likelihood(ABC):
     """
 
     of_classes: ClassVar[bool] = False
+    by_label: ClassVar[bool] = False
     annealing_epochs: ClassVar[int] = 0
     output_dim: int | None = None
     learned_std: float | Tensor | None = None
@@ -127,6 +129,10 @@ class Likelihood(ABC):
     @abstractmethod
     def width(self, targets: int) -> int:
         """Return how many raw outputs the network needs for `targets` classes or target columns."""
+
+    def width_of_classes(self, classes: int) -> int:
+        """Return how many raw outputs the network needs where one of so many classes is right."""
+        return self.width(classes)
 
     @abstractmethod
     def check_targets(

@@ -68,7 +68,8 @@ class Categorical(Likelihood):
         if outputs.ndim < 2 or outputs.shape[1] < 2:
             raise ValueError(
                 f"the network's outputs have shape {tuple(found)}, expected "
-                "(N, C, *positions) with at least two classes: for two classes give two logits."
+                "(N, C, *positions) with at least two classes: for two classes give two logits, "
+                "or `duda.Bernoulli()` with a single one."
             )
         check_not_empty(outputs, "y")
         each = (len(outputs), *outputs.shape[2:])

@@ -46,7 +46,7 @@ class ClassReduction(Reduction):
         if draws.ndim < 3 or draws.shape[2] < 2:
             raise ValueError(
                 f"`draws` has shape {tuple(draws.shape)}, expected (M, N, C, *positions) with at "
-                "least two classes."
+                "least two classes: for one logit give `duda.Bernoulli()`."
             )
         log_probs, entropies = self.split(at_least_float32(draws))
         peak = log_probs.amax(0)

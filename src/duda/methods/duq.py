@@ -12,11 +12,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from duda.batches import Batch
 from duda.doubts import waiting
 from duda.layers import RBF
-from duda.likelihoods import Categorical, Likelihood
+from duda.likelihoods import Bernoulli, Categorical, Likelihood
 from duda.methods.base import UncertainModel, check_network, one_draw
 from duda.methods.last_layer import outputs_and_features
 from duda.methods.sampler import Sampler
-from duda.predictions import ClassPrediction, Prediction, ScoredClassPrediction
+from duda.predictions import BernoulliPrediction, ClassPrediction, Prediction
 from duda.sampling import with_last_linear
 
 __all__ = ["DUQ"]
@@ -30,7 +30,9 @@ class DUQ(UncertainModel):
 
     Args:
         network: ends in a `duda.layers.RBF`, or in a linear layer, whose place one takes in a copy.
-        likelihood: a `Categorical`.
+        likelihood: a `Categorical`; or a `Bernoulli`, with which each label has two centroids, of
+            where it is false and where it is true, and the score is 1 less the mean over labels of
+            the larger kernel.
         gradient_penalty: λ, the weight of (‖∇ₓ Σ_c K_c‖² - 1)², which keeps the features from
             ignoring the input; 0 for inputs that are no floating-point tensor.
 
@@ -41,7 +43,7 @@ class DUQ(UncertainModel):
     torch.Size([4])
     """
 
-    likelihoods = (Categorical,)
+    likelihoods = (Categorical, Bernoulli)
 
     def __init__(
         self, network: nn.Module, likelihood: Likelihood, gradient_penalty: float = 0.5
@@ -51,8 +53,14 @@ class DUQ(UncertainModel):
             raise ValueError(
                 f"`gradient_penalty` is {gradient_penalty}, expected a number of at least 0."
             )
+        if getattr(likelihood, "pos_weight", None) is not None:
+            raise ValueError(
+                "`pos_weight` is given, but the loss of a DUQ goes by kernels and has no place for "
+                "it: leave it out."
+            )
         self.gradient_penalty = gradient_penalty
-        self.network = _with_kernels(check_network(network))
+        self._each = 2 if isinstance(likelihood, Bernoulli) else 1  # centroids for an output
+        self.network = _with_kernels(check_network(network), self._each)
 
     @property
     def kernels(self) -> RBF:
@@ -67,12 +75,24 @@ class DUQ(UncertainModel):
         return outputs_and_features(self.network, self._named_kernels()[0], x, "DUQ")
 
     def forward(self, x: Batch) -> Tensor:
-        """Return log K_c `(N, C)`, of which softmax makes the probabilities.
+        """Return log K_c `(N, C)`, of which softmax makes the probabilities, or logits of labels.
 
         Raises:
             ValueError: if the network does not end in its RBF layer.
         """
-        return self._with_features(x)[0]
+        return self._outputs(self._with_features(x)[0])
+
+    def _outputs(self, log_kernels: Tensor) -> Tensor:
+        """Return what the likelihood takes: of a label how much nearer the place of the true is."""
+        if self._each == 1:
+            return log_kernels
+        falses, trues = log_kernels.chunk(2, dim=1)
+        return trues - falses
+
+    def _grouped(self, kernels: Float[Tensor, "N K"]) -> Float[Tensor, "N C G"]:
+        """Return values with the C of which one is right on dimension 1: all, or two of a label."""
+        labels = 1 if self._each == 1 else kernels.shape[1] // 2
+        return kernels.view(len(kernels), -1, labels)
 
     def training_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
         """Return the mean of -Σ_c y_c log K_c + (1 - y_c) log(1 - K_c), and the gradient penalty.
@@ -108,19 +128,23 @@ class DUQ(UncertainModel):
     def _data_loss(self, x: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss without penalty and the logarithms of the kernels; move the centroids."""
         log_kernels, features = self._with_features(x)
-        self.likelihood.check_targets(log_kernels, y)
-        y = self.likelihood.harmless(log_kernels, y) if waiting() else y
+        outputs = self._outputs(log_kernels)
+        self.likelihood.check_targets(outputs, y)
+        y = self.likelihood.harmless(outputs, y) if waiting() else y
         shares = self._shares(y, log_kernels.shape[1])
         # Log(1 - K) where K is one but for rounding ends at the log of the rounding.
         others = log_kernels.clamp(max=-torch.finfo(log_kernels.dtype).eps).expm1().neg().log()
-        each = -(shares * log_kernels + (1 - shares) * others).sum(1)
+        each = self._grouped(-(shares * log_kernels + (1 - shares) * others))
         if self.training:
             self.kernels.update(features, shares)
-        counted = shares.sum(1) > 0
-        return each.where(counted, 0).sum() / counted.sum().clamp(min=1), log_kernels
+        counted = self._grouped(shares).sum(1) > 0
+        total = each.sum(1).where(counted, 0).sum()
+        return total / counted.any(1).sum().clamp(min=1), log_kernels
 
     def _shares(self, y: Tensor, classes: int) -> Tensor:
         """Return the share of each class `(N, C)`; zeros for labels that are to be ignored."""
+        if isinstance(self.likelihood, Bernoulli):
+            return self.likelihood.shares(y)
         if y.is_floating_point():
             return y
         ignored = cast(Categorical, self.likelihood).ignore_index
@@ -137,16 +161,23 @@ class DUQ(UncertainModel):
         self, x: Batch, sampler: Sampler, chunk: int | None, keep_draws: bool
     ) -> Prediction:
         """Return the prediction for one batch, with its distance from the classes for a score."""
-        (log_kernels,) = sampler(x, chunk)
-        answer = cast(ClassPrediction, self.likelihood.reduce(log_kernels, keep_draws))
-        return ScoredClassPrediction.from_prediction(answer, -log_kernels[0].amax(1).expm1())
+        if self._each == 1:
+            (outputs,) = sampler(x, chunk)
+            log_kernels = outputs[0]
+        else:
+            log_kernels = self._with_features(x)[0]
+            outputs = self._outputs(log_kernels).unsqueeze(0)
+        answer = cast(
+            "ClassPrediction | BernoulliPrediction", self.likelihood.reduce(outputs, keep_draws)
+        )
+        return answer.with_score(-self._grouped(log_kernels).amax(1).expm1().mean(1))
 
 
-def _with_kernels(network: nn.Module) -> nn.Module:
+def _with_kernels(network: nn.Module, each: int) -> nn.Module:
     """Return the network if it has an RBF layer, else a copy that ends in one."""
     found = sum(isinstance(module, RBF) for module in network.modules())
     if found > 1:
         raise ValueError(f"the network has {found} RBF layers, expected one, as its last layer.")
     if found:
         return network
-    return with_last_linear(network, lambda last: RBF(last.in_features, last.out_features))
+    return with_last_linear(network, lambda last: RBF(last.in_features, each * last.out_features))

@@ -15,10 +15,11 @@ from torch.func import grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from duda.batches import Batch, each_input, rows_of
-from duda.likelihoods import Categorical, Likelihood
+from duda.checks import at_least_float32
+from duda.likelihoods import Bernoulli, Categorical, Likelihood
 from duda.methods.base import UncertainModel, check_network, one_draw
 from duda.methods.sampler import Sampler
-from duda.predictions import ClassPrediction, Prediction, ScoredClassPrediction
+from duda.predictions import BernoulliPrediction, ClassPrediction, Prediction
 from duda.sampling import matches, raw_outputs, swapped_weights, with_rows, without_slow_rules
 
 __all__ = ["GradientConfidence"]
@@ -38,7 +39,7 @@ class GradientConfidence(UncertainModel):
 
     Args:
         network: any module that puts out logits `(N, C)`.
-        likelihood: a `Categorical`.
+        likelihood: a `Categorical` or a `Bernoulli`.
         layers: the beginnings of the chosen weights' names, or patterns; all if not given.
 
     >>> import duda, torch
@@ -47,7 +48,7 @@ class GradientConfidence(UncertainModel):
     torch.Size([4])
     """
 
-    likelihoods = (Categorical,)
+    likelihoods = (Categorical, Bernoulli)
 
     def __init__(
         self,
@@ -86,14 +87,15 @@ class GradientConfidence(UncertainModel):
     ) -> Prediction:
         """Return the prediction for one batch, with its gradients' norms for a score."""
         (logits,) = sampler(x, chunk)
-        if logits.ndim != 3:
+        if logits.ndim > 3 or (logits.ndim < 3 and not isinstance(self.likelihood, Bernoulli)):
             raise ValueError(
                 f"the network's outputs have shape {tuple(logits.shape[1:])}, expected (N, C): a "
                 "gradient belongs to an example, not to a position."
             )
-        answer = cast(ClassPrediction, self.likelihood.reduce(logits, keep_draws))
-        norms = self._norms(x, answer.labels).to(answer.log_probs.dtype)
-        return ScoredClassPrediction.from_prediction(answer, norms)
+        answer = self.likelihood.reduce(logits, keep_draws)
+        labels: Tensor = answer.labels  # type: ignore[attr-defined] # of classes
+        norms = self._norms(x, labels).to(at_least_float32(logits).dtype)
+        return cast("ClassPrediction | BernoulliPrediction", answer).with_score(norms)
 
     def _norms(self, x: Batch, labels: Tensor) -> Float[Tensor, "N"]:
         """Return the gradient's norm for each example: several at once where vmap can."""

@@ -243,7 +243,7 @@ def _dim_name(likelihood: Likelihood, said: bool = False) -> str | None:
     names = {each.name for each in fields(likelihood)} if is_dataclass(likelihood) else set[str]()
     name = next((each for each in ("class_dim", "output_dim") if each in names), None)
     # A number for each target means the same on any dimension.
-    alike = name == "output_dim" and likelihood.width(1) == 1
+    alike = name == "output_dim" and likelihood.width(1) == 1 and not likelihood.of_classes
     return None if not said and (alike or likelihood.output_dim is not None) else name
 
 

@@ -6,6 +6,7 @@ import os
 
 from duda.predictions.affine import AffinePrediction as AffinePrediction
 from duda.predictions.base import Prediction as Prediction
+from duda.predictions.bernoulli import BernoulliPrediction as BernoulliPrediction
 from duda.predictions.classes import ClassPrediction as ClassPrediction
 from duda.predictions.drawn import DrawnPrediction as DrawnPrediction
 from duda.predictions.gaussian import GaussianPrediction as GaussianPrediction

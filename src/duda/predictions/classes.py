@@ -119,6 +119,16 @@ class ClassPrediction(NamedLabels, Prediction):
         votes.scatter_(1, log_probs.argmax(1, keepdim=True), 1)
         return cls(log_probs, entropy(log_probs, dim=1), votes)
 
+    def as_classes(self) -> ClassPrediction:
+        """Return the prediction, which is of classes; other families may be seen so."""
+        return self
+
+    def with_score(self, own_score: ArrayLike) -> ClassPrediction:
+        """Return the prediction with a score of its own, `(N, *positions)`; infinite ones pass."""
+        from duda.predictions.scored import ScoredClassPrediction
+
+        return ScoredClassPrediction.from_prediction(self, own_score)
+
     def with_epistemic(self, epistemic: Float[Tensor, "N *positions"]) -> Self:
         """Return the prediction with that part of its entropy epistemic, all else aleatoric."""
         return replace(self, aleatoric=(self.entropy - epistemic).clamp(min=0))

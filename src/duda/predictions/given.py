@@ -12,6 +12,7 @@ from duda.checks import ArrayLike, as_tensor, check_not_empty, check_same_shape,
 from duda.devices import exact_device
 from duda.inputs import numbers, scores, spreads, which_count
 from duda.predictions.base import Prediction
+from duda.predictions.bernoulli import BernoulliPrediction
 from duda.predictions.classes import ClassPrediction
 from duda.predictions.gaussian import GaussianPrediction
 from duda.predictions.numbers import NumberPrediction
@@ -62,6 +63,8 @@ def prediction_given(
     """
     if isinstance(source, kind):
         return source
+    if kind is ClassPrediction and isinstance(source, BernoulliPrediction):
+        return source.as_classes()  # type: ignore[return-value] # of this kind
     if isinstance(source, Prediction):
         known = isinstance(source, ClassPrediction | NumberPrediction)  # to whom `instead` applies
         remedy = f": call {instead}" if instead and known else ""

@@ -66,7 +66,7 @@ def _made(kind: str, fields: Mapping[str, Any], kinds: Mapping[str, Any]) -> Any
         )
     known = {field.name for field in dataclasses.fields(family)}
     needed = (
-        known - {"draws", "joint", "classes", "between"}
+        known - {"draws", "joint", "classes", *_left_out(family)}
         if family.__module__.startswith("duda.")
         else set()
     )
@@ -85,6 +85,12 @@ def _made(kind: str, fields: Mapping[str, Any], kinds: Mapping[str, Any]) -> Any
             for name, value in fields.items()
         }
     )
+
+
+def _left_out(family: type[Any]) -> set[str]:
+    """Return the names of fields that are None where there is nothing to say."""
+    fields = dataclasses.fields(family)
+    return {each.name for each in fields if each.kw_only and each.default is None}
 
 
 def _with_registered(kinds: Mapping[str, Any]) -> dict[str, Any]:

@@ -203,8 +203,8 @@ def _check_targets(part: UncertainModel, data: TensorData, names: ClassNames | N
 
 
 def _check_classes(part: UncertainModel, outputs: Tensor, names: Sequence[str]) -> None:
-    found = outputs.shape[part.likelihood.output_dim or 1]
-    expected = part.likelihood.width(len(names))
+    found = 1 if outputs.ndim == 1 else outputs.shape[part.likelihood.output_dim or 1]
+    expected = part.likelihood.width_of_classes(len(names))
     if found != expected:
         raise ValueError(
             f"the network has {counted(found, 'output')}, expected {expected} for the classes "

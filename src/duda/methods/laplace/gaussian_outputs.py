@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import at_least_float32
-from duda.likelihoods import Likelihood
+from duda.likelihoods import Bernoulli, Likelihood
 from duda.likelihoods.class_draws import ClassReduction
 from duda.likelihoods.numbers import NumberLikelihood
 from duda.predictions import ClassPrediction, GaussianPrediction
@@ -24,6 +24,8 @@ __all__ = [
     "exact_moments",
     "gaussian_draws",
     "independent_draws",
+    "label_log_probs",
+    "probit_labels",
     "probit_log_probs",
     "probit_prediction",
     "times",
@@ -108,13 +110,16 @@ def independent_draws(
 
 
 def drawn_log_probs(
-    outputs: Float[Tensor, "N C"], covariance: OutputCovariance, samples: int
-) -> Float[Tensor, "N C"]:
+    outputs: Float[Tensor, "N C"],
+    covariance: OutputCovariance,
+    samples: int,
+    logits: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """Return the logarithm of the mean probabilities of draws, always by the same noise.
 
     Each has its mirror image, so that the mean of the draws is that of the Gaussian.
     """
-    reduction = ClassReduction(keep_draws=False)
+    reduction = ClassReduction(False, logits)
     for draws in independent_draws(outputs, covariance, range(-(-samples // 2)), 0, None):
         reduction.add(draws)
         reduction.add(2 * outputs - draws)
@@ -125,7 +130,32 @@ def probit_prediction(
     outputs: Float[Tensor, "N C"], covariance: OutputCovariance, drawn: ClassPrediction
 ) -> ClassPrediction:
     """Return mean-field probit probabilities, with the votes and the mean entropy of draws."""
-    log_probs = probit_log_probs(outputs.double(), covariance).to(at_least_float32(outputs).dtype)
+    return _as_drawn(probit_log_probs(outputs.double(), covariance), drawn)
+
+
+def probit_labels(
+    likelihood: Bernoulli,
+    outputs: Float[Tensor, "N L"],
+    covariance: OutputCovariance,
+    drawn: ClassPrediction,
+) -> ClassPrediction:
+    """Return the same of each label, `(N, 2, L)`."""
+    return _as_drawn(label_log_probs(likelihood, outputs.double(), covariance), drawn)
+
+
+def label_log_probs(
+    likelihood: Bernoulli, mean: Float[Tensor, "N L"], covariance: OutputCovariance
+) -> Float[Tensor, "N 2 L"]:
+    """Return log-probabilities that labels are false, and true: σ(±μ / √(1 + π/8 Var f)).
+
+    Source: MacKay 1992, "The evidence framework applied to classification networks", eq. 19.
+    """
+    spread = (1 + math.pi / 8 * covariance.variances()).sqrt()
+    return (likelihood.two_classes(mean[None])[0] / spread.unsqueeze(1)).log_softmax(1)
+
+
+def _as_drawn(exact: Tensor, drawn: ClassPrediction) -> ClassPrediction:
+    log_probs = exact.to(drawn.log_probs.dtype)
     # The probabilities are approximate, so that their entropy may fall below that mean.
     aleatoric = torch.minimum(drawn.aleatoric, entropy(log_probs, dim=1))
     return ClassPrediction(log_probs, aleatoric, drawn.votes, drawn.draws)

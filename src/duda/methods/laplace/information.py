@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from duda.likelihoods import Categorical, Gaussian, Likelihood
+from duda.likelihoods import Bernoulli, Categorical, Gaussian, Likelihood
 
 __all__ = ["OutputInformation", "output_information"]
 
@@ -42,18 +42,27 @@ class OutputInformation(NamedTuple):
         return row
 
 
-def output_information(likelihood: Likelihood, outputs: Float[Tensor, "N C"]) -> OutputInformation:
+def output_information(
+    likelihood: Likelihood,
+    outputs: Float[Tensor, "N C"],
+    y: Shaped[Tensor, "N *rest"] | None = None,
+) -> OutputInformation:
     """Return the Fisher information of each example's raw outputs.
 
-    For classes diag(p) - p pᵀ; for Gaussians 1 / σ² of a mean, and ½ (dσ²/ds / σ²)² of a raw scale
-    s, which no other output has a part in. Sources: Martens 2020, section 9.2, for classes, where
-    it is the Hessian; the Fisher information of a Gaussian's mean and variance.
+    For classes diag(p) - p pᵀ; for labels p (1 - p), times what the label counts; for Gaussians
+    1 / σ² of a mean, and ½ (dσ²/ds / σ²)² of a raw scale s, which no other output has a part in.
+    Sources: Martens 2020, section 9.2, for classes and labels, where it is the Hessian; the Fisher
+    information of a Gaussian's mean and variance.
 
     >>> output_information(Categorical(), torch.zeros(3, 2)).row(0)[0]
     tensor([ 0.2500, -0.2500])
     """
     if isinstance(likelihood, Categorical):
         return OutputInformation(outputs.softmax(1), diagonal=False)
+    if isinstance(likelihood, Bernoulli):
+        information = outputs.sigmoid() * (-outputs).sigmoid()
+        counts = 1 if y is None else likelihood.counts(outputs, y)
+        return OutputInformation(information * counts, diagonal=True)
     mean, variance = likelihood.moments(outputs)  # type: ignore[attr-defined]
     each = [1 / variance]
     if isinstance(likelihood, Gaussian):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from duda.batches import Batch
-from duda.likelihoods import Categorical, FixedGaussian, Gaussian, Likelihood
+from duda.likelihoods import Bernoulli, Categorical, FixedGaussian, Gaussian, Likelihood
+from duda.likelihoods.bernoulli import said_of_labels
 from duda.likelihoods.class_draws import ClassReduction
 from duda.methods.base import one_draw
 from duda.methods.laplace.gaussian_outputs import (
@@ -20,6 +21,8 @@ from duda.methods.laplace.gaussian_outputs import (
     exact_moments,
     gaussian_draws,
     independent_draws,
+    label_log_probs,
+    probit_labels,
     probit_log_probs,
     probit_prediction,
 )
@@ -69,7 +72,12 @@ class Laplace(LastLayerPosterior):
     True
     """
 
-    likelihoods: ClassVar[tuple[type[Likelihood], ...]] = (Categorical, Gaussian, FixedGaussian)
+    likelihoods: ClassVar[tuple[type[Likelihood], ...]] = (
+        Categorical,
+        Bernoulli,
+        Gaussian,
+        FixedGaussian,
+    )
 
     def __init__(
         self,
@@ -129,7 +137,7 @@ class Laplace(LastLayerPosterior):
         """Return the prediction for one batch, by draws or in closed form."""
         if self.approximation == "draws" or not isinstance(sampler, _PosteriorSampler):
             return super().predict_batch(x, sampler, chunk, keep_draws)
-        classes = isinstance(self.likelihood, Categorical)
+        classes = self.likelihood.of_classes
         asked = "joint" if sampler.joint else "keep_draws" if keep_draws and not classes else None
         if asked is not None:
             raise ValueError(
@@ -140,15 +148,24 @@ class Laplace(LastLayerPosterior):
         covariance = self.output_covariance(features)
         if not classes:
             return exact_moments(self.likelihood, outputs, covariance)
-        reduction = ClassReduction(keep_draws)
+        reduction = ClassReduction(keep_draws, self._labels)
         for draws in independent_draws(outputs, covariance, sampler.numbers, sampler.seed, chunk):
             reduction.add(draws)
+        if isinstance(self.likelihood, Bernoulli):
+            drawn = reduction.result()
+            return said_of_labels(probit_labels(self.likelihood, outputs, covariance, drawn))
         return probit_prediction(outputs, covariance, reduction.result())
 
-    def log_probs(
-        self, outputs: Float[Tensor, "N C"], covariance: OutputCovariance
-    ) -> Float[Tensor, "N C"]:
+    @property
+    def _labels(self) -> Callable[[Tensor], Tensor] | None:
+        """What makes two classes of each label, if these are predicted."""
+        likelihood = self.likelihood
+        return likelihood.two_classes if isinstance(likelihood, Bernoulli) else None
+
+    def log_probs(self, outputs: Float[Tensor, "N C"], covariance: OutputCovariance) -> Tensor:
         """Return the logarithms of what is predicted of classes, by a few draws if by any."""
         if self.approximation == "draws":
-            return drawn_log_probs(outputs, covariance, min(self.samples, _DRAWS))
+            return drawn_log_probs(outputs, covariance, min(self.samples, _DRAWS), self._labels)
+        if isinstance(self.likelihood, Bernoulli):
+            return label_log_probs(self.likelihood, outputs, covariance)
         return probit_log_probs(outputs, covariance)

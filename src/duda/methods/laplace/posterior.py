@@ -17,7 +17,7 @@ from duda.class_names import ClassNames
 from duda.doubts import doubts_together
 from duda.hooks import FitState
 from duda.items import ItemRule
-from duda.likelihoods import Categorical, Likelihood
+from duda.likelihoods import Bernoulli, Likelihood
 from duda.methods.base import UncertainModel, check_network
 from duda.methods.laplace.choice import by_evidence, by_validation, with_noise
 from duda.methods.laplace.confidence import tell_of_lost_confidence
@@ -84,10 +84,8 @@ class LastLayerPosterior(UncertainModel):
         return cast(nn.Linear, self.network.get_submodule(self._layer))
 
     @abstractmethod
-    def log_probs(
-        self, outputs: Float[Tensor, "N C"], covariance: OutputCovariance
-    ) -> Float[Tensor, "N C"]:
-        """Return the logarithms of what is predicted of classes."""
+    def log_probs(self, outputs: Float[Tensor, "N C"], covariance: OutputCovariance) -> Tensor:
+        """Return the logarithms of what is predicted: `(N, C)`, or of labels `(N, 2, L)`."""
 
     @uncompiled
     def fit_posterior(
@@ -158,10 +156,12 @@ class LastLayerPosterior(UncertainModel):
 
     def _look_at(self, shown: dict[str, Tensor]) -> None:
         """Tell if the predictions for some training examples have become much less confident."""
-        if isinstance(self.likelihood, Categorical):
-            covariance = self.output_covariance(shown["features"])
-            log_probs = self.log_probs(shown["outputs"], covariance)
-            tell_of_lost_confidence(shown["outputs"], log_probs)
+        if self.likelihood.of_classes:
+            logits = shown["outputs"]
+            log_probs = self.log_probs(logits, self.output_covariance(shown["features"]))
+            if isinstance(self.likelihood, Bernoulli):
+                logits = self.likelihood.two_classes(logits[None])[0]
+            tell_of_lost_confidence(logits, log_probs)
 
     def _passes(self, batches: Iterator[tuple[Batch, Tensor]]) -> Iterator[Pass]:
         """Yield outputs, features and targets of the examples that count, checked."""

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from duda.likelihoods import Gaussian, Likelihood
+from duda.likelihoods import Bernoulli, Gaussian, Likelihood
 from duda.methods.laplace.curvature import Curvature
 from duda.methods.laplace.information import output_information
 
@@ -57,7 +57,7 @@ def training_sums(
     for outputs, features, y in passes:
         if len(outputs) == 0:
             continue
-        terms = curvature.terms(features, output_information(likelihood, outputs))
+        terms = curvature.terms(features, output_information(likelihood, outputs, y))
         sums = [a + b for a, b in zip(sums, terms, strict=True)] if sums else terms
         log_likelihood = log_likelihood + _log_likelihood(likelihood, outputs, y)
         examples, numbers = examples + len(outputs), numbers + y.numel()
@@ -78,9 +78,9 @@ def counted(likelihood: Likelihood, outputs: Tensor, features: Tensor, y: Tensor
     likelihood.check_outputs(outputs)
     outputs = outputs.double()
     ignored = getattr(likelihood, "ignore_index", None)
-    if ignored is None or y.is_floating_point():
+    if ignored is None or (y.is_floating_point() and not isinstance(likelihood, Bernoulli)):
         return Pass(outputs, features, y)
-    counts = y != ignored
+    counts = (y != ignored).flatten(1).any(1) if y.ndim > 1 else y != ignored
     return Pass(outputs[counts], features[counts], y[counts])
 
 
@@ -89,4 +89,4 @@ def _log_likelihood(likelihood: Likelihood, outputs: Tensor, y: Tensor) -> Tenso
     if isinstance(likelihood, Gaussian):
         # A BetaGaussian's loss is no -log p.
         likelihood = Gaussian(likelihood.floor, target_scale=likelihood.target_scale)
-    return -len(outputs) * likelihood.negative_log_likelihood(outputs, y)
+    return -likelihood.terms(y) * likelihood.negative_log_likelihood(outputs, y)

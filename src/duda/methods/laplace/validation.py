@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from duda.likelihoods import Categorical, Likelihood
+from duda.likelihoods import Bernoulli, Categorical, Likelihood
 from duda.methods.laplace.curvature import Curvature
 from duda.methods.laplace.gaussian_outputs import OutputCovariance, exact_moments
 from duda.methods.laplace.training_sums import Pass
@@ -40,6 +40,9 @@ def validation_precision(
         if isinstance(likelihood, Categorical):
             probs = log_probs(batch.outputs, covariance)
             return Categorical().negative_log_likelihood(probs, batch.y) * len(batch.y)
+        if isinstance(likelihood, Bernoulli):
+            probs = log_probs(batch.outputs, covariance)
+            return likelihood.log_loss(probs, batch.y) * likelihood.terms(batch.y)
         prediction = exact_moments(likelihood, batch.outputs, covariance)
         return likelihood.prediction_loss(prediction, batch.y) * likelihood.terms(batch.y)
 
