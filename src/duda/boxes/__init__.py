@@ -4,8 +4,20 @@ Boxes are (left, top, right, bottom) in one unit, such as pixels. A picture is o
 and several are a list of these; what is true of a picture is its boxes and their labels.
 """
 
+from duda.boxes.average_precision import COCO, AveragePrecision, average_precision
+from duda.boxes.errors import KINDS, DetectionErrors, detection_errors
 from duda.boxes.geometry import iou
 from duda.boxes.merging import merge
 from duda.boxes.prediction import BoxPrediction
 
-__all__ = ["BoxPrediction", "iou", "merge"]
+__all__ = [
+    "COCO",
+    "KINDS",
+    "AveragePrecision",
+    "BoxPrediction",
+    "DetectionErrors",
+    "average_precision",
+    "detection_errors",
+    "iou",
+    "merge",
+]
