@@ -49,7 +49,7 @@ def exported(package: str) -> list[str]:
     """Return the names that a package makes public, and its registries.
 
     >>> exported("duda.likelihoods")[:3]
-    ['BetaGaussian', 'Categorical', 'Dirichlet']
+    ['Bernoulli', 'BetaGaussian', 'Categorical']
     """
     return sorted(_public(package))
 

@@ -61,6 +61,10 @@ def cases() -> dict[str, tuple[Any, ...]]:
         "cautious": (lambda p: d.cautious(p, _known(p), 0), mixed),
         "conformal_p_values": (d.conformal_p_values, score, score[:100]),
         "conformal_quantile": (lambda s: d.conformal_quantile(s, 0.1), score),
+        "missed_shares": (
+            lambda p: d.missed_shares(p.probs, p.probs > 0.2, torch.linspace(1, 0, 5)),
+            answer,
+        ),
         "benjamini_hochberg": (lambda s: d.benjamini_hochberg(s / s.max(), 0.1), score),
     }
     for by in ("entropy", "bald", "variation-ratio", "margin", "batch-bald", "random"):

@@ -23,7 +23,7 @@ class LogNormalPrediction(DrawnPrediction):
 
     >>> answer = LogNormalPrediction.of(location=[[0.0]], scale=[[1.0]])
     >>> answer.mean, answer.quantile(0.5)  # exp(1 / 2)
-    (tensor([[1.6487]]), tensor([[1.]], dtype=torch.float64))
+    (tensor([[1.6487]], dtype=torch.float64), tensor([[1.]], dtype=torch.float64))
     """
 
     parameters: ClassVar[tuple[str, ...]] = ("location", "scale")
