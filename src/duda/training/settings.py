@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import torch
 
-from duda.checks import check_count, check_flag, plain_number
+from duda.checks import check_count, plain_number
 from duda.training.descriptions import described
 from duda.training.optimizers import OptimizerFactory
 from duda.training.schedules import Schedule, check_schedule
@@ -64,7 +64,8 @@ class Training:
         for name in ("batch_size", "accumulate"):
             self._set(name, check_count(getattr(self, name), name))
         for name in ("drop_last", "decay_biases"):
-            check_flag(getattr(self, name), name)
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"`{name}` is {getattr(self, name)!r}, expected True or False.")
         self._set("warmup", check_schedule(self.schedule, self.warmup))
         self._set("clip", _number(self.clip, "clip", 0, math.inf))
         self._set("ema", _number(self.ema, "ema", 0, 1))
