@@ -110,7 +110,7 @@ class DrawnPrediction(MembersPrediction):
 
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean, aleatoric and epistemic variance, by the law of total variance."""
+        """Mean, aleatoric and epistemic variance, by the law of total variance, in float64."""
         means, variances = self._draw_moments()
         mean = means.mean(0)
         gaps = torch.where(means == mean, 0.0, means - mean)  # where both are infinite, too
@@ -119,7 +119,7 @@ class DrawnPrediction(MembersPrediction):
         if self.between is not None:
             between = self.between.double()
             aleatoric, epistemic = (aleatoric + epistemic - between).clamp(min=0), between
-        return tuple(each.to(self.draws.dtype) for each in (mean, aleatoric, epistemic))  # type: ignore[return-value] # of three
+        return mean, aleatoric, epistemic
 
     def _draw_moments(self) -> tuple[Tensor, Tensor]:
         """Return mean and variance of each draw, `(M, N, D, *positions)`."""
@@ -128,27 +128,27 @@ class DrawnPrediction(MembersPrediction):
     @property
     def mean(self) -> Float[Tensor, "N D *positions"]:  # type: ignore[override] # follows from the draws
         """Mean of the mixture, in units of the target."""
-        return self._moments[0]
+        return self._moments[0].to(self.draws.dtype)
 
     @property
     def aleatoric(self) -> Float[Tensor, "N D *positions"]:
         """Mean over draws of their variances."""
-        return self._moments[1]
+        return self._moments[1].to(self.draws.dtype)
 
     @property
     def epistemic(self) -> Float[Tensor, "N D *positions"]:
         """Variance over draws of their means."""
-        return self._moments[2]
+        return self._moments[2].to(self.draws.dtype)
 
     @property
     def variance(self) -> Float[Tensor, "N D *positions"]:
         """Total variance."""
-        return self.aleatoric + self.epistemic
+        return (self._moments[1] + self._moments[2]).to(self.draws.dtype)
 
     @property
     def std(self) -> Float[Tensor, "N D *positions"]:  # type: ignore[override] # from the variance
         """Standard deviation."""
-        return self.variance.sqrt()
+        return (self._moments[1] + self._moments[2]).sqrt().to(self.draws.dtype)
 
     def with_epistemic(self, epistemic: Float[Tensor, "N D *positions"]) -> Self:
         """Return the prediction with that part of its variance epistemic, all else aleatoric."""
@@ -156,7 +156,9 @@ class DrawnPrediction(MembersPrediction):
 
     def parts(self) -> Parts:
         """Return both parts as standard deviations, in units of the target."""
-        return Parts(self.aleatoric.sqrt(), self.epistemic.sqrt(), self.score_unit)
+        _, aleatoric, epistemic = self._moments
+        dtype = self.draws.dtype
+        return Parts(aleatoric.sqrt().to(dtype), epistemic.sqrt().to(dtype), self.score_unit)
 
     def components(self) -> Sequence[Self]:
         """Return the prediction of each draw."""
