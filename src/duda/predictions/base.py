@@ -86,10 +86,6 @@ class Prediction(OverExamples, ABC):
         """Return the aleatoric and the epistemic part of the uncertainty, None if not both are."""
         return None
 
-    def which_scores(self, kept: Bool[Tensor, "N *targets"]) -> Bool[Tensor, "N *rest"]:
-        """Return which scores count where these targets do."""
-        return kept
-
     def can(self, ability: str) -> bool:
         """Return whether the prediction has what this name asks for, such as "log_prob".
 

@@ -192,10 +192,6 @@ tensor([1.1935], dtype=torch.float64))
         found = replace(self, own_score=own_score)  # type: ignore[arg-type] # made a tensor there
         return found.with_joint(self.joint, self.drawn)
 
-    def which_scores(self, kept: Bool[Tensor, "N L *positions"]) -> Bool[Tensor, "N *positions"]:
-        """Return the examples of which at least one label counts."""
-        return kept.any(1)
-
     def parts(self) -> Parts:
         """Return the sums over labels of expected entropies and of mutual informations, nats."""
         return Parts(self.aleatoric.sum(1), self.epistemic.sum(1), "nats")
