@@ -21,9 +21,4 @@ def as_targets(likelihood: Likelihood, y: Tensor) -> Tensor:
     """Return numbers, about as large as normal ones, as targets that the likelihood takes."""
     if isinstance(likelihood, Bernoulli):
         return (y > 0).to(y.dtype)
-    support = getattr(likelihood, "support", "numbers")
-    if support == "positive":
-        return y.exp()
-    if support == "shares":
-        return y.sigmoid()
-    return (2 * y.exp()).round() if support == "counts" else y
+    return y.exp() if getattr(likelihood, "support", "numbers") == "positive" else y

@@ -11,7 +11,7 @@ from duda.doubts import doubt
 
 __all__ = ["Support", "check_support"]
 
-Support = Literal["numbers", "positive", "shares", "counts"]
+Support = Literal["numbers", "positive"]
 
 
 class _Kind(NamedTuple):
@@ -23,14 +23,6 @@ _KINDS = {
     "positive": _Kind(
         lambda y: ~(y > 0), "numbers above 0: model zeros apart, or take a likelihood of counts"
     ),
-    "shares": _Kind(
-        lambda y: ~((y > 0) & (y < 1)),
-        "shares above 0 and below 1: bring n of them off the ends by `(y * (n - 1) + 0.5) / n`",
-    ),
-    "counts": _Kind(
-        lambda y: ~((y >= 0) & (y.frac() == 0)) if y.is_floating_point() else y < 0,
-        "counts, whole numbers of at least 0",
-    ),
 }
 
 
@@ -38,7 +30,7 @@ def check_support(y: Tensor, support: Support) -> None:
     """Raise a `ValueError` if finite targets are outside of the support.
 
     >>> import torch
-    >>> check_support(torch.tensor([0.0, 3.0]), "counts")
+    >>> check_support(torch.tensor([0.5, 3.0]), "positive")
     """
     if support == "numbers":
         return

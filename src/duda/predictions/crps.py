@@ -23,7 +23,6 @@ __all__ = [
     "integrated_crps",
     "mixture_crps",
     "numerical_crps",
-    "over_members",
 ]
 
 _NODES = 400  # levels
@@ -73,7 +72,6 @@ def mixture_crps(
 def integrated_crps(
     law: Law,
     members: tuple[Float[Tensor, "M *shape"], ...],
-    shares: Float[Tensor, "M *shape"] | None,
     y: Float[Tensor, "*shape"],
 ) -> Float[Tensor, "*shape"]:
     """Return the integral of (F(x) - [x >= y])², F the mixture's distribution function.
@@ -84,26 +82,21 @@ def integrated_crps(
     Args:
         law: of the members.
         members: their parameters.
-        shares: how likely each is, where they are not alike.
         y: targets.
 
     >>> uniform = Law(lambda y, low: (y - low).clamp(0, 1), lambda q, low: low + q)
-    >>> integrated_crps(uniform, (torch.zeros(1, 1).double(),), None, torch.zeros(1).double())
+    >>> integrated_crps(uniform, (torch.zeros(1, 1).double(),), torch.zeros(1).double())
     tensor([0.3333], dtype=torch.float64)
     """
     values = [y.flatten(), *(each.flatten(1).movedim(1, 0) for each in members)]
-    if shares is not None:
-        values.append(shares.flatten(1).movedim(1, 0))
     size = max(1, _AT_ONCE // (len(_LEVELS) * len(members[0]) + _IN_BETWEEN * _KNOTS))
     parts = []
     for some, *rest in zip(*(torch.split(each, size) for each in values), strict=True):
-        each = [part.movedim(0, 1) for part in rest]
-        mixed = None if shares is None else each.pop()
-        parts.append(_integral(law, each, mixed, some))
+        parts.append(_integral(law, [part.movedim(0, 1) for part in rest], some))
     return torch.cat(parts).view_as(y)
 
 
-def _integral(law: Law, members: list[Tensor], shares: Tensor | None, y: Tensor) -> Tensor:
+def _integral(law: Law, members: list[Tensor], y: Tensor) -> Tensor:
     """Return the integral for `(n)` targets, members `(M, n)`."""
     levels = y.new_tensor(_LEVELS).view(-1, 1, 1)
     knots = law.quantile(levels, *members).flatten(0, 1).sort(0).values
@@ -117,18 +110,10 @@ def _integral(law: Law, members: list[Tensor], shares: Tensor | None, y: Tensor)
         places = low + (node + 1) / 2 * width
         size = max(1, _AT_ONCE // members[0].numel())
         below = torch.cat(
-            [
-                over_members(law.cdf(some.unsqueeze(1), *members), shares, dim=1)
-                for some in torch.split(places, size)
-            ]
+            [law.cdf(some.unsqueeze(1), *members).mean(1) for some in torch.split(places, size)]
         )
         total += weight / 2 * ((below - (low >= y).to(y)).square() * width).sum(0)
     return torch.where(y.isinf(), torch.inf, total)
-
-
-def over_members(values: Tensor, shares: Tensor | None, dim: int = 0) -> Tensor:
-    """Return the mean over members, weighted by their shares where these differ."""
-    return values.mean(dim) if shares is None else (shares * values).sum(dim)
 
 
 def numerical_crps(

@@ -50,7 +50,7 @@ class DrawnPrediction(MembersPrediction):
     parameters: ClassVar[tuple[str, ...]]
 
     def __post_init__(self) -> None:
-        draws, count = finite_numbers(self.draws, "draws"), self.parameter_count
+        draws, count = finite_numbers(self.draws, "draws"), len(self.parameters)
         if draws.ndim < 3 or draws.shape[2] % count or not draws.shape[2]:
             raise ValueError(
                 f"`draws` has shape {tuple(draws.shape)}, expected (M, N, {count} D, *positions): "
@@ -99,19 +99,14 @@ class DrawnPrediction(MembersPrediction):
         """Raise a `ValueError` if there is no law with these."""
 
     @property
-    def parameter_count(self) -> int:
-        """How many parameters a draw has for each number."""
-        return len(self.parameters)
-
-    @property
     def said_shape(self) -> tuple[int, ...]:
         """The shape (D, *positions) of what is said of each example."""
-        return self.draws.shape[2] // self.parameter_count, *self.draws.shape[3:]
+        return self.draws.shape[2] // len(self.parameters), *self.draws.shape[3:]
 
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor, Tensor]:
         """Mean, aleatoric and epistemic variance, by the law of total variance, in float64."""
-        means, variances = self._draw_moments()
+        means, variances = self.member_moments(*self._members())
         mean = means.mean(0)
         gaps = torch.where(means == mean, 0.0, means - mean)  # where both are infinite, too
         epistemic = gaps.square().mean(0)
@@ -120,10 +115,6 @@ class DrawnPrediction(MembersPrediction):
             between = self.between.double()
             aleatoric, epistemic = (aleatoric + epistemic - between).clamp(min=0), between
         return mean, aleatoric, epistemic
-
-    def _draw_moments(self) -> tuple[Tensor, Tensor]:
-        """Return mean and variance of each draw, `(M, N, D, *positions)`."""
-        return self.member_moments(*self._members())
 
     @property
     def mean(self) -> Float[Tensor, "N D *positions"]:  # type: ignore[override] # follows from the draws
@@ -166,7 +157,7 @@ class DrawnPrediction(MembersPrediction):
 
     def affine(self, factor: Tensor, offset: Tensor) -> NumberPrediction:
         """Return that of `offset + factor * y`, in float64, as one of the family if it can be."""
-        chunks = self.draws.double().chunk(self.parameter_count, dim=2)
+        chunks = self.draws.double().chunk(len(self.parameters), dim=2)
         moved = self.member_affine(factor, offset, *chunks)
         if moved is None:
             return super().affine(factor, offset)
@@ -186,4 +177,4 @@ class DrawnPrediction(MembersPrediction):
         return Bands("mean", "should hold 68, 95 and 99.7 % of the true values", ends)
 
     def _members(self) -> tuple[Tensor, ...]:
-        return self.draws.double().chunk(self.parameter_count, dim=2)
+        return self.draws.double().chunk(len(self.parameters), dim=2)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from duda.predictions.drawn import DrawnPrediction
-from duda.predictions.validity import check_above
+from duda.predictions.validity import check_positive
 
 __all__ = ["LogNormalPrediction"]
 
@@ -31,7 +31,7 @@ class LogNormalPrediction(DrawnPrediction):
     @classmethod
     def check_parameters(cls, *parameters: Tensor) -> None:
         """Raise a `ValueError` unless scales are above 0."""
-        check_above(parameters[1], "scale")
+        check_positive(parameters[1], "scale")
 
     @classmethod
     def member_moments(cls, *parameters: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, seeded
-from duda.predictions.crps import Law, integrated_crps, over_members
+from duda.predictions.crps import Law, integrated_crps
 from duda.predictions.mixture import crossing
 from duda.predictions.numbers import NumberPrediction
 
@@ -28,10 +28,6 @@ class MembersPrediction(NumberPrediction):
     @abstractmethod
     def _members(self) -> tuple[Tensor, ...]:
         """Return the parameters of all members, each `(M, N, D, *positions)`, in float64."""
-
-    def _log_weights(self) -> Float[Tensor, "M N D *positions"] | None:
-        """Return the logarithms of how likely each member is; None where all are alike."""
-        return None
 
     @classmethod
     @abstractmethod
@@ -58,7 +54,7 @@ class MembersPrediction(NumberPrediction):
             raise ValueError(f"`q` is {q}, expected a probability between 0 and 1.")
         members = self._members()
         ends = self.member_quantile(members[0].new_full((), q), *members)
-        return ends[0] if len(ends) == 1 else self._crossing(self._cdf_of(members), q, ends)
+        return ends[0] if len(ends) == 1 else crossing(self._cdf_of(members), q, ends)
 
     def cdf(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
         """Return the probability that the target is at most `y`, of the centre's shape."""
@@ -67,17 +63,14 @@ class MembersPrediction(NumberPrediction):
     def log_prob(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
         """Return the log-density at `y`, of the centre's shape, for each output; nats."""
         each = self.member_log_prob(self._target(y), *self._members())
-        weights = self._log_weights()
-        if weights is None:
-            return each.logsumexp(0) - math.log(len(each))
-        return (each + weights).logsumexp(0)
+        return each.logsumexp(0) - math.log(len(each))
 
     def sample(self, count: int, seed: int | None = None) -> Float[Tensor, "K N D *positions"]:
         """Return `count` targets drawn for each output by itself, each from one of the members."""
         members = self._members()
         generator = seeded(seed)
         size = (count, *members[0].shape[1:])
-        member = self._picked(size, generator).to(members[0].device)
+        member = torch.randint(len(members[0]), size, generator=generator).to(members[0].device)
         picked = [each.gather(0, member) for each in members]
         uniform = torch.rand(size, generator=generator, dtype=torch.float64).to(member.device)
         return self.member_quantile(uniform.clamp(min=torch.finfo().tiny), *picked)
@@ -85,27 +78,7 @@ class MembersPrediction(NumberPrediction):
     def crps(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
         """Return the CRPS at `y` of the exact mixture, in units of the target, float64."""
         law = Law(self.member_cdf, self.member_quantile)
-        return integrated_crps(law, self._members(), self._shares(), self._target(y))
-
-    @staticmethod
-    def _crossing(cdf: Callable[[Tensor], Tensor], q: float, ends: Tensor) -> Tensor:
-        """Return where the mixture's distribution function reaches `q`."""
-        return crossing(cdf, q, ends)
+        return integrated_crps(law, self._members(), self._target(y))
 
     def _cdf_of(self, members: tuple[Tensor, ...]) -> Callable[[Tensor], Tensor]:
-        shares = self._shares()
-        return lambda y: over_members(self.member_cdf(y, *members), shares)
-
-    def _shares(self) -> Tensor | None:
-        weights = self._log_weights()
-        return None if weights is None else weights.exp()
-
-    def _picked(self, size: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
-        """Return numbers of members, each as often as it is likely, on the CPU."""
-        shares = self._shares()
-        if shares is None:
-            return torch.randint(len(self._members()[0]), size, generator=generator)
-        below = shares.cumsum(0).cpu().movedim(0, -1).contiguous()
-        uniform = torch.rand(size, generator=generator, dtype=torch.float64)
-        place = torch.searchsorted(below, uniform.movedim(0, -1).contiguous(), right=True)
-        return place.clamp(max=below.shape[-1] - 1).movedim(-1, 0)
+        return lambda y: self.member_cdf(y, *members).mean(0)

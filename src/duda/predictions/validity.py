@@ -13,12 +13,12 @@ from duda.devices import exact_device
 from duda.doubts import doubt
 
 __all__ = [
-    "check_above",
     "check_distributions",
     "check_draws",
     "check_entropies",
     "check_log_probs",
     "check_no_nan",
+    "check_positive",
     "check_scale",
     "check_variances",
     "check_votes",
@@ -32,14 +32,14 @@ _OVERFLOWS = 709.0  # as a power of e, in float64
 _ROUNDING = 0.02  # of entropies, in parts of the largest: bfloat16 has two digits
 
 
-def check_above(value: Tensor, name: str, least: float = 0.0) -> None:
-    """Raise a `ValueError` unless all numbers are above `least`."""
+def check_positive(value: Tensor, name: str) -> None:
+    """Raise a `ValueError` unless all numbers are above 0."""
 
     def look() -> None:
         lowest = float(value.min())
-        raise ValueError(f"`{name}` holds {lowest:.4g}, expected numbers above {least:g}.")
+        raise ValueError(f"`{name}` holds {lowest:.4g}, expected numbers above 0.")
 
-    doubt(lambda: ~(value > least).all(), look)
+    doubt(lambda: ~(value > 0).all(), look)
 
 
 def check_draws(draws: Tensor | None, one: tuple[int, ...]) -> None:
