@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from duda import Categorical, ClassPrediction
+from duda import Categorical, ClassPrediction, Dirichlet
 
 # Inputs of the golden cases 110 to 114, `(N, M, C)`; a draw of log-probabilities is one of logits.
 GOLDEN = torch.tensor(
@@ -171,6 +171,15 @@ def test_votes_are_counted_at_each_position() -> None:
         assert torch.equal(answer.votes[:, label], (first == label).sum(0).int())
     modes = torch.stack([(first == label).sum(0) for label in range(4)]).amax(0)
     torch.testing.assert_close(answer.variation_ratio, 1 - modes / 9)
+
+
+@pytest.mark.parametrize("likelihood", [Categorical(), Dirichlet()])
+def test_votes_tell_classes_apart_whose_probabilities_are_rounded_alike(
+    likelihood: Categorical | Dirichlet,
+) -> None:
+    low = torch.tensor(0.01)
+    draws = torch.stack([low, low.nextafter(torch.tensor(1.0)), torch.tensor(-1.0)]).view(1, 1, 3)
+    assert likelihood.reduce(draws).votes.tolist() == [[0, 1, 0]]
 
 
 def test_draws_are_kept_only_if_asked_for() -> None:

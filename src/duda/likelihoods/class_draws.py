@@ -32,7 +32,11 @@ class ClassReduction(Reduction):
         self.count = 0
 
     def split(self, draws: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each draw's log-probabilities, and the entropy it gives to a label, nats."""
+        """Return each draw's log-probabilities, and the entropy it gives to a label, nats.
+
+        A class of a larger output is no less probable: votes go by the outputs, where rounding
+        does not make classes alike.
+        """
         log_probs = draws.log_softmax(2)
         # 0 log 0 is NaN, and counts as 0; what else is NaN is so in the log-probabilities.
         terms = log_probs.exp() * log_probs
@@ -48,12 +52,13 @@ class ClassReduction(Reduction):
                 f"`draws` has shape {tuple(draws.shape)}, expected (M, N, C, *positions) with at "
                 "least two classes: for one logit give `duda.Bernoulli()`."
             )
-        log_probs, entropies = self.split(at_least_float32(draws))
+        draws = at_least_float32(draws)
+        log_probs, entropies = self.split(draws)
         peak = log_probs.amax(0)
         # Of a class that no draw allows -inf - peak is NaN, and counts as 0.
         multiple = (log_probs - peak).exp().nansum(0, dtype=torch.float64)
         entropy_sum = entropies.sum(0, dtype=torch.float64)
-        first = log_probs.argmax(2).transpose(0, 1)
+        first = draws.argmax(2).transpose(0, 1)
         if self.count == 0:
             self.peak, self.multiple, self.entropy_sum = peak, multiple, entropy_sum
             self.votes = torch.zeros_like(peak, dtype=torch.int32)
