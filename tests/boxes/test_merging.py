@@ -28,7 +28,7 @@ def member(seed: int, count: int = 6, digits: int | None = None) -> BoxPredictio
     return BoxPrediction(boxes, probs, within)[rng.permutation(count)]
 
 
-def equal(one: BoxPrediction, other: BoxPrediction) -> None:
+def assert_equal(one: BoxPrediction, other: BoxPrediction) -> None:
     for name, value in one.state().items():
         torch.testing.assert_close(value, getattr(other, name), rtol=1e-9, atol=1e-9)
 
@@ -38,14 +38,14 @@ def test_order_of_members_and_detections_does_not_matter(seeds: list[int], rando
     members = [member(seed, count=2 + seed % 6) for seed in seeds]
     mixed = [each[torch.randperm(len(each))] for each in members]
     random.shuffle(mixed)  # type: ignore[attr-defined]
-    equal(merge(mixed), merge(members))
+    assert_equal(merge(mixed), merge(members))
 
 
 def test_ties_do_not_make_order_matter() -> None:
     members = [member(seed, digits=0) for seed in range(4)]
     for turn in range(4):
         mixed = [each[range(len(each))[::-1]] for each in members[turn:] + members[:turn]]
-        equal(merge(mixed), merge(members))
+        assert_equal(merge(mixed), merge(members))
 
 
 @given(st.integers(0, 99))
@@ -53,7 +53,7 @@ def test_one_member_is_the_member(seed: int) -> None:
     one = member(seed)
     found = merge([one])
     order = one.existence.argsort(descending=True)
-    equal(found, one[order])
+    assert_equal(found, one[order])
     assert not found.between.any()
     twice = merge([one, one, one])
     torch.testing.assert_close(twice.boxes, found.boxes)
@@ -131,8 +131,8 @@ def test_iou_by_hand() -> None:
 
 def test_kept_indexed_and_joined(tmp_path: Path) -> None:
     found = merge([member(0), member(1), NONE])
-    equal(BoxPrediction.load(found.save(tmp_path / "file")), found)
-    equal(BoxPrediction.concatenate([found[:2], found[2:]]), found)
+    assert_equal(BoxPrediction.load(found.save(tmp_path / "file")), found)
+    assert_equal(BoxPrediction.concatenate([found[:2], found[2:]]), found)
     empty = merge([NONE])
     assert len(BoxPrediction.load(empty.save(tmp_path / "file"))) == 0
     assert found.numpy()["existence"].shape == (len(found),)

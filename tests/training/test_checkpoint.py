@@ -117,6 +117,24 @@ MODELS = {
 }
 
 
+def _cut_off_and_whole(
+    model: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    least: int,
+    **arguments: Any,
+) -> tuple[duda.training.History, duda.training.History]:
+    """Return the histories of a training cut off so often, and of one that was not, alike."""
+    whole = MODELS[model]()
+    expected = duda.fit(whole, regression(), **arguments)
+    found, history, attempts = cut_off_each_epoch(
+        MODELS[model], tmp_path / "run", monkeypatch, **arguments
+    )
+    assert attempts >= least
+    assert same(values(found), values(whole))
+    return history, expected
+
+
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("patience", [None, 2])
@@ -135,13 +153,7 @@ def test_every_epoch_is_a_place_to_go_on_from(
         "validation": patience and regression(20),
         "patience": patience,
     }
-    whole = MODELS[model]()
-    expected = duda.fit(whole, regression(), **arguments)
-    found, history, attempts = cut_off_each_epoch(
-        MODELS[model], tmp_path / "run", monkeypatch, **arguments
-    )
-    assert attempts >= 4
-    assert same(values(found), values(whole))
+    history, expected = _cut_off_and_whole(model, tmp_path, monkeypatch, 4, **arguments)
     assert torch.equal(history.losses.nan_to_num(9), expected.losses.nan_to_num(9))
     assert history.best_epochs == expected.best_epochs
 
@@ -168,13 +180,7 @@ def test_settings_of_training_go_on_too(
         "training": duda.Training(**SETTINGS[kind]),
         "validation": regression(20),
     }
-    whole = MODELS[model]()
-    expected = duda.fit(whole, regression(), **arguments)
-    found, history, attempts = cut_off_each_epoch(
-        MODELS[model], tmp_path / "run", monkeypatch, **arguments
-    )
-    assert attempts >= 3
-    assert same(values(found), values(whole))
+    history, expected = _cut_off_and_whole(model, tmp_path, monkeypatch, 3, **arguments)
     assert torch.equal(history.validation_losses, expected.validation_losses)
 
 

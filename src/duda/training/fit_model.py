@@ -66,8 +66,7 @@ def fit(
             DataLoader; inputs as in `predict`, labels may be words.
         epochs: how often each member sees the data, at most.
         steps: how many steps each makes, at most, in place of `epochs`; the last epoch is cut off.
-        training: how weights learn: schedule, clipping, averages and more, in one object that
-            `compare` takes, too; the four settings below are also its own, and go before.
+        training: how weights learn, as `compare` takes it; what is given here, too, goes first.
         optimizer: a function from parameters to an optimizer; Adam with `lr` 0.001 by default.
         lr: the learning rate, passed to `optimizer` if given.
         batch_size: examples in a batch, 128 by default.
@@ -78,9 +77,8 @@ def fit(
         vectorize: members as one vectorized step; by default where that is faster.
         callbacks: who is told of steps and epochs, as `duda.training.Callback` says.
         drop_last: leave out an epoch's last batch where it is smaller; a DataLoader says it itself.
-        target_scale: the units in which the network learns numbers; predictions and -log p are in
-            the target's own. By default mean and std of the training targets, or what the model
-            has; None for a network that was trained elsewhere, in the target's.
+        target_scale: the units in which the network learns numbers, by default mean and std of the
+            training targets, or what the model has; None if it was trained in the target's own.
         inputs: from an item of `data` to `(args, kwargs, y)`, as in `predict`.
 
     Raises:
@@ -93,17 +91,11 @@ def fit(
     torch.Size([1, 2])
     """
     _check(model, training, patience, validation)
-    settings = (Training() if training is None else training).with_given(
-        optimizer=optimizer, lr=lr, batch_size=batch_size, drop_last=drop_last
-    )
+    given = {"optimizer": optimizer, "lr": lr, "batch_size": batch_size, "drop_last": drop_last}
+    settings = (training or Training()).with_given(**given)
     options = Options(settings, epochs, steps, patience, seed, target_scale)
     with modes_kept(model.modules()):
-        parts = model.independent()
-        names = ClassNames(model.classes) if model.likelihood.of_classes else None
-        read = _prepared(parts, data, validation, options, inputs, names)
-        if names is not None:
-            model.classes = names.known
-        run = _run(model, parts, read, options, checkpoint, vectorize, callbacks, inputs)
+        run = _run(model, data, validation, options, checkpoint, vectorize, callbacks, inputs)
         records = run.train()
     return history_of(records, run.seed, vectorized=isinstance(run.trainers[0], StackedTrainer))
 
@@ -129,8 +121,8 @@ def _check(
 
 def _run(
     model: UncertainModel,
-    parts: list[UncertainModel],
-    read: tuple[TensorData | LoaderData, TensorData | LoaderData | None],
+    data: Labelled,
+    validation: Labelled | None,
     options: Options,
     checkpoint: str | os.PathLike[str] | None,
     vectorize: bool | None,
@@ -138,7 +130,8 @@ def _run(
     rule: ItemRule | None,
 ) -> Run:
     """Return all that a training needs, checked before it starts."""
-    train, valid = read
+    parts = model.independent()
+    train, valid = _prepared(model, parts, data, validation, options, rule)
     stacked, total = choose(vectorize, parts, train, options.training), options.most_steps(train)
     trainers: list[Trainer] = (
         [StackedTrainer(parts, options, total)]
@@ -156,18 +149,19 @@ def _run(
 
 
 def _prepared(
+    model: UncertainModel,
     parts: list[UncertainModel],
     data: Labelled,
     validation: Labelled | None,
     options: Options,
     rule: ItemRule | None,
-    names: ClassNames | None,
 ) -> tuple[TensorData | LoaderData, TensorData | LoaderData | None]:
     """Return the data in batches, checked against the outputs of the network."""
     like, weights = weight_like(parts[0]), parts[0].parameters()
     if not any(weight.is_floating_point() or weight.is_complex() for weight in weights):
         raise ValueError("`model` has no parameter, expected a network that can be trained.")
     device, dtype, batch_size = like.device, like.dtype, options.training.batch_size
+    names = ClassNames(model.classes) if model.likelihood.of_classes else None
     train = prepare(
         data,
         batch_size,
@@ -188,6 +182,8 @@ def _prepared(
     for found in (train, valid):
         if isinstance(found, TensorData):
             _check_targets(parts[0], found, names)
+    if names is not None:
+        model.classes = names.known
     return train, valid
 
 
