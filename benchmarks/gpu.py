@@ -14,15 +14,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import duda
+from benchmarks.calls import calls_of
 from benchmarks.clock import machine, ratio, side_by_side
 from benchmarks.resnet import resnet18, resnet50
 from benchmarks.sampling import Network
@@ -249,27 +248,8 @@ def lines(work: Work, rounds: int) -> Iterator[str]:
     first = next(iter(work.ways))
     yield f"\n{work.name:<58}  calls median ms   / {first}"
     for name, times in seconds.items():
-        middle, calls = 1e3 * statistics.median(times), _calls_of(work.ways[name])
+        middle, calls = 1e3 * statistics.median(times), calls_of(work.ways[name])
         yield f"  {name:<56} {calls:6d} {middle:9.3f}   {ratio(seconds, name, first):6.2f}"
-
-
-def _calls_of(way: Callable[[], object]) -> int:
-    """Return how many calls torch dispatches, each of which a GPU may wait for."""
-    with _Calls() as calls:
-        way()
-    return calls.count
-
-
-class _Calls(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        self.count += 1
-        return func(*args, **(kwargs or {}))
 
 
 def main(small: bool = False) -> None:

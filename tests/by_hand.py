@@ -9,38 +9,16 @@ is no check of inputs, no guard of weights and modes, and nothing against underf
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from duda.streams import draw_key, draw_keys
 
 Numbers = tuple[Tensor, ...]
 STEP, MIXING = 0x9E3779B97F4A7C15, ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
-
-
-class Calls(TorchDispatchMode):
-    """Counts what is asked of torch, views among it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names.append(func.overloadpacket.__name__)
-        return func(*args, **(kwargs or {}))
-
-
-def calls_of(work: Callable[[], Any]) -> int:
-    """Return how many calls of torch work makes from its second time on."""
-    work()
-    with Calls() as calls:
-        work()
-    return len(calls.names)
 
 
 def signed(number: int) -> int:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import duda
+from benchmarks.calls import calls_of
 from duda.likelihoods import Likelihood
 from tests import by_hand
 
@@ -53,7 +54,7 @@ def ratio(kind: str, model: duda.UncertainModel, hand: Callable[[Tensor], Tensor
     with torch.no_grad():
         for found, expected in zip(prediction(), the_same(), strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-        return by_hand.calls_of(prediction) / by_hand.calls_of(the_same)
+        return calls_of(prediction) / calls_of(the_same)
 
 
 @pytest.mark.parametrize("batches", [1, 8])
@@ -82,7 +83,7 @@ def test_buffers_cost_calls_once_a_prediction() -> None:
     for batches in (1, 8):
         x = X[: batches * ROWS]
         without, found = (
-            by_hand.calls_of(lambda each=each: each.predict(x, seed=0, batch_size=ROWS))  # noqa: B023
+            calls_of(lambda each=each: each.predict(x, seed=0, batch_size=ROWS))  # noqa: B023
             for each in (plain, normalized)
         )
         assert found - without <= GUARDS + 2 * batches

@@ -15,9 +15,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import duda
+from benchmarks.calls import Calls
 from duda.sampling import stacked
 from duda.sampling.stacked import StackedMembers, each_in_turn, form_of
 
@@ -173,19 +173,8 @@ def in_turn(networks: list[nn.Module], x: object) -> Tensor:
         return torch.stack([duda.sampling.raw_outputs(network, x) for network in networks])
 
 
-class Calls(TorchDispatchMode):
-    """Counts what torch is asked to compute."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.names.append(func._schema.name.removeprefix("aten::"))
-        return func(*args, **(kwargs or {}))
-
-    def count(self, *names: str) -> int:
-        return sum(each in names for each in self.names)
+def count(calls: Calls, *names: str) -> int:
+    return sum(each in names for each in calls.names)
 
 
 def runs_as_one(networks: list[nn.Module], x: object) -> bool:
@@ -385,7 +374,7 @@ def test_twenty_members_take_a_third_of_the_calls_at_most() -> None:
         with Calls() as at_once:
             outputs(members, TABLE)
     matrix = "addmm", "baddbmm", "bmm", "mm"
-    assert (by_hand.count(*matrix), at_once.count(*matrix)) == (60, 3)
+    assert (count(by_hand, *matrix), count(at_once, *matrix)) == (60, 3)
     assert 3 * len(at_once.names) < len(by_hand.names)
 
 
@@ -407,7 +396,7 @@ def test_weights_that_are_one_are_not_stacked() -> None:
     with Calls() as calls:
         made = outputs(members, TABLE)
     assert not any(name.startswith("0.") for name in members._stack)
-    assert calls.count("addmm") == 1  # of what all share, once on the rows as they are
+    assert count(calls, "addmm") == 1  # of what all share, once on the rows as they are
     torch.testing.assert_close(made, in_turn(networks, TABLE))
     with patch.object(members, "in_turn", wraps=members.in_turn) as called:
         outputs(members, TABLE, 2)
