@@ -70,9 +70,8 @@ def test_labels_are_predicted_each_for_itself(positions: tuple[int, ...]) -> Non
     torch.testing.assert_close(answer.score, answer.entropy.sum(1))
     y = truths(N, LABELS, *positions)
     logs = torch.stack(list(answer.log_likelihoods(y)))
-    torch.testing.assert_close(
-        logs, torch.distributions.Bernoulli(logits=logits).log_prob(y.double()).sum(2)
-    )
+    law = torch.distributions.Bernoulli(logits=logits)
+    torch.testing.assert_close(logs, law.log_prob(y.double()))
     wrong = answer.labels != y
     assert torch.equal(answer.is_bad(y), wrong.any(1))
     assert torch.equal(answer.loss(y), wrong.double().sum(1))
@@ -224,3 +223,36 @@ def test_closed_form_of_labels_is_near_draws() -> None:
         closed = model.predict(x, seed=0)
         assert type(closed) is type(drawn)
         assert float((closed.probs - drawn.probs).abs().max()) < 0.03
+
+
+def test_unknown_labels_are_left_out_where_scores_are_judged() -> None:
+    torch.manual_seed(0)
+    probs, y = torch.rand(60, 3), torch.randint(2, (60, 3))
+    y[::4, 1], y[5] = -1, -1
+    answer, known = BernoulliPrediction.from_probs(probs), (y != -1).any(1)
+    filled = torch.where(y == -1, answer.labels, y)  # which is then never wrong
+    loss, bad = answer.loss(filled)[known], answer.is_bad(filled)[known]
+    curve = duda.evaluation.selective(answer, y, ignore_index=-1)
+    assert curve.aurc == duda.evaluation.selective(answer.score[known], loss).aurc
+    found = duda.evaluation.rank(answer, y, ignore_index=-1)
+    assert found.auroc == duda.evaluation.rank(answer.score[known], bad).auroc
+    gate = duda.Gate.risk(0.9).fit(answer, y, ignore_index=-1)
+    assert gate.summary() == duda.Gate.risk(0.9).fit(answer.score[known], is_bad=bad).summary()
+    assert int(known.sum()) == 59
+
+
+def test_unknown_labels_add_nothing_to_the_joint_likelihood() -> None:
+    torch.manual_seed(0)
+    draws, y = torch.randn(7, 20, 3), torch.randint(2, (20, 3))
+    y[::3, 0] = -1
+    answer = Bernoulli().reduce(draws, keep_draws=True).with_joint(True)
+    each = torch.where(
+        y == -1,
+        0,
+        -F.binary_cross_entropy_with_logits(
+            draws, y.clamp(min=0).expand(7, 20, 3).float(), reduction="none"
+        ),
+    )
+    expected = duda.evaluation.joint_nll_of_draws(each.double())
+    found = duda.evaluation.joint_nll(answer, y, ignore_index=-1)
+    assert found == pytest.approx(expected, rel=1e-6)

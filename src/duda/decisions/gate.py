@@ -188,14 +188,15 @@ def _example_scores(source: ScoresGiven) -> Float[Tensor, "N"]:
 
 def _labels_that_count(
     source: ScoresGiven, y: ArrayLike | None, ignore_index: int
-) -> tuple[Tensor, Bool[Tensor, "N"] | None]:
+) -> tuple[Tensor, Bool[Tensor, "N"]]:
     prediction = prediction_given(source, Prediction, "prediction")
     if prediction is None or y is None:
         raise TypeError(
             f"`ignore_index` is {ignore_index} without a prediction and its labels `y`: give both, "
             "or leave those scores out."
         )
-    return targets_counted(prediction, y, ignore_index)
+    labels, kept = targets_counted(prediction, y, ignore_index)
+    return labels, prediction.scores_of(kept)  # type: ignore[arg-type] # with an index some are kept
 
 
 def _bad(

@@ -61,7 +61,8 @@ def score_and_loss(
         _no_labels(ignore_index, name)
         return _kept(score, loss, ("score", name), mask)  # type: ignore[arg-type] # no prediction
     y, kept = targets_counted(prediction, _not_flags(loss, name, prediction), ignore_index, mask)
-    return _kept(prediction.score, prediction.loss(y), ("score", name), kept)
+    which = None if kept is None else prediction.scores_of(kept)
+    return _kept(prediction.score, prediction.loss(y), ("score", name), which)
 
 
 def score_and_error(
@@ -100,8 +101,8 @@ def score_and_flags(
         _no_labels(ignore_index, "is_bad")
         return _kept(score, flagged, ("score", "is_bad"), mask)  # type: ignore[arg-type] # no prediction
     if ignore_index is not None:
-        y, mask = targets_counted(prediction, flagged, ignore_index, mask)
-        flagged = prediction.is_bad(y)
+        y, kept = targets_counted(prediction, flagged, ignore_index, mask)
+        flagged, mask = prediction.is_bad(y), prediction.scores_of(kept)  # type: ignore[arg-type] # with an index some are kept
     if flagged.dtype is not torch.bool:
         raise TypeError(
             f"`is_bad` holds numbers beside a {type(prediction).__name__}, expected booleans, "

@@ -86,6 +86,10 @@ class Prediction(OverExamples, ABC):
         """Return the aleatoric and the epistemic part of the uncertainty, None if not both are."""
         return None
 
+    def scores_of(self, kept: Bool[Tensor, "N *targets"]) -> Bool[Tensor, "N *rest"]:
+        """Return which scores count, given which targets do."""
+        return kept
+
     def can(self, ability: str) -> bool:
         """Return whether the prediction has what this name asks for, such as "log_prob".
 

@@ -192,6 +192,10 @@ tensor([1.1935], dtype=torch.float64))
         found = replace(self, own_score=own_score)  # type: ignore[arg-type] # made a tensor there
         return found.with_joint(self.joint, self.drawn)
 
+    def scores_of(self, kept: Bool[Tensor, "N L *positions"]) -> Bool[Tensor, "N *positions"]:
+        """Return the examples of which at least one label counts."""
+        return kept.any(1)
+
     def parts(self) -> Parts:
         """Return the sums over labels of expected entropies and of mutual informations, nats."""
         return Parts(self.aleatoric.sum(1), self.epistemic.sum(1), "nats")
@@ -208,10 +212,9 @@ tensor([1.1935], dtype=torch.float64))
         """Return how many labels of each example are predicted wrong."""
         return self.by_label.loss(y).sum(1)
 
-    def log_likelihoods(self, y: ArrayLike) -> Iterator[Float[Tensor, "N *positions"]]:
-        """Yield each kept draw's log-likelihood of all labels of an example, nats."""
-        for each in self.by_label.log_likelihoods(y):
-            yield each.sum(1)
+    def log_likelihoods(self, y: ArrayLike) -> Iterator[Float[Tensor, "N L *positions"]]:
+        """Yield each kept draw's log-likelihood of each label, nats."""
+        return self.by_label.log_likelihoods(y)
 
     def contributions(self, y: ArrayLike) -> dict[str, Terms]:
         """Return what each example adds to its metrics: of labels the means over them."""
