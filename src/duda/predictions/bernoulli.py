@@ -77,13 +77,12 @@ tensor([1.1935], dtype=torch.float64))
         Raises:
             ValueError: if they are no probabilities.
         """
-        values = as_tensor(probs, "probs")
+        values = at_least_float32(as_tensor(probs, "probs"))
         if values.ndim < 2:
             raise ValueError(
                 f"`probs` has shape {tuple(values.shape)}, expected (N, L, *positions): for one "
                 "label call `probs.unsqueeze(1)`."
             )
-        values = at_least_float32(values)
         return cls(ClassPrediction.from_probs(torch.stack([1 - values, values], dim=1)))
 
     @property
@@ -151,8 +150,8 @@ tensor([1.1935], dtype=torch.float64))
     @property
     def outputs(self) -> str:
         """How many labels there are, in words."""
-        labels = counted(self.said_shape[0], "label")
-        return f"{labels} at each position" if len(self.said_shape) > 1 else labels
+        where = " at each position" if len(self.said_shape) > 1 else ""
+        return counted(self.said_shape[0], "label") + where
 
     def labels_at(self, threshold: float | Float[Tensor, "L"]) -> Int[Tensor, "N L *positions"]:
         """Return 1 for each label whose probability is at least the threshold, else 0.
@@ -174,23 +173,21 @@ tensor([1.1935], dtype=torch.float64))
         It is `(N, 2, L, *positions)`, or `(N, 2, *positions)` of a single label. Metrics and
         decisions of classes take it so: each label counts as an example.
         """
-        known = self.by_label.with_joint(self.joint, self.drawn)
-        if self.said_shape[0] > 1:
-            return known
-        draws = None if known.draws is None else known.draws[:, :, :, 0]
-        single = replace(
-            known,
-            log_probs=known.log_probs[:, :, 0],
-            aleatoric=known.aleatoric[:, 0],
-            votes=known.votes[:, :, 0],
-            draws=draws,
-        )
-        return single.with_joint(self.joint, self.drawn)
+        found = self.by_label
+        if self.said_shape[0] == 1:
+            found = replace(
+                found,
+                log_probs=found.log_probs[:, :, 0],
+                aleatoric=found.aleatoric[:, 0],
+                votes=found.votes[:, :, 0],
+                draws=None if found.draws is None else found.draws[:, :, :, 0],
+            )
+        return found.with_joint(self.joint, self.drawn)
 
     def with_score(self, own_score: ArrayLike) -> Self:
         """Return the prediction with a score of its own, `(N, *positions)`; infinite ones pass."""
-        found = replace(self, own_score=own_score)  # type: ignore[arg-type] # made a tensor there
-        return found.with_joint(self.joint, self.drawn)
+        scored = replace(self, own_score=own_score)  # type: ignore[arg-type] # made a tensor there
+        return scored.with_joint(self.joint, self.drawn)
 
     def scores_of(self, kept: Bool[Tensor, "N L *positions"]) -> Bool[Tensor, "N *positions"]:
         """Return the examples of which at least one label counts."""
