@@ -78,6 +78,8 @@ def cases(n: int) -> dict[str, Case]:
         "reliability, votes": (e.reliability, probs, votes),
         "reliability, some": (lambda p, y: e.reliability(p, y, ignore_index=2), answer, y),
         "reliability_of": (e.reliability_of, answer, y),
+        "rps": (e.rps, answer, y),
+        "rps, votes": (e.rps, answer, votes),
         "selective": (e.selective, answer, y),
         "selective, some": (lambda s, y, m: e.selective(s, y, mask=m), score, loss, flag),
         "sharpness": (e.sharpness, normal),

@@ -245,7 +245,16 @@ CLASSES: dict[str, Callable[[], ClassPrediction]] = {
     ),
     "from probabilities": lambda: ClassPrediction.from_probs(torch.randn(N, 2).softmax(1)),
 }
-BY_LOGITS = ("accuracy", "nll", "brier", "brier_parts", "reliability", "smooth_ece", "confusion")
+BY_LOGITS = (
+    "accuracy",
+    "nll",
+    "brier",
+    "brier_parts",
+    "rps",
+    "reliability",
+    "smooth_ece",
+    "confusion",
+)
 VALUES = {
     "brier_parts": lambda found: found.resolution,
     "reliability": lambda found: found.ece,

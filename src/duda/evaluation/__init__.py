@@ -37,7 +37,7 @@ from duda.evaluation.ood_detection import Separation, ood
 from duda.evaluation.pit import Pit, pit, pit_of_draws, pit_of_values
 from duda.evaluation.ranking import Ranking, rank
 from duda.evaluation.risk_coverage import AccuracyAbove, Selection, accuracy_above, selective
-from duda.evaluation.scores import accuracy, brier, density_nll, mae, nll, rmse
+from duda.evaluation.scores import accuracy, brier, density_nll, mae, nll, rmse, rps
 from duda.evaluation.smooth import smooth_ece, smooth_ece_of
 from duda.evaluation.sparsification import Sparsification, sparsification
 from duda.evaluation.spread import Spread, sharpness, spread
@@ -88,6 +88,7 @@ __all__ = [
     "reliability",
     "reliability_of",
     "rmse",
+    "rps",
     "selective",
     "sharpness",
     "smooth_ece",

@@ -71,6 +71,11 @@ class Rows:
         """Return the squared distance to each target, a sum over classes."""
         return (self.probs.double() - self.shares()).square_().sum(1)
 
+    def ranked_distances(self) -> Float[Tensor, "n"]:
+        """Return the squared distance of cumulated probabilities to each target, over classes."""
+        distances = (self.probs.double() - self.shares()).cumsum(1)
+        return distances[:, :-1].square_().sum(1)
+
     def claims(
         self, kind: Literal["top", "binary"]
     ) -> tuple[Float[Tensor, "n"], Shaped[Tensor, "n"]]:

@@ -14,7 +14,7 @@ from duda.evaluation.rows import LabelledRows, Rows
 from duda.inputs import numbers, which_count
 from duda.predictions.given import ClassesGiven, NumbersGiven, centres
 
-__all__ = ["accuracy", "brier", "density_nll", "mae", "nll", "rmse"]
+__all__ = ["accuracy", "brier", "density_nll", "mae", "nll", "rmse", "rps"]
 
 
 def accuracy(
@@ -89,6 +89,31 @@ def brier(
     1.0
     """
     return _mean(LabelledRows(probs, y, logits, ignore_index).total(Rows.squared_distances))
+
+
+def rps(
+    probs: ClassesGiven = None,
+    y: ArrayLike | None = None,
+    *,
+    logits: ArrayLike | None = None,
+    ignore_index: int | None = None,
+) -> float:
+    """Return the mean ranked probability score, of classes in an order: 0 is best, C - 1 worst.
+
+    It is Σ (F_k - 1{y <= k})² over k, with F_k the probability of at most class k, so that a far
+    class costs more than a near one. Some libraries divide it by C - 1. Source: Epstein 1969;
+    Gneiting & Raftery 2007, section 4.2, whose CRPS it is for whole numbers.
+
+    Args:
+        probs: a prediction, or `(N, C, *positions)`; every position counts as an example.
+        y: integer labels `(N, *positions)`, or soft ones, shares of votes in the shape of `probs`.
+        logits: in place of `probs`.
+        ignore_index: the label of positions to leave out.
+
+    >>> rps([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]], [1, 2])
+    1.5
+    """
+    return _mean(LabelledRows(probs, y, logits, ignore_index).total(Rows.ranked_distances))
 
 
 def rmse(mean: NumbersGiven, y: ArrayLike, *, mask: ArrayLike | None = None) -> float:

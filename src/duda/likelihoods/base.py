@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from jaxtyping import Float, Int, Shaped
@@ -139,6 +139,11 @@ class Likelihood(ABC):
         self, outputs: Float[Tensor, "N *outputs"], y: Shaped[Tensor, "N *targets"]
     ) -> None:
         """Raise a `ValueError` that says what is wrong with `y`, or with the outputs' shape."""
+
+    def look_at_targets(
+        self, targets: Callable[[], Iterator[Shaped[Tensor, "N *targets"]]]
+    ) -> None:
+        """Warn of what is odd about all targets of a training together, read batch by batch."""
 
     def harmless(
         self, outputs: Float[Tensor, "N *outputs"], y: Shaped[Tensor, "N *targets"]

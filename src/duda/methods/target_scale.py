@@ -103,6 +103,9 @@ class KeepsTargetScale(Annealing, KeepsDtype):
         One that the model has stays, unless the targets are of another order.
         """
         super().on_fit_start(state)
+        if state.batches is not None:
+            batches = state.batches
+            self.given_likelihood.look_at_targets(lambda: (y for _, y in batches()))
         if state.target_scale != "auto":
             self.target_scale = state.target_scale
         elif state.batches is not None and self.learns_scale:

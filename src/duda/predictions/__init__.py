@@ -14,6 +14,7 @@ from duda.predictions.laplacian import LaplacianPrediction as LaplacianPredictio
 from duda.predictions.location_scale import LocationScalePrediction as LocationScalePrediction
 from duda.predictions.log_normal import LogNormalPrediction as LogNormalPrediction
 from duda.predictions.numbers import NumberPrediction as NumberPrediction
+from duda.predictions.ordinal import OrdinalPrediction as OrdinalPrediction
 from duda.predictions.quantiles import QuantilePrediction as QuantilePrediction
 from duda.predictions.scored import ScoredClassPrediction as ScoredClassPrediction
 from duda.predictions.storage import read as _read

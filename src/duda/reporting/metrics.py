@@ -65,7 +65,7 @@ METRICS: dict[str, Metric] = {
         "Root of the mean squared error of the predicted mean, or median, in units of the target.",
         "lower",
     ),
-    "mae": Metric("MAE", "Mean absolute error, in units of the target.", "lower"),
+    "mae": Metric("MAE", "Mean absolute error, in units of the target, or in classes.", "lower"),
     "nll": Metric(
         "NLL",
         "Negative log-likelihood: the mean of minus the logarithm of the probability, or density, "
@@ -81,6 +81,12 @@ METRICS: dict[str, Metric] = {
     "brier": Metric(
         "Brier score",
         "Mean squared distance between the probabilities and the truth: 0 is perfect, 2 the worst.",
+        "lower",
+    ),
+    "rps": Metric(
+        "RPS",
+        "Ranked probability score, of classes in an order: the squared distance between cumulated "
+        "probabilities and the truth, so that a far class costs more than a near one.",
         "lower",
     ),
     "ece": Metric(
