@@ -60,12 +60,14 @@ def dynamics() -> duda.TrainingDynamics:
     return found
 
 
+BOXES = duda.BoxPrediction([[0, 0, 4, 4]], [[0.9]], [[1.0, 2, 3, 4]])
 GATE = duda.Gate.keep(0.9).fit(PROBS[:, 0])
 CONFORMAL = ConformalClassifier().fit(PROBS, LABELS)
 INTERVALS = ConformalRegressor().fit(Y, Y + 1, std=STD)
 KINDS: dict[str, Kind] = {
     **{f"prediction, {n}": (make().save, duda.load_prediction) for n, make in MAKERS.items()},
     **{f"detector, {n}": saved(kind().fit(X, LABELS)) for n, kind in DETECTORS.items()},
+    "boxes": (BOXES.save, duda.load_prediction),
     "gate": saved(GATE),
     "gate by risk": saved(duda.Gate.risk(0.3).fit(PROBS[:, 0], is_bad=PROBS[:, 0] > 0.9)),
     "gate by false alarms": saved(duda.Gate.false_alarm(0.1).fit(PROBS[:, 0])),

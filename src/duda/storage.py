@@ -63,6 +63,16 @@ class Format:
         # Not save_file: killed, it would leave a file with a name of its own behind.
         return write_atomically(path, save(tensors, metadata))
 
+    def wrote(self, path: str | os.PathLike[str]) -> bool:
+        """Return whether a file says that it is one of these, whole or damaged."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, "pt") as file:
+                return (file.metadata() or {}).get("format") == self.name
+        except (OSError, SafetensorError):
+            return False
+
     def read(self, path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
         """Return the kind and the state that `write` was given.
 

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import duda
 from duda.boxes import BoxPrediction, iou, merge
 
 NONE = BoxPrediction([], torch.zeros(0, 3))
@@ -132,6 +133,7 @@ def test_iou_by_hand() -> None:
 def test_kept_indexed_and_joined(tmp_path: Path) -> None:
     found = merge([member(0), member(1), NONE])
     assert_equal(BoxPrediction.load(found.save(tmp_path / "file")), found)
+    assert_equal(duda.load_prediction(tmp_path / "file"), found)
     assert_equal(BoxPrediction.concatenate([found[:2], found[2:]]), found)
     empty = merge([NONE])
     assert len(BoxPrediction.load(empty.save(tmp_path / "file"))) == 0

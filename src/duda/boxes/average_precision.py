@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from duda.boxes.geometry import iou as overlaps_of
-from duda.boxes.prediction import BoxPrediction
+from duda.boxes.matching import Rule, matches_of
 from duda.boxes.truths import Picture, Truths, pictures
 from duda.checks import ArrayLike, nearest
 from duda.inputs import numbers
+from duda.predictions.boxes import BoxPrediction
 from duda.shown import Shown
 
-__all__ = ["COCO", "AveragePrecision", "average_precision", "hits_of"]
+__all__ = ["COCO", "AveragePrecision", "average_precision"]
 
 COCO = tuple(percent / 100 for percent in range(50, 100, 5))
-Rule = Literal["coco", "voc", "voc-2007"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -101,19 +101,4 @@ def _hits_of_class(
     """Return the confidence of detections of a class, and which of them are right."""
     said = picture.said[picture.said.labels == label]
     near = overlaps_of(said.boxes, picture.boxes[picture.labels == label])
-    return said.confidence, hits_of(near, said.confidence, least, rule)
-
-
-def hits_of(
-    near: Float[Tensor, "K L"], sure: Float[Tensor, "K"], least: float, rule: Rule = "coco"
-) -> Bool[Tensor, "K"]:
-    """Return which detections are right, each of the surest first taking a true box."""
-    hits = torch.zeros(len(near), dtype=torch.bool)
-    taken = torch.zeros(near.shape[1], dtype=torch.bool)
-    for row in sure.argsort(descending=True, stable=True).tolist() if len(taken) else ():
-        overlap = near[row].masked_fill(taken, -1.0) if rule == "coco" else near[row]
-        best = int(overlap.argmax())
-        enough = overlap[best] >= least if rule == "coco" else overlap[best] > least
-        hits[row] = enough & ~taken[best]
-        taken[best] |= enough
-    return hits
+    return said.confidence, matches_of(near, said.confidence, least, rule) >= 0

@@ -11,9 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from duda.boxes.geometry import iou as overlaps_of
-from duda.boxes.prediction import BoxPrediction
 from duda.boxes.truths import Picture, Truths, pictures
 from duda.checks import check_at_least_0, check_count, check_share, seeded
+from duda.predictions.boxes import BoxPrediction
 from duda.shown import Shown
 
 __all__ = ["KINDS", "DetectionErrors", "detection_errors"]

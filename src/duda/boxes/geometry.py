@@ -1,4 +1,4 @@
-"""Boxes as corners, and their intersection over union (IoU)."""
+"""Intersection over union (IoU) of boxes."""
 
 from __future__ import annotations
 
@@ -6,37 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor, check_finite
-from duda.devices import on_exact_device
+from duda.checks import ArrayLike
+from duda.predictions.boxes import checked_boxes
 
-__all__ = ["checked_boxes", "iou"]
-
-
-def checked_boxes(boxes: ArrayLike, name: str = "boxes") -> Float[Tensor, "K 4"]:
-    """Return (left, top, right, bottom) of K boxes in float64; there may be none.
-
-    Raises:
-        ValueError: if they have another shape, are not finite, or their corners are crossed.
-    """
-    values = on_exact_device(as_tensor(boxes, name)).double()
-    if tuple(values.shape) == (0,):  # an empty list
-        values = values.view(0, 4)
-    if values.ndim != 2 or values.shape[1] != 4:
-        raise ValueError(
-            f"`{name}` has shape {tuple(values.shape)}, expected (K, 4): left, top, right and "
-            "bottom of each box."
-        )
-    if len(values):
-        check_finite(values, name)
-    crossed = (values[:, 2:] < values[:, :2]).any(1).nonzero()
-    if len(crossed):
-        first = int(crossed[0])
-        raise ValueError(
-            f"`{name}` has {len(crossed)} of {len(values)} with right < left or bottom < top, the "
-            f"first {values[first].tolist()}, expected (left, top, right, bottom): convert sizes "
-            "to corners, or leave them out."
-        )
-    return values
+__all__ = ["iou"]
 
 
 def iou(a: ArrayLike, b: ArrayLike) -> Float[Tensor, "K L"]:

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from duda.boxes.geometry import iou as overlaps_of
-from duda.boxes.prediction import BoxPrediction
 from duda.checks import check_flag, check_share
+from duda.predictions.boxes import BoxPrediction
 
 __all__ = ["merge"]
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from duda.boxes.geometry import checked_boxes
-from duda.boxes.prediction import BoxPrediction
-from duda.checks import ArrayLike, as_tensor, check_same_shape
+from duda.checks import ArrayLike, as_tensor, check_count, check_same_shape
+from duda.predictions.boxes import BoxPrediction, checked_boxes
 
-__all__ = ["Picture", "Truths", "pictures"]
+__all__ = ["Picture", "Size", "Truths", "pictures", "sizes_of"]
 
 Truths = Sequence[tuple[ArrayLike, ArrayLike]]
+Size = tuple[int, int]
 
 
 class Picture(NamedTuple):
@@ -58,3 +59,19 @@ def _picture(said: BoxPrediction, truth: tuple[ArrayLike, ArrayLike], place: int
             f"to {classes - 1}: the background has no label."
         )
     return Picture(said.to("cpu"), boxes, labels.long())
+
+
+def sizes_of(size: Size | Sequence[Size], pictures: int) -> list[Size]:
+    """Return height and width of each picture, from those of all or of each.
+
+    Raises:
+        ValueError: if there are not as many, or one is no such pair.
+    """
+    one = len(size) == 2 and all(isinstance(each, int) for each in size)
+    given: list[Any] = [size] * pictures if one else list(size)
+    if len(given) != pictures or any(len(each) != 2 for each in given):
+        raise ValueError(
+            f"`size` is {reprlib.repr(size)}, expected the height and the width of all {pictures} "
+            "pictures, or of each."
+        )
+    return [(check_count(high, "size"), check_count(wide, "size")) for high, wide in given]

@@ -19,7 +19,8 @@ from duda.comparison.run import Run
 from duda.comparison.task import Task
 from duda.methods import UncertainModel
 from duda.path_lock import path_lock
-from duda.predictions import load_prediction
+from duda.predictions import PREDICTIONS, Prediction
+from duda.predictions.storage import read
 from duda.sampling import seeded
 from duda.sources import LoaderSource, read_inputs, read_pairs
 from duda.storage import Format
@@ -72,13 +73,13 @@ class Unfinished:
             return Run(
                 method,
                 seed,
-                test=load_prediction(place / "test.safetensors"),
+                test=_read(place / "test.safetensors"),
                 figures=state["figures"],
                 ood={
-                    name: load_prediction(place / f"ood{number}.safetensors")
+                    name: _read(place / f"ood{number}.safetensors")
                     for number, name in enumerate(state["ood"])
                 },
-                shown=load_prediction(shown) if shown.exists() else None,
+                shown=_read(shown) if shown.exists() else None,
             )
         except (FileNotFoundError, ValueError):
             return None
@@ -89,6 +90,10 @@ class Unfinished:
 
     def _of(self, method: str, seed: int) -> Path:
         return self.place / f"{file_name(method)}-seed{seed}"
+
+
+def _read(path: Path) -> Prediction:
+    return read(path, PREDICTIONS)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import os
 from duda.predictions.affine import AffinePrediction as AffinePrediction
 from duda.predictions.base import Prediction as Prediction
 from duda.predictions.bernoulli import BernoulliPrediction as BernoulliPrediction
+from duda.predictions.boxes import BoxPrediction as BoxPrediction
 from duda.predictions.classes import ClassPrediction as ClassPrediction
 from duda.predictions.drawn import DrawnPrediction as DrawnPrediction
 from duda.predictions.gaussian import GaussianPrediction as GaussianPrediction
@@ -26,11 +27,13 @@ PREDICTIONS: dict[str, type[Prediction]] = {
 }
 
 
-def load_prediction(path: str | os.PathLike[str]) -> Prediction:
-    """Read what `Prediction.save` wrote, of any family in `PREDICTIONS`.
+def load_prediction(path: str | os.PathLike[str]) -> Prediction | BoxPrediction:
+    """Read what `save` of a prediction wrote, of any family in `PREDICTIONS` or of boxes.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is damaged, of an unknown family, or holds something else.
     """
+    if BoxPrediction.format.wrote(path):
+        return BoxPrediction.load(path)
     return _read(path, PREDICTIONS)

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from duda.boxes.geometry import checked_boxes
 from duda.checks import (
     ArrayLike,
     as_tensor,
@@ -18,11 +17,12 @@ from duda.checks import (
     check_same_shape,
     check_whole,
 )
+from duda.devices import on_exact_device
 from duda.fitted import Kept
 from duda.predictions.over_examples import OverExamples
 from duda.storage import Format
 
-__all__ = ["BoxPrediction"]
+__all__ = ["BoxPrediction", "checked_boxes"]
 
 _ROUNDING = 1e-3  # of probabilities, as everywhere
 
@@ -170,6 +170,33 @@ class BoxPrediction(OverExamples, Kept):
     def std(self) -> Float[Tensor, "K 4"]:
         """Of each edge."""
         return self.covariance.diagonal(dim1=1, dim2=2).sqrt()
+
+
+def checked_boxes(boxes: ArrayLike, name: str = "boxes") -> Float[Tensor, "K 4"]:
+    """Return (left, top, right, bottom) of K boxes in float64; there may be none.
+
+    Raises:
+        ValueError: if they have another shape, are not finite, or their corners are crossed.
+    """
+    values = on_exact_device(as_tensor(boxes, name)).double()
+    if tuple(values.shape) == (0,):  # an empty list
+        values = values.view(0, 4)
+    if values.ndim != 2 or values.shape[1] != 4:
+        raise ValueError(
+            f"`{name}` has shape {tuple(values.shape)}, expected (K, 4): left, top, right and "
+            "bottom of each box."
+        )
+    if len(values):
+        check_finite(values, name)
+    crossed = (values[:, 2:] < values[:, :2]).any(1).nonzero()
+    if len(crossed):
+        first = int(crossed[0])
+        raise ValueError(
+            f"`{name}` has {len(crossed)} of {len(values)} with right < left or bottom < top, the "
+            f"first {values[first].tolist()}, expected (left, top, right, bottom): convert sizes "
+            "to corners, or leave them out."
+        )
+    return values
 
 
 def _probs(probs: ArrayLike, boxes: Float[Tensor, "K 4"]) -> Float[Tensor, "K C"]:
