@@ -7,6 +7,7 @@ before the one that came to its end, which writes its results to `CASE.result` i
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import random
@@ -48,6 +49,9 @@ RECIPE = duda.Training(
 )
 
 
+HALVED = dataclasses.replace(RECIPE, precision="fp16")  # which members in one step cannot
+
+
 def train(case: str, checkpoint: Path | None) -> dict[str, torch.Tensor]:
     """Return the weights and buffers after training, the history, and what was recorded."""
     model, dynamics = CASES[case](), TrainingDynamics(64)
@@ -56,7 +60,7 @@ def train(case: str, checkpoint: Path | None) -> dict[str, torch.Tensor]:
         model,
         data(64),
         epochs=40,
-        training=RECIPE if case.startswith("recipe") else None,
+        training={"recipe": HALVED, "recipe-in-one-step": RECIPE}.get(case),
         lr=0.02,
         batch_size=8,
         validation=data(30),

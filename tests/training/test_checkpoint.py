@@ -17,7 +17,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, TensorDataset
 
 import duda
@@ -165,6 +165,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "own": {"schedule": STEP},
     "averages": {"ema": 0.8},
     "accumulated": {"accumulate": 3, "clip": 0.1},
+    "bfloat16": {"precision": "bf16"},
+    "float16": {"precision": "fp16"},
 }
 
 
@@ -182,6 +184,33 @@ def test_settings_of_training_go_on_too(
     }
     history, expected = _cut_off_and_whole(model, tmp_path, monkeypatch, 3, **arguments)
     assert torch.equal(history.validation_losses, expected.validation_losses)
+
+
+def pictures(n: int = 48) -> tuple[Tensor, Tensor]:
+    x, y = regression(n * 12)
+    return x.reshape(n, 1, 6, 6), y.reshape(n, 12)[:, :1]
+
+
+def convolutions() -> nn.Module:
+    layers = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 3)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(12, 2))
+
+
+def test_channels_that_are_last_go_on_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = duda.Training(channels_last=True, batch_size=16)
+    whole = plain(convolutions)
+    duda.fit(whole, pictures(), epochs=3, seed=0, training=training)
+    found, _, attempts = cut_off_each_epoch(
+        lambda: plain(convolutions),
+        tmp_path / "run",
+        monkeypatch,
+        data=pictures,
+        epochs=3,
+        seed=0,
+        training=training,
+    )
+    assert attempts >= 3
+    assert same(values(found), values(whole))
 
 
 class OwnBatches(BatchSampler):

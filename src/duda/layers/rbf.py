@@ -86,9 +86,10 @@ class RBF(nn.Module):
         N ← γ N + (1 - γ) Σ y and m ← γ m + (1 - γ) Σ y W f. Source: van Amersfoort et al. 2020,
         eq. 3 and 4.
         """
-        shares = shares.to(self.counts.dtype)
-        # Σ y W f = W Σ y f, which needs no place for each example.
-        sums = torch.einsum("cnf,cf->cn", self.weight, shares.T @ features)
+        shares, features = shares.to(self.counts.dtype), features.to(self.sums.dtype)
+        with torch.autocast(features.device.type, enabled=False):  # moments are sums of many
+            # Σ y W f = W Σ y f, which needs no place for each example.
+            sums = torch.einsum("cnf,cf->cn", self.weight, shares.T @ features)
         self.counts.lerp_(shares.sum(0), 1 - self.momentum)
         self.sums.lerp_(sums, 1 - self.momentum)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from duda.batches import Batch, suited
+from duda.checks import at_least_float32
 from duda.methods.learned_noise import LearnedNoise
 from duda.methods.output_checks import check_dim_once, checked, note_outputs
 from duda.methods.sampler import Sampler
@@ -72,8 +74,20 @@ class Losses(LearnedNoise):
         grows = () if annealed == 1.0 else (annealed,)
         losses = []
         for each in outputs:
-            if self.training:
-                note_outputs(self, each)
-            self.note_errors(each, y)
-            losses.append(self.training_likelihood.loss(each, y, *grows))
+            with _uncast(each) as full:
+                if self.training:
+                    note_outputs(self, full)
+                self.note_errors(full, y)
+                losses.append(self.training_likelihood.loss(full, y, *grows))
         return torch.stack(losses)
+
+
+@contextmanager
+def _uncast(outputs: Tensor) -> Iterator[Tensor]:
+    """Let a loss be computed in float32 at least, where `torch.autocast` has cast the outputs."""
+    device = outputs.device.type
+    if not torch.is_autocast_enabled(device):
+        yield outputs
+        return
+    with torch.autocast(device, enabled=False):
+        yield at_least_float32(outputs)

@@ -15,7 +15,7 @@ from duda.storage import Format
 
 __all__ = ["Checkpoint"]
 
-_FORMAT = Format("training checkpoint", version=4)
+_FORMAT = Format("training checkpoint", version=5)
 
 
 class Checkpoint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import Any
 
@@ -19,6 +20,8 @@ from duda.training.settings import Training
 from duda.training.vectorized import stack, stacked_losses
 
 __all__ = ["choose", "obstacle"]
+
+_log = logging.getLogger(__name__)
 
 # Layers that gain from one large matrix product for all members (benchmarks/training.py).
 _FAST: tuple[type[nn.Module], ...] = (
@@ -68,6 +71,8 @@ def choose(
     why = obstacle(parts, data, training)
     if vectorize and why:
         raise ValueError(f"`vectorize` is True, but {why}: leave it out to train in turn.")
+    if why:
+        _log.info("the members train one after the other, because %s", why)
     return why is None
 
 
@@ -94,6 +99,11 @@ def obstacle(
         return "`data` is no pair of tensors"
     if isinstance(data.x, dict):
         return "the inputs have names"
+    if training.precision is not None:
+        return "`precision` is by torch.autocast, which does not reach into torch.vmap"
+    for name in ("compile", "channels_last"):
+        if getattr(training, name):
+            return f"`{name}` is for networks that are called one by one"
     for owner in (owner for part in parts for owner in (part, part.likelihood)):
         # The step calls none of these: it takes the likelihood's unchecked formula.
         for name in ("loss", "training_loss", "validation_loss"):

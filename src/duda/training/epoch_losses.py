@@ -40,6 +40,8 @@ class EpochLosses:
         self.trainer, self.epoch, self.known, self.each_step = trainer, epoch, known, each_step
         self.going = [not record.stopped for record in trainer.records]
         self.totals, self.count, self.batch = [0.0] * len(self.going), 0, 0
+        self._scaled = trainer.updates.scaling is not None  # who leaves out what overflows
+        self._left_out = 0
         self.last: list[float] = []
         self._doubts = Doubts()
         self._unread: list[tuple[Tensor, int]] = []
@@ -87,8 +89,9 @@ class EpochLosses:
         self.trainer.first_step = False
 
     def means(self) -> list[float]:
-        """Return each member's mean loss over the examples of the epoch."""
-        return [total / self.count for total in self.totals]
+        """Return each member's mean loss over the examples of the epoch, whose steps were made."""
+        count = self.count - self._left_out
+        return [total / count if count else math.inf for total in self.totals]
 
     def _look(self, made: bool, also: Tensor | None = None) -> list[float]:
         """Read all that is unread, with other numbers, which are returned.
@@ -104,11 +107,14 @@ class EpochLosses:
             members = len(self.going)
             for place, (_, examples) in enumerate(unread):
                 self.last = read[place * members : (place + 1) * members]
+                self.count += examples
+                if self._scaled and not all(map(math.isfinite, self.last)):
+                    self._left_out += examples
+                    continue
                 self._check(self.batch - len(unread) + place + 1, made)
                 self.totals = [
                     t + v * examples for t, v in zip(self.totals, self.last, strict=True)
                 ]
-                self.count += examples
         except (ValueError, FloatingPointError):
             if self._copies is not None:
                 self._copies.put_back()

@@ -28,6 +28,7 @@ from duda.training.last_batch import has_batch_norm
 from duda.training.loop import LoopTrainer
 from duda.training.optimizers import OptimizerFactory
 from duda.training.options import Options
+from duda.training.passes import laid_out
 from duda.training.run import Run
 from duda.training.settings import Training
 from duda.training.trainer import Trainer
@@ -94,7 +95,7 @@ def fit(
     given = {"optimizer": optimizer, "lr": lr, "batch_size": batch_size, "drop_last": drop_last}
     settings = (training or Training()).with_given(**given)
     options = Options(settings, epochs, steps, patience, seed, target_scale)
-    with modes_kept(model.modules()):
+    with modes_kept(model.modules()), laid_out(model, settings.channels_last):
         run = _run(model, data, validation, options, checkpoint, vectorize, callbacks, inputs)
         records = run.train()
     return history_of(records, run.seed, vectorized=isinstance(run.trainers[0], StackedTrainer))

@@ -29,6 +29,7 @@ class History:
         best_epochs: the epoch, counted from 1, whose weights the member has now.
         seed: what `fit(..., seed=)` needs to do the same again.
         vectorized: whether the members trained as one vectorized step.
+        skipped: how many steps of each were left out, as they overflowed in float16.
     """
 
     losses: Float[Tensor, "M E"]
@@ -37,6 +38,7 @@ class History:
     best_epochs: list[int]
     seed: int
     vectorized: bool
+    skipped: list[int] = field(default_factory=list)
 
     def __repr__(self) -> str:
         members, epochs = self.losses.shape
@@ -57,6 +59,7 @@ class Record:
     validation_losses: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     best_epoch: int = 0
+    skipped: int = 0
     stopped: bool = False
 
     def add(self, loss: float, validation: float | None, seconds: float) -> bool:
@@ -91,6 +94,7 @@ def history_of(records: Sequence[Record], seed: int, vectorized: bool) -> Histor
         best_epochs=[record.best_epoch for record in records],
         seed=seed,
         vectorized=vectorized,
+        skipped=[record.skipped for record in records],
     )
 
 

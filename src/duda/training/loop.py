@@ -19,6 +19,7 @@ from duda.training.callbacks import Audience
 from duda.training.data import LoaderData, TensorData
 from duda.training.epoch_losses import EpochLosses
 from duda.training.options import Options
+from duda.training.passes import Passes
 from duda.training.term_mean import TermMean
 from duda.training.trainer import Trainer
 from duda.training.updates import Updates
@@ -40,7 +41,7 @@ class LoopTrainer(Trainer):
     def __init__(
         self, part: UncertainModel, member: int, options: Options, total: int | None
     ) -> None:
-        self.part = part
+        self.part, self.passes = part, Passes(part, options.training)
         updates = Updates(options, part.parameters(), self._averaged, total)
         super().__init__([part], member, updates)
 
@@ -73,7 +74,7 @@ class LoopTrainer(Trainer):
                         first_outputs(self.part, x)  # as tensors are looked at before
                         check_next_tokens(self.part, x, y)
                     self.updates.start()
-                    loss = self.part.loss(x, y)
+                    loss = self.passes.loss(x, y)
                 losses.add(loss.reshape(1), len(y))
                 if self.updates.take(loss, len(y)):
                     stepped()

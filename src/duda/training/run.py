@@ -153,6 +153,7 @@ class Run:
                 improved[i] = record.add(losses[i], validation, seconds)
                 record.stop_if_due(self.epochs, self.options.patience)
                 record.stopped |= trainer.updates.over
+                record.skipped = trainer.updates.skipped
         if validations is not None:
             trainer.remember(improved)
         if all(record.stopped for record in trainer.records):

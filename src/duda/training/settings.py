@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ import torch
 from duda.checks import check_count, plain_number
 from duda.training.descriptions import described
 from duda.training.optimizers import OptimizerFactory
+from duda.training.precision import check_precision
 from duda.training.schedules import Schedule, check_schedule
 
 __all__ = ["Training"]
@@ -39,6 +41,13 @@ class Training:
             those of norms, as in the papers of residual networks; many leave them out since.
         ema: the decay of averages of the weights, and of BatchNorm's statistics, by which the model
             is judged and which it has in the end. Early ones have min(ema, (1 + t) / (10 + t)).
+        precision: "bf16" or "fp16": networks compute in 16 bits where torch's autocast says so, the
+            loss in float32. In float16 it is scaled, and steps that overflow are left out; the
+            history counts them. Predictions, as those of a validation, stay in float32.
+        compile: let `torch.compile` have the networks, in training alone; or its arguments, such as
+            `{"mode": "max-autotune"}`. By default a graph is for batches of one shape. Methods that
+            draw weights, as `Variational`, run as they are written.
+        channels_last: lay pictures and convolutions out with channels last, as tensor cores prefer.
 
     Raises:
         ValueError: if a setting is not what it should be, or two contradict each other.
@@ -59,13 +68,22 @@ class Training:
     accumulate: int = 1
     decay_biases: bool = True
     ema: float | None = None
+    precision: str | None = None
+    compile: bool | Mapping[str, Any] = False
+    channels_last: bool = False
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "accumulate"):
             self._set(name, check_count(getattr(self, name), name))
-        for name in ("drop_last", "decay_biases"):
+        for name in ("drop_last", "decay_biases", "channels_last"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"`{name}` is {getattr(self, name)!r}, expected True or False.")
+        if not isinstance(self.compile, bool | Mapping):
+            raise TypeError(
+                f"`compile` is {self.compile!r}, expected True, False or arguments of "
+                '`torch.compile`, such as `{"mode": "max-autotune"}`.'
+            )
+        check_precision(self.precision)
         self._set("warmup", check_schedule(self.schedule, self.warmup))
         self._set("clip", _number(self.clip, "clip", 0, math.inf))
         self._set("ema", _number(self.ema, "ema", 0, 1))

@@ -11,6 +11,7 @@ from torch import Tensor
 from duda.training.averages import Averages
 from duda.training.optimizers import make_optimizer
 from duda.training.options import Options
+from duda.training.precision import Scaling
 from duda.training.schedules import check_rates, make_schedule
 
 __all__ = ["Updates"]
@@ -50,6 +51,8 @@ class Updates:
         self.schedule = make_schedule(training.schedule, training.warmup, self.optimizer, total)
         self.clip, self.accumulate, self.stacked = training.clip, training.accumulate, stacked
         self.averages = None if training.ema is None else Averages(training.ema, averaged)
+        device = self.optimizer.param_groups[0]["params"][0].device
+        self.scaling = Scaling(device) if training.precision == "fp16" else None
         self.steps, self._most = 0, options.steps
         self._batches, self._share, self._first = 0, 0.0, 1  # of the gradients that wait
 
@@ -57,6 +60,11 @@ class Updates:
     def over(self) -> bool:
         """Whether there are to be no more steps."""
         return self._most is not None and self.steps >= self._most
+
+    @property
+    def skipped(self) -> int:
+        """How many steps were left out, as they overflowed."""
+        return 0 if self.scaling is None else self.scaling.skipped
 
     def start(self) -> None:
         """Forget the gradients of the last step, before the loss of the next batch."""
@@ -68,7 +76,8 @@ class Updates:
         if self._batches == 0:
             self._first = examples
         share = examples / self._first
-        (loss if share == 1 else loss * share).backward()  # type: ignore[no-untyped-call]
+        loss = loss if share == 1 else loss * share
+        (self.scaling.scaled(loss) if self.scaling else loss).backward()  # type: ignore[no-untyped-call]
         self._batches += 1
         self._share += share
         return self._batches == self.accumulate and self._step()
@@ -78,12 +87,17 @@ class Updates:
         return self._batches > 0 and self._step()
 
     def _step(self) -> bool:
+        if self.scaling is not None:
+            self.scaling.unscale(self.optimizer)
         if self._batches > 1:
             torch._foreach_div_(self._gradients(), self._share)
         self._batches, self._share = 0, 0.0
         if self.clip is not None:
             _clip(self._gradients(), self.clip, stacked=self.stacked)
-        self.optimizer.step()
+        if self.scaling is None:
+            self.optimizer.step()
+        elif not self.scaling.step(self.optimizer):
+            return False
         self.steps += 1
         if self.schedule is not None:
             self.schedule.step()
@@ -103,18 +117,29 @@ class Updates:
             "optimizer": self.optimizer.state_dict(),
             "schedule": None if self.schedule is None else self.schedule.state_dict(),
             "averages": None if self.averages is None else self.averages.values(),
+            "scaling": None if self.scaling is None else self.scaling.state(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned, and other things."""
         self.steps = state["step"]
         self.optimizer.load_state_dict(state["optimizer"])
+        self._lay_out()
+        if self.scaling is not None:
+            self.scaling.load(state["scaling"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
         if state["averages"] is None:  # as after the end
             self.averages = None
         elif self.averages is not None:
             self.averages.load(state["averages"])
+
+    def _lay_out(self) -> None:
+        """Let what the optimizer keeps lie as the weights do, as kernels in one piece need it."""
+        for weight, kept in self.optimizer.state.items():
+            for name, value in kept.items():
+                if isinstance(value, Tensor) and value.shape == weight.shape:
+                    kept[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
     def forget(self) -> None:
         """Drop what only training needs."""
