@@ -13,6 +13,7 @@ from duda.likelihoods.dirichlet import Dirichlet as Dirichlet
 from duda.likelihoods.fixed_gaussian import FixedGaussian as FixedGaussian
 from duda.likelihoods.laplacian import Laplacian as Laplacian
 from duda.likelihoods.log_normal import LogNormal as LogNormal
+from duda.likelihoods.multivariate_gaussian import MultivariateGaussian as MultivariateGaussian
 from duda.likelihoods.normal_inverse_gamma import NormalInverseGamma as NormalInverseGamma
 from duda.likelihoods.ordinal import Ordinal as Ordinal
 from duda.likelihoods.quantiles import Quantiles as Quantiles

@@ -14,6 +14,9 @@ from duda.predictions.gaussian import GaussianPrediction as GaussianPrediction
 from duda.predictions.laplacian import LaplacianPrediction as LaplacianPrediction
 from duda.predictions.location_scale import LocationScalePrediction as LocationScalePrediction
 from duda.predictions.log_normal import LogNormalPrediction as LogNormalPrediction
+from duda.predictions.multivariate_gaussian import (
+    MultivariateGaussianPrediction as MultivariateGaussianPrediction,
+)
 from duda.predictions.numbers import NumberPrediction as NumberPrediction
 from duda.predictions.ordinal import OrdinalPrediction as OrdinalPrediction
 from duda.predictions.quantiles import QuantilePrediction as QuantilePrediction

@@ -50,15 +50,11 @@ class DrawnPrediction(MembersPrediction):
     parameters: ClassVar[tuple[str, ...]]
 
     def __post_init__(self) -> None:
-        draws, count = finite_numbers(self.draws, "draws"), len(self.parameters)
-        if draws.ndim < 3 or draws.shape[2] % count or not draws.shape[2]:
-            raise ValueError(
-                f"`draws` has shape {tuple(draws.shape)}, expected (M, N, {count} D, *positions): "
-                f"D each of {', '.join(self.parameters)}."
-            )
+        draws = finite_numbers(self.draws, "draws")
+        self._check_width(draws)
         check_draws(draws, tuple(draws.shape[1:]))
         object.__setattr__(self, "draws", draws)
-        self.check_parameters(*draws.chunk(count, dim=2))
+        self.check_parameters(*self._told(draws))
         if self.between is not None:
             between = finite_numbers(self.between, "between")
             check_same_shape(between, "between", (len(self), *self.said_shape), "the predictions")
@@ -157,8 +153,7 @@ class DrawnPrediction(MembersPrediction):
 
     def affine(self, factor: Tensor, offset: Tensor) -> NumberPrediction:
         """Return that of `offset + factor * y`, in float64, as one of the family if it can be."""
-        chunks = self.draws.double().chunk(len(self.parameters), dim=2)
-        moved = self.member_affine(factor, offset, *chunks)
+        moved = self.member_affine(factor, offset, *self._told(self.draws.double()))
         if moved is None:
             return super().affine(factor, offset)
         between = None if self.between is None else factor**2 * self.between.double()
@@ -176,5 +171,17 @@ class DrawnPrediction(MembersPrediction):
         ends = [self.interval(share) for share in _SHARES]
         return Bands("mean", "should hold 68, 95 and 99.7 % of the true values", ends)
 
+    def _check_width(self, draws: Tensor) -> None:
+        count = len(self.parameters)
+        if draws.ndim < 3 or draws.shape[2] % count or not draws.shape[2]:
+            raise ValueError(
+                f"`draws` has shape {tuple(draws.shape)}, expected (M, N, {count} D, *positions): "
+                f"D each of {', '.join(self.parameters)}."
+            )
+
+    def _told(self, draws: Tensor) -> tuple[Tensor, ...]:
+        """Return what the draws tell, one parameter after the other."""
+        return draws.chunk(len(self.parameters), dim=2)
+
     def _members(self) -> tuple[Tensor, ...]:
-        return self.draws.double().chunk(len(self.parameters), dim=2)
+        return self._told(self.draws.double())
