@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 import torch._dynamo  # an optimizer's first step imports it: once here, not in each process
 from safetensors.torch import save_file
+from torch import Tensor
 
 import duda
 from duda.difficulty import TrainingDynamics
@@ -39,6 +40,12 @@ CASES: dict[str, Callable[[], duda.UncertainModel]] = {
     "recipe": lambda: seeded_model(lambda: duda.MCDropout(noisy(), duda.Categorical())),
     "recipe-in-one-step": lambda: ensemble(mlp, members=4),
 }
+
+
+def shaken(x: Tensor, y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    return x + 0.1 * torch.randn(x.shape, generator=generator), y
+
+
 RECIPE = duda.Training(
     optimizer=functools.partial(torch.optim.SGD, momentum=0.9, weight_decay=0.01),
     decay_biases=False,
@@ -46,6 +53,7 @@ RECIPE = duda.Training(
     clip=0.5,
     accumulate=3,  # so that an epoch ends within a step
     ema=0.9,
+    augment=shaken,
 )
 
 

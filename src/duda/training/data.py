@@ -37,6 +37,11 @@ class TensorData:
     drop_last: bool = False
     join_last: bool = False
 
+    @property
+    def device(self) -> torch.device:
+        """The model's."""
+        return self.y.device
+
     def examples(self) -> int:
         """Return the number of examples in an epoch."""
         return sum(len(rows) for rows in self.split(torch.arange(len(self.y))))

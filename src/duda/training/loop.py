@@ -14,6 +14,7 @@ from duda.methods import UncertainModel
 from duda.methods.next_tokens import check_next_tokens
 from duda.methods.output_checks import first_outputs, in_doubt
 from duda.preservation import devices_of, seeded
+from duda.training.augmented import Augmented, functions_of
 from duda.training.averages import averaged_names
 from duda.training.callbacks import Audience
 from duda.training.data import LoaderData, TensorData
@@ -42,6 +43,7 @@ class LoopTrainer(Trainer):
         self, part: UncertainModel, member: int, options: Options, total: int | None
     ) -> None:
         self.part, self.passes = part, Passes(part, options.training)
+        self.augment = functions_of(options.training.augment)
         updates = Updates(options, part.parameters(), self._averaged, total)
         super().__init__([part], member, updates)
 
@@ -58,7 +60,8 @@ class LoopTrainer(Trainer):
         (state,) = self.states(state)
         audience.tell("on_epoch_start", state)
         steps_heard = audience.hears("on_step_end", self.part)
-        epoch, known = state.epoch + 1, isinstance(data, TensorData)
+        epoch, known = state.epoch + 1, isinstance(data, TensorData) and not self.augment
+        augmented = Augmented(self.augment, data.device, seed, self.first, epoch)
         losses = EpochLosses(self, epoch, known=known, each_step=steps_heard)
 
         def stepped() -> None:
@@ -73,6 +76,7 @@ class LoopTrainer(Trainer):
                     if self.step == 0 and isinstance(data, LoaderData) and in_doubt(x, y):
                         first_outputs(self.part, x)  # as tensors are looked at before
                         check_next_tokens(self.part, x, y)
+                    x, y = augmented(x, y)
                     self.updates.start()
                     loss = self.passes.loss(x, y)
                 losses.add(loss.reshape(1), len(y))

@@ -10,13 +10,13 @@ from duda.checks import check_whole
 __all__ = ["epoch_seed", "new_seed"]
 
 
-def epoch_seed(seed: int, member: int, epoch: int) -> int:
-    """Return 63 bits that depend on all three numbers, by numpy's `SeedSequence`.
+def epoch_seed(seed: int, member: int, epoch: int, use: str = "") -> int:
+    """Return 63 bits that depend on all three numbers, and on their use, by numpy's `SeedSequence`.
 
     >>> epoch_seed(0, 0, 1) == epoch_seed(0, 0, 1), epoch_seed(0, 0, 1) == epoch_seed(0, 1, 0)
     (True, False)
     """
-    sequence = np.random.SeedSequence([seed % 2**64, member, epoch])
+    sequence = np.random.SeedSequence([seed % 2**64, member, epoch, *use.encode()])
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 

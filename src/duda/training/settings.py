@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import torch
 
 from duda.checks import check_count, plain_number
+from duda.training.augmented import Augment, functions_of
 from duda.training.descriptions import described
 from duda.training.optimizers import OptimizerFactory
 from duda.training.precision import check_precision
@@ -47,6 +48,9 @@ class Training:
         compile: let `torch.compile` have the networks, in training alone; or its arguments, such as
             `{"mode": "max-autotune"}`. By default a graph is for batches of one shape. Methods that
             draw weights, as `Variational`, run as they are written.
+        augment: a function, or several one after the other, that change a training batch on its
+            device, `(x, y, generator) -> (x, y)`; for each member by a generator of its own. Of
+            pictures `duda.training.augmentations` has some.
         channels_last: lay pictures and convolutions out with channels last, as tensor cores prefer.
 
     Raises:
@@ -71,6 +75,7 @@ class Training:
     precision: str | None = None
     compile: bool | Mapping[str, Any] = False
     channels_last: bool = False
+    augment: Augment | Sequence[Augment] | None = None
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "accumulate"):
@@ -84,6 +89,7 @@ class Training:
                 '`torch.compile`, such as `{"mode": "max-autotune"}`.'
             )
         check_precision(self.precision)
+        functions_of(self.augment)
         self._set("warmup", check_schedule(self.schedule, self.warmup))
         self._set("clip", _number(self.clip, "clip", 0, math.inf))
         self._set("ema", _number(self.ema, "ema", 0, 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -15,6 +15,7 @@ from duda.doubts import at_once, doubts_together
 from duda.hooks import FitState
 from duda.methods import UncertainModel
 from duda.preservation import devices_of, in_eval_mode, seeded
+from duda.training.augmented import Augmented, functions_of
 from duda.training.callbacks import Audience
 from duda.training.data import LoaderData, TensorData
 from duda.training.epoch_losses import EpochLosses
@@ -67,6 +68,7 @@ class StackedTrainer(Trainer):
 
     def __init__(self, parts: list[UncertainModel], options: Options, total: int | None) -> None:
         self.weights = stack(parts)
+        self.augment = functions_of(options.training.augment)
         updates = Updates(options, self.weights.values(), self.values, total, stacked=True)
         super().__init__(parts, 0, updates)
 
@@ -89,6 +91,11 @@ class StackedTrainer(Trainer):
         steps_heard = any(audience.hears("on_step_end", part) for part in self.parts)
         losses = EpochLosses(self, state.epoch + 1, known=True, each_step=steps_heard)
 
+        augmented = [
+            Augmented(self.augment, data.device, seed, i, state.epoch + 1)
+            for i in range(len(self.parts))
+        ]
+
         def stepped() -> None:
             if steps_heard:
                 with at_once():
@@ -98,7 +105,7 @@ class StackedTrainer(Trainer):
         with losses.watched():
             for batch, rows in enumerate(data.split(self._orders(data, seed, state.epoch + 1)), 1):
                 self.updates.start()
-                each = self._losses(data, rows)
+                each = self._losses(*self._batches(data, rows, augmented))
                 losses.add(each, rows.shape[1])
                 if self.updates.take(each.sum(), rows.shape[1]):
                     stepped()
@@ -115,14 +122,24 @@ class StackedTrainer(Trainer):
         members = range(len(self.parts))
         return torch.stack([data.order(epoch_seed(seed, i, epoch)) for i in members])
 
-    def _losses(self, data: TensorData, rows: Tensor) -> Tensor:
-        """Return the loss of each member on its own rows, by which noise may be learned, too."""
+    def _batches(
+        self, data: TensorData, rows: Tensor, augmented: Sequence[Augmented]
+    ) -> tuple[Tensor, Tensor]:
+        """Return each member's own inputs and targets."""
         flat = rows.reshape(-1)
         x, y = (
             part.index_select(0, flat).view(*rows.shape, *part.shape[1:])
             for part in (data.x, data.y)
             if isinstance(part, Tensor)
         )
+        if not self.augment:
+            return x, y
+        changed = [change(*batch) for change, *batch in zip(augmented, x, y, strict=True)]
+        inputs, targets = zip(*changed, strict=True)
+        return torch.stack(inputs), torch.stack(targets)
+
+    def _losses(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the loss of each member on its own batch, by which noise may be learned, too."""
         each, errors = stacked_losses(self.parts[0], self.weights, x, y)
         if self.parts[0].training_likelihood.learns_noise:
             for part, error in zip(self.parts, errors, strict=True):
