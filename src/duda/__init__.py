@@ -23,6 +23,7 @@ _HOMES = {
     "evaluation": "evaluation",
     "fit": "training",
     "layers": "layers",
+    "maps": "maps",
     "report": "reporting",
     "training": "training",
 }
@@ -35,6 +36,7 @@ if TYPE_CHECKING:  # the same once more, for those that only read
     from duda import difficulty as difficulty
     from duda import evaluation as evaluation
     from duda import layers as layers
+    from duda import maps as maps
     from duda import training as training
     from duda.comparison import compare as compare
     from duda.decisions import Gate as Gate

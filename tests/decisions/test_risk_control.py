@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from duda import BernoulliPrediction, ClassPrediction
 from duda.decisions import RiskControl, missed_shares
 
 GRID = torch.linspace(1, 0, 101, dtype=torch.float64)
@@ -86,6 +87,27 @@ def test_pictures_one_by_one_and_masks() -> None:
     mask[:, 0] = True
     half = missed_shares(pictures, there, GRID, mask=mask)
     assert torch.equal(half, missed_shares(pictures[:, 0], there[:, 0], GRID))
+
+
+def test_segmentations_and_several_labels() -> None:
+    rng = np.random.default_rng(0)
+    said = ClassPrediction.from_probs(rng.dirichlet(np.ones(3), (5, 4, 6)).transpose(0, 3, 1, 2))
+    y = torch.from_numpy(rng.integers(0, 3, (5, 4, 6)))
+    y[:, 0] = 255
+    found = missed_shares(said, y, GRID, label=2, ignore_index=255)
+    wanted = missed_shares(said.probs[:, 2], y == 2, GRID)
+    assert torch.equal(found, wanted)
+    threshold = RiskControl(0.2).fit(found, GRID).threshold
+    assert 0 < threshold < 1
+    probs, truth = multilabel(30, seed=0)
+    labels = missed_shares(BernoulliPrediction.from_probs(probs), truth, GRID)
+    assert torch.equal(labels, missed_shares(probs.double(), truth, GRID))
+    with pytest.raises(TypeError, match="`label` is missing beside a prediction of 3 classes"):
+        missed_shares(said, y, GRID)
+    with pytest.raises(TypeError, match="`label` and `ignore_index` are of predictions"):
+        missed_shares(probs, truth, GRID, label=1)
+    with pytest.raises(ValueError, match="`label` is 3, expected 0 to 2"):
+        missed_shares(said, y, GRID, label=3)
 
 
 def test_too_few_examples_take_everything() -> None:

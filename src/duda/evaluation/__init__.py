@@ -34,6 +34,7 @@ from duda.evaluation.old_names import MOVED
 from duda.evaluation.old_names import features_of as features_of
 from duda.evaluation.old_names import pit_of_gaussian as pit_of_gaussian
 from duda.evaluation.ood_detection import Separation, ood
+from duda.evaluation.pavpu import PatchUncertainty, pavpu
 from duda.evaluation.pit import Pit, pit, pit_of_draws, pit_of_values
 from duda.evaluation.ranking import Ranking, rank
 from duda.evaluation.risk_coverage import AccuracyAbove, Selection, accuracy_above, selective
@@ -50,6 +51,7 @@ __all__ = [
     "Confusion",
     "Coverage",
     "NullBand",
+    "PatchUncertainty",
     "Pit",
     "Ranking",
     "Reliability",
@@ -79,6 +81,7 @@ __all__ = [
     "mae",
     "nll",
     "ood",
+    "pavpu",
     "pinball",
     "pinball_of_quantiles",
     "pit",

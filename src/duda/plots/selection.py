@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float
 from torch import Tensor
 
-from duda.plots.canvas import GOOD, MUTED, canvas
+from duda.plots.canvas import BAD, GOOD, INK, MUTED, canvas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["accuracy_above", "risk_coverage"]
+__all__ = ["accuracy_above", "patches", "risk_coverage"]
 
 
 def risk_coverage(
@@ -57,4 +57,30 @@ def accuracy_above(
         "accuracy of what is at least so sure",
     )
     ax.plot(levels.tolist(), accuracy.tolist(), color=GOOD)
+    return ax
+
+
+def patches(
+    thresholds: Float[Tensor, "T"],
+    right_if_sure: Float[Tensor, "T"],
+    unsure_if_wrong: Float[Tensor, "T"],
+    both: Float[Tensor, "T"],
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw which patches are right where sure, unsure where wrong, and either; NaN leaves gaps.
+
+    >>> import torch
+    >>> ax = patches(*torch.tensor([[0.1, 0.5], [1.0, 0.8], [0.9, 0.4], [0.7, 0.8]]))
+    >>> ax.get_ylabel()
+    'share of patches'
+    """
+    ax = canvas(ax, "Patches of pixels", "mean score above which one is unsure", "share of patches")
+    for shares, label, color, style in (
+        (right_if_sure, "right, of the sure", GOOD, "-"),
+        (unsure_if_wrong, "unsure, of the wrong", BAD, "-"),
+        (both, "right and sure, or neither (PAvPU)", INK, "--"),
+    ):
+        ax.plot(thresholds.tolist(), shares.tolist(), color=color, linestyle=style, label=label)
+    ax.set_ylim(0, 1.02)
+    ax.legend(frameon=False, fontsize="small")
     return ax

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from duda.checks import (
@@ -16,11 +16,14 @@ from duda.checks import (
     check_finite,
     check_not_empty,
     check_same_shape,
+    check_whole,
     counted,
 )
 from duda.devices import on_exact_device
 from duda.fitted import Fitted, check_that
-from duda.inputs import flags, numbers, which_count
+from duda.inputs import flags, hard_labels, numbers, which_count
+from duda.predictions import ClassPrediction
+from duda.predictions.given import labels_given, prediction_given
 from duda.storage import Format
 
 __all__ = ["RiskControl", "missed_shares"]
@@ -121,7 +124,13 @@ class RiskControl(Fitted):
 
 
 def missed_shares(
-    probs: ArrayLike, truth: ArrayLike, thresholds: ArrayLike, *, mask: ArrayLike | None = None
+    probs: ClassPrediction | ArrayLike,
+    truth: ArrayLike,
+    thresholds: ArrayLike,
+    *,
+    label: int | None = None,
+    ignore_index: int | None = None,
+    mask: ArrayLike | None = None,
 ) -> Float[Tensor, "N L"]:
     """Return which share of what is there is missed, of each example at each threshold.
 
@@ -130,22 +139,59 @@ def missed_shares(
     the other, are what `RiskControl.fit` asks for.
 
     Args:
-        probs: `(N, *rest)`, of each of L labels or at each pixel.
-        truth: of that shape, booleans or 0 and 1.
+        probs: `(N, *rest)`, of each of L labels or at each pixel; or a prediction of classes, such
+            as a segmentation, or of several labels.
+        truth: of that shape, booleans or 0 and 1; beside a prediction its labels `y`.
         thresholds: `(L)`; 0, or below, takes everything.
-        mask: of that shape: which of them count.
+        label: beside a prediction, the class that is looked for; may be left out of two.
+        ignore_index: beside a prediction, the label of what does not count.
+        mask: of the shape of the truth: which of them count.
 
     Raises:
+        TypeError: if `label` is missing, or comes beside no prediction.
         ValueError: if shapes differ, or there are no numbers.
 
     >>> missed_shares([[0.9, 0.6, 0.1]], [[1, 1, 0]], [0.95, 0.8, 0.5])
     tensor([[1.0000, 0.5000, 0.0000]], dtype=torch.float64)
     """
-    values = numbers(probs, "probs")
-    there = flags(truth, "truth", values, "`probs`") & which_count(mask, values, "`probs`")
+    values, there = _looked_for(probs, truth, label, ignore_index)
+    there = there & which_count(mask, values, "`probs`")
     tried = numbers(thresholds, "thresholds").to(values.device)
     rows = zip(values.flatten(1), there.flatten(1), strict=True)
     return torch.stack([_missed(row[found], tried) for row, found in rows])
+
+
+def _looked_for(
+    probs: ClassPrediction | ArrayLike,
+    truth: ArrayLike,
+    label: int | None,
+    ignore_index: int | None,
+) -> tuple[Float[Tensor, "N *rest"], Bool[Tensor, "N *rest"]]:
+    """Return the probability that something is there, and whether it is and counts."""
+    prediction = prediction_given(probs, ClassPrediction, "probs", "probabilities")
+    if prediction is None:
+        if label is not None or ignore_index is not None:
+            raise TypeError(
+                "`label` and `ignore_index` are of predictions: give `truth` and `mask` beside "
+                "probabilities."
+            )
+        values = numbers(probs, "probs")  # type: ignore[arg-type] # no prediction
+        return values, flags(truth, "truth", values, "`probs`")
+    shape = tuple(prediction.log_probs.shape)
+    if label is None and shape[1] > 2:
+        raise TypeError(
+            f"`label` is missing beside a prediction of {shape[1]} classes: say which one is "
+            "looked for."
+        )
+    place = 1 if label is None else check_whole(label, "label")
+    if not 0 <= place < shape[1]:
+        raise ValueError(f"`label` is {place}, expected 0 to {shape[1] - 1}.")
+    values = numbers(prediction.probs[:, place], "probs")
+    y = hard_labels(
+        labels_given(prediction, truth), shape, ignore_index, "truth", device=values.device
+    )
+    there = y == place
+    return values, there if ignore_index is None else there & (y != ignore_index)
 
 
 def _missed(probs: Float[Tensor, "K"], thresholds: Float[Tensor, "L"]) -> Float[Tensor, "L"]:
