@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from operator import is_
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch._C._functorch import (
     get_unwrapped,
@@ -17,12 +19,15 @@ from torch._C._functorch import (
     maybe_get_bdim,
 )
 
+from duda.inside import modules_in
 from duda.trees import rebuilt
 
 __all__ = ["plain_activations", "stored_tensors"]
 
 # What every module has, in which weights, buffers and hooks lie.
-_OF_ALL_MODULES = frozenset(vars(nn.Module()))
+_FIRST, *_ = _ALL = [*vars(nn.Module())]
+_OF_ALL_MODULES = frozenset(_ALL)
+_SETTINGS = frozenset({type(None), bool, int, float, complex, str, bytes, torch.dtype})
 
 _DEPTH = 4  # of lists, dicts and objects in each other
 
@@ -45,11 +50,13 @@ def plain_activations(network: nn.Module) -> Iterator[None]:
     >>> network.features
     tensor([1., 1.])
     """
-    before = {id(tensor): tensor for tensor in stored_tensors(network)}
+    before = {id(tensor): tensor for tensor in stored_tensors(network) if not tensor.is_leaf}
     try:
         yield
     finally:
-        _change_stored(network, lambda tensor: _plain(tensor, id(tensor) in before))
+        _change_stored(
+            modules_in(network, anew=True), lambda tensor: _plain(tensor, id(tensor) in before)
+        )
 
 
 def stored_tensors(network: nn.Module) -> list[Tensor]:
@@ -60,16 +67,26 @@ def stored_tensors(network: nn.Module) -> list[Tensor]:
         found.append(tensor)
         return tensor
 
-    _change_stored(network, note)
+    _change_stored(modules_in(network), note)
     return found
 
 
-def _change_stored(network: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
+def _change_stored(modules: Iterable[nn.Module], change: Callable[[Tensor], Tensor]) -> None:
     seen: set[int] = set()
-    for module in network.modules():
-        for name, value in vars(module).items():
-            if name not in _OF_ALL_MODULES:
-                vars(module)[name] = _changed(value, change, seen)
+    for module in modules:
+        own = vars(module)
+        for name in _own_names(own):
+            value = own[name]
+            if type(value) not in _SETTINGS:
+                own[name] = _changed(value, change, seen)
+
+
+def _own_names(attributes: dict[str, Any]) -> list[str]:
+    """Return the names of attributes that not all modules have, which as a rule come last."""
+    last = [*islice(reversed(attributes), max(0, len(attributes) - len(_ALL)))]
+    if next(iter(attributes)) == _FIRST and _OF_ALL_MODULES.isdisjoint(last):
+        return last
+    return [name for name in attributes if name not in _OF_ALL_MODULES]
 
 
 def _changed(
@@ -78,6 +95,8 @@ def _changed(
     """Return a value with its tensors changed: itself, unless it is a tensor or a tuple."""
     if isinstance(value, Tensor):
         return change(value)
+    if type(value) in (tuple, list) and _SETTINGS.issuperset(map(type, value)):
+        return value
     if depth == 0 or isinstance(value, nn.Module | ModuleType) or callable(value):
         return value
     if isinstance(value, tuple):

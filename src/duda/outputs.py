@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from duda.batches import Batch, arguments_of, rows_of
+from duda.inside import modules_in
+from duda.written import guarded
 
 __all__ = ["called", "moves_classes", "raw_outputs", "with_rows"]
 
@@ -28,7 +30,8 @@ def called(network: nn.Module, x: Batch) -> Any:
     """
     places, named = arguments_of(x)
     try:
-        return network(*places, **named)
+        with guarded():
+            return network(*places, **named)
     except TypeError as error:
         why = _not_taken(network, places, named)
         if why is None:
@@ -95,7 +98,7 @@ def with_rows(outputs: Tensor, x: Batch) -> Float[Tensor, "N *outputs"]:
 
 def moves_classes(network: nn.Module) -> bool:
     """Return whether the classes of its outputs were last, and `raw_outputs` has moved them."""
-    return any(module in _moved for module in network.modules())
+    return any(module in _moved for module in modules_in(network)) if _moved else False
 
 
 _moved: WeakSet[nn.Module] = WeakSet()

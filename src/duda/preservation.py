@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from ctypes import string_at
 
 import numpy as np
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from duda.activations import plain_activations
 from duda.checks import check_whole
+from duda.inside import modules_in
 from duda.thread_lock import one_thread
-from duda.written import Copies, WeightGuard
+from duda.written import Copies, guarded, guarding
 
 __all__ = [
     "devices_of",
@@ -30,33 +31,38 @@ __all__ = [
 
 
 @contextmanager
-def preserved(model: nn.Module, seed: int | None = None) -> Iterator[None]:
+def preserved(model: nn.Module, seed: int | None = None, *, watched: bool = True) -> Iterator[None]:
     """Put `model` in eval mode, and leave it bit-identical at the end, also after an exception.
 
     With a `seed` the random state starts from it, and is what it was before afterwards.
+
+    Args:
+        model: a network, or a model around networks.
+        seed: of the random numbers.
+        watched: whether all calls of torch are watched for writes to weights; otherwise those
+            within `guarded` are, as calls of a network by `called`, and others take less time.
     """
-    with one_thread, ExitStack() as stack:
-        guard = WeightGuard(model)
-        if seed is not None:
-            stack.enter_context(seeded(seed, devices_of(model)))
-        for context in (
-            plain_activations(model),
-            guard,
-            torch.inference_mode(False),
-            torch.no_grad(),
-            in_eval_mode(model),
-        ):
-            stack.enter_context(context)
-        try:
-            yield
-        finally:
-            guard.put_back()
+    with (
+        one_thread,
+        nullcontext() if seed is None else seeded(seed, devices_of(model)),
+        plain_activations(model),
+        torch.inference_mode(False),
+        torch.no_grad(),
+        in_eval_mode(model),
+        guarding(model),
+        guarded() if watched else nullcontext(),
+    ):
+        yield
 
 
 def devices_of(model: nn.Module) -> list[torch.device]:
     """Return the GPUs that a model's weights and buffers are on, whose random state is its own."""
-    tensors = (*model.parameters(), *model.buffers())
-    return list({tensor.device for tensor in tensors if tensor.device.type == "cuda"})
+    found: dict[torch.device, None] = {}
+    for module in modules_in(model):
+        for tensor in (*module._parameters.values(), *module._buffers.values()):
+            if tensor is not None and tensor.is_cuda:
+                found[tensor.device] = None
+    return [*found]
 
 
 @contextmanager
@@ -71,17 +77,19 @@ def in_eval_mode(network: nn.Module) -> Iterator[None]:
     True
     """
     with one_thread:
+        modules = modules_in(network)
         buffers = [
             (module, name, buffer)
-            for module in network.modules()
+            for module in modules
             for name, buffer in module._buffers.items()
             if buffer is not None
         ]
         copies = Copies(buffer for _, _, buffer in buffers)
         try:
-            with modes_kept(network.modules()):
-                for module in network.modules():
-                    module.training = False
+            with modes_kept(modules):
+                for module in modules:
+                    if module.training:
+                        module.training = False
                 yield
         finally:
             for module, name, buffer in buffers:
@@ -97,7 +105,8 @@ def modes_kept(modules: Iterable[nn.Module]) -> Iterator[None]:
         yield
     finally:
         for module, training in modes:
-            module.training = training
+            if module.training is not training:
+                module.training = training
 
 
 def random_state(device: torch.device | None) -> list[Tensor]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -25,7 +25,7 @@ from duda.arrays import Arrays, array_of, arrays_of, is_loadable
 from duda.batches import Batch, check_batch, check_rows, named_parts, of_batch, rows_of
 from duda.checks import ArrayLike, as_tensor, doubt_finite
 from duda.class_names import ClassNames
-from duda.items import SAY, ItemRule, no_item, split, tensors_of, told
+from duda.items import SAY, ItemRule, no_item, split, taken_by, tensors_of, told
 
 __all__ = [
     "Inputs",
@@ -204,7 +204,7 @@ def read_inputs(
     batch_size: int,
     name: str = "x",
     rule: ItemRule | None = None,
-    taken: Mapping[str, bool] | None = None,
+    network: nn.Module | None = None,
 ) -> TensorSource | LoaderSource:
     """Return inputs that can be read, without the targets that are beside or in them.
 
@@ -215,7 +215,7 @@ def read_inputs(
         batch_size: examples at a time.
         name: of the argument.
         rule: says what an item is.
-        taken: names of targets that are inputs of the network, and whether it needs them.
+        network: that takes them, of which some may have the names of targets.
 
     Raises:
         ValueError: if there are no examples, or not as many of each name.
@@ -231,12 +231,12 @@ def read_inputs(
     if not is_loadable(data):
         x = data
         if rule or isinstance(data, Mapping):
-            x, _ = told(data, rule) if rule else split(data, taken or {})
+            x, _ = told(data, rule) if rule else split(data, taken_by(network))
         arrays = arrays_of(x, name, expected)
         check_rows(arrays, None, name)
         return TensorSource(arrays, None, batch_size, name)
     loader = _loader(data, batch_size, name, expected, rule, False)
-    return replace(loader, taken=taken or {})
+    return replace(loader, taken=taken_by(network))
 
 
 def read_pairs(

@@ -59,6 +59,11 @@ def uncompiled(function: Callable[P, R]) -> Callable[P, R]:
     2
     """
 
+    @functools.cache
+    def apart() -> Callable[P, R]:
+        """Return the function that compilers leave alone, which takes long to make."""
+        return torch.compiler.disable(function)  # type: ignore[no-any-return,no-untyped-call]
+
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
@@ -67,8 +72,7 @@ def uncompiled(function: Callable[P, R]) -> Callable[P, R]:
             raise RuntimeError(_refusal(function.__name__, "torch.export"))
         # Slow to import, and there if anyone compiles; what is being compiled looks no further.
         if torch.compiler.is_compiling() or "torch._dynamo" in sys.modules:
-            apart: Callable[P, R] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
-            return apart(*args, **kwargs)
+            return apart()(*args, **kwargs)
         return function(*args, **kwargs)
 
     return call

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar, Token
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["Copies", "WeightGuard", "written"]
+from duda.inside import modules_in
+
+__all__ = ["Copies", "GuardingMode", "guarded", "guarding", "written"]
 
 _ASSIGNMENTS = {"__setitem__", "__set__", "__iadd__", "__isub__", "__imul__", "__itruediv__"}
 _ASSIGNMENTS |= {"__ifloordiv__", "__imod__", "__ipow__", "__iand__", "__ior__", "__ixor__"}
@@ -36,10 +41,14 @@ def written(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> list
     out = kwargs.get("out")
     if out is not None:
         return _tensors(out)
-    name = getattr(func, "__name__", "")
-    place = _inplace_position(func)
+    habit = _habit(func)
+    if habit is None and "inplace" not in kwargs:
+        return []
+    if isinstance(func, OpOverload):
+        return _written_by_operator(func, args, kwargs)
+    always, place, _ = habit or _HARMLESS
     asked = kwargs.get("inplace", place is not None and len(args) > place and args[place])
-    if asked or name in _ASSIGNMENTS or (name.endswith("_") and name[-2:] != "__"):
+    if always or asked:
         return _tensors(args[0] if args else kwargs.get("input", kwargs.get("tensor")))
     return []
 
@@ -49,13 +58,44 @@ def _tensors(target: Any) -> list[Tensor]:
     return [each for each in several if isinstance(each, Tensor)]
 
 
+def _written_by_operator(operator: OpOverload, args: Any, kwargs: dict[str, Any]) -> list[Tensor]:
+    found: list[Tensor] = []
+    for place, each in enumerate(operator._schema.arguments):
+        if each.alias_info is not None and each.alias_info.is_write:
+            found += _tensors(args[place] if place < len(args) else kwargs.get(each.name))
+    return found
+
+
+class _Habit(NamedTuple):
+    """What a function may write to besides `out`.
+
+    Attributes:
+        always: whether that is its first argument in any case.
+        inplace: where it takes its argument `inplace`, if it has one.
+        opens: whether it writes to a weight, or opens it to other libraries, in ways of its own.
+    """
+
+    always: bool
+    inplace: int | None
+    opens: bool
+
+
+_HARMLESS = _Habit(always=False, inplace=None, opens=False)
+
+
 @lru_cache(maxsize=1024)
-def _inplace_position(func: Callable[..., Any]) -> int | None:
-    """Return where `func` takes its argument `inplace`, if it has one."""
-    if not inspect.isfunction(func):  # those of C end in an underscore instead
-        return None
-    names = list(inspect.signature(func, follow_wrapped=False).parameters)
-    return names.index("inplace") if "inplace" in names else None
+def _habit(func: Callable[..., Any]) -> _Habit | None:
+    """Return what a function may write to, None if it is nothing."""
+    name = getattr(func, "__name__", "")
+    always = name in _ASSIGNMENTS or (name.endswith("_") and name[-2:] != "__")
+    names: list[str] = []
+    if isinstance(func, OpOverload):
+        always = func._schema.is_mutable
+    elif inspect.isfunction(func):  # those of C end in an underscore instead
+        names = list(inspect.signature(func, follow_wrapped=False).parameters)
+    inplace = names.index("inplace") if "inplace" in names else None
+    found = _Habit(always, inplace, func in _EMBEDDINGS or name in _OPENED)
+    return None if found == _HARMLESS else found
 
 
 class WeightGuard(TorchFunctionMode):
@@ -63,34 +103,57 @@ class WeightGuard(TorchFunctionMode):
 
     Args:
         model: whose weights, and buffers, `put_back` leaves as they were.
+        outer: a guard of other weights, which watches no calls meanwhile.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, outer: WeightGuard | None = None) -> None:
         super().__init__()
+        self.outer = outer
         self._saved: dict[int, Copies] = {}
-        self._lying = {id(each): _Lying(each) for each in (*model.parameters(), *model.buffers())}
-        self._sharing: dict[int, list[_Lying]] = {}
-        for each in self._lying.values():
-            self._sharing.setdefault(_memory(each.tensor), []).append(each)
-        self._places = [
-            (module, name, weight)
-            for module in model.modules()
-            if not isinstance(module, torch.jit.ScriptModule)
-            for name, weight in module._parameters.items()
-            if weight is not None
-        ]
+        self._places: list[tuple[nn.Module, str, Tensor]] = []
+        lying: dict[int, _Lying] = {}
+        for module in modules_in(model):
+            scripted = isinstance(module, torch.jit.ScriptModule)
+            for name, weight in module._parameters.items():
+                if weight is not None:
+                    lying[id(weight)] = _Lying.of(weight)
+                    if not scripted:
+                        self._places.append((module, name, weight))
+            for buffer in module._buffers.values():
+                if buffer is not None:
+                    lying[id(buffer)] = _Lying.of(buffer)
+        self._lying = [*lying.values()]
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Call `func`, after saving the weights that it may write to."""
         kwargs = kwargs or {}
-        for target in _touched(func, args, kwargs):
-            if not torch._C._functorch.is_functorch_wrapped_tensor(target):
-                for each in self._sharing.get(_memory(target), ()):
-                    if id(each.tensor) not in self._saved:
-                        self._saved[id(each.tensor)] = Copies([each.tensor])
+        self.note(func, args, kwargs)
         return func(*args, **kwargs)
+
+    def note(self, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> None:
+        """Save the weights that a call may write to."""
+        if _habit(func) is not None or "out" in kwargs or "inplace" in kwargs:
+            for target in _touched(func, args, kwargs):
+                if not torch._C._functorch.is_functorch_wrapped_tensor(target):
+                    self._save(_memory(target))
+
+    def _save(self, memory: int) -> None:
+        for tensor in self._sharing.get(memory, ()):
+            if id(tensor) not in self._saved:
+                self._saved[id(tensor)] = Copies([tensor])
+        if self.outer is not None:
+            self.outer._save(memory)
+
+    @cached_property
+    def _sharing(self) -> dict[int, list[Tensor]]:
+        """The tensors by the memory that they lay in at the start."""
+        found: dict[int, list[Tensor]] = {}
+        for each in self._lying:
+            memory = id(each.tensor) if each.memory is None else each.memory.data_ptr()
+            found.setdefault(memory, []).append(each.tensor)
+        return found
 
     def put_back(self) -> None:
         """Put all weights back: in their places, in their memory, and their values."""
@@ -98,33 +161,88 @@ class WeightGuard(TorchFunctionMode):
             for module, name, weight in self._places:
                 if module._parameters.get(name) is not weight:
                     setattr(module, name, weight)
-            for each in self._lying.values():
-                each.put_back()
+            for tensor, memory, start, form in self._lying:
+                if memory is not None and (start != tensor.data_ptr() or form[1] != tensor.shape):
+                    tensor.data = tensor.new_empty(0).set_(memory, *form)
             for copies in self._saved.values():
                 copies.put_back()
 
 
-class _Lying:
+# Of the prediction that runs now, while nothing watches the calls for it.
+_waiting: ContextVar[WeightGuard | None] = ContextVar("_waiting", default=None)
+
+
+@contextmanager
+def guarding(model: nn.Module) -> Iterator[None]:
+    """Leave the weights of a model as they were, to which calls within `guarded` may write."""
+    guard = WeightGuard(model, _waiting.get())
+    token = _waiting.set(guard)
+    try:
+        yield
+    finally:
+        _waiting.reset(token)
+        guard.put_back()
+
+
+def guarded() -> AbstractContextManager[None]:
+    """Watch calls that may write to weights: those of a network that somebody else wrote."""
+    guard = _waiting.get()
+    return _NOTHING if guard is None else _watched_by(guard)
+
+
+_NOTHING = nullcontext()
+
+
+@contextmanager
+def _watched_by(guard: WeightGuard) -> Iterator[None]:
+    token = _waiting.set(None)
+    try:
+        with guard:
+            yield
+    finally:
+        _waiting.reset(token)
+
+
+class GuardingMode(TorchFunctionMode):
+    """A mode that watches calls for the guard of weights, too, as two modes take twice the time.
+
+    Attributes:
+        guard: whom it tells of each call, if anybody.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.guard: WeightGuard | None = None
+        self._tokens: list[Token[WeightGuard | None]] = []
+
+    def __enter__(self) -> Self:
+        self.guard = _waiting.get() or self.guard
+        self._tokens.append(_waiting.set(None))
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        _waiting.reset(self._tokens.pop())
+        if not self._tokens:
+            self.guard = None
+
+
+class _Lying(NamedTuple):
     """Where a tensor lies, which calls such as `set_` change and no mode gets to see."""
 
-    __slots__ = ("memory", "offset", "shape", "start", "stride", "tensor")
+    tensor: Tensor
+    memory: torch.UntypedStorage | None = None  # of sparse and quantized ones
+    start: int = 0
+    form: tuple[Any, ...] = ()
 
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-        self.start = None
-        if tensor.layout is torch.strided and not tensor.is_quantized:
-            self.start = tensor.data_ptr()
-            self.memory, self.offset = tensor.untyped_storage(), tensor.storage_offset()
-            self.shape, self.stride = tensor.shape, tensor.stride()
-
-    def put_back(self) -> None:
-        """Let the tensor lie there again."""
-        tensor = self.tensor
-        if self.start is None:
-            return
-        if self.start != tensor.data_ptr() or tensor.shape != self.shape:
-            before = tensor.new_empty(0).set_(self.memory, self.offset, self.shape, self.stride)
-            tensor.data = before
+    @classmethod
+    def of(cls, tensor: Tensor) -> _Lying:
+        """Return where a tensor lies now."""
+        if tensor.layout is not torch.strided or tensor.is_quantized:
+            return cls(tensor)
+        form = tensor.storage_offset(), tensor.shape, tensor.stride()
+        return cls(tensor, tensor.untyped_storage(), tensor.data_ptr(), form)
 
 
 class Copies:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from duda.batches import Batch, rows_of, suited
 from duda.checks import check_count, nearest
-from duda.items import ItemRule, taken_by
+from duda.items import ItemRule
 from duda.likelihoods.outputs import check_no_probs
 from duda.preservation import preserved
 from duda.sampling import called, last_linear, raw_outputs, with_rows
@@ -98,7 +98,7 @@ def input_batches(
     network: nn.Module, x: Inputs, batch_size: int, rule: ItemRule | None
 ) -> Iterator[Batch]:
     """Start to read inputs of a network, without the targets that are beside or in them."""
-    return read_inputs(x, batch_size, rule=rule, taken=taken_by(network)).inputs()
+    return read_inputs(x, batch_size, rule=rule, network=network).inputs()
 
 
 def read_logits(network: nn.Module, batches: Iterable[Batch]) -> Float[Tensor, "N C *positions"]:

@@ -2,7 +2,7 @@
 
 from duda.graphs.capture import capture
 from duda.graphs.graph import Graph, NotCaptured, arguments, is_random, operator_name
-from duda.graphs.parts import Answer, Part, split
+from duda.graphs.parts import Answer, Part, split, writes_to_others
 from duda.graphs.programs import program
 from duda.graphs.rows import DrawsAsRows, draws_as_rows
 from duda.graphs.settings import settings_of
@@ -21,4 +21,5 @@ __all__ = [
     "program",
     "settings_of",
     "split",
+    "writes_to_others",
 ]

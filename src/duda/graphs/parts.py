@@ -10,7 +10,7 @@ from torch import fx, nn
 
 from duda.graphs.graph import Graph, NotCaptured, arguments, operator_name
 
-__all__ = ["Answer", "Part", "split"]
+__all__ = ["Answer", "Part", "split", "writes_to_others"]
 
 # From an operator that is asked for, and what it is called with by place and name, to its result.
 Answer = Callable[..., Any]
@@ -112,6 +112,15 @@ def _check_writes(graph: Graph, differs: Collection[fx.Node], starts: Collection
             if not fine:
                 name = operator_name(node)
                 raise NotCaptured(f"`{name}` writes to a tensor that others read as it was")
+
+
+def writes_to_others(graph: Graph) -> bool:
+    """Return whether operators write to what was there before them, such as weights."""
+    others: dict[fx.Node, bool] = {}
+    for node in graph.nodes.nodes:
+        seen = (others[each] for each in _viewed(node))
+        others[node] = node.op == "placeholder" or any(seen)
+    return any(others[target] for node in graph.operators for target in _written(node))
 
 
 def _written(node: fx.Node) -> list[fx.Node]:

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from duda.inside import modules_in
+
 __all__ = ["settings_of"]
 
 _PLAIN = (type(None), bool, int, float, str)
@@ -25,7 +27,7 @@ def settings_of(network: nn.Module) -> list[Any]:
     """
     found: list[Any] = []
     numbers: dict[int, int] = {}
-    for module in network.modules():
+    for module in modules_in(network):
         found.append(type(module))
         for name, value in vars(module).items():
             if name not in _OF_TORCH:

@@ -14,7 +14,8 @@ from torch.nn.parameter import is_lazy
 from duda.batches import Batch, suited
 from duda.checks import check_count
 from duda.doubts import certain, doubts_together
-from duda.items import ItemRule, taken_by
+from duda.inside import walked_once
+from duda.items import ItemRule
 from duda.likelihoods import Likelihood
 from duda.loaders import following
 from duda.methods.called_networks import network_in
@@ -185,20 +186,26 @@ class UncertainModel(Losses, NamedClasses, ABC):
         """
         samples = self.samples if samples is None else check_count(samples, "samples")
         size = check_count(batch_size, "batch_size")
-        source = read_inputs(x, size, rule=inputs, taken=taken_by(network_in(self)))
+        source = read_inputs(x, size, rule=inputs, network=network_in(self))
         chunk = None if chunk is None else check_count(chunk, "chunk")
         parts = []
-        with as_written(), preserved(self, seed), following(x, seed), doubts_together():
+        with (
+            as_written(),
+            walked_once(self),
+            preserved(self, seed, watched=False),
+            following(x, seed),
+            doubts_together(),
+        ):
             check, before = PartsCheck(self), random_bytes(None)
             sampler = checked(self, _ready_sampler(self, samples, joint))
             fixed = random_bytes(None) == before  # members, which are given
-            again = new_seed()
+            again, devices = new_seed(), devices_of(self)
             found = sampler.joint
             batches = source.inputs()  # a DataLoader starts here, by the seed, too
             for number, batch in enumerate(progress(batches, "predict", source.batches())):
                 here = suited(batch, self)
                 # Whatever else draws, such as a likelihood, is also to forget earlier batches.
-                with seeded(again, devices_of(self)):
+                with seeded(again, devices):
                     if number == 0 and (joint or keep_draws):  # for whom it matters
                         found = found_joint(sampler, here, joint, type(self).__name__)
                     part = self.predict_batch(here, sampler, chunk, keep_draws)

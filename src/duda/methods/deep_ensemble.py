@@ -75,7 +75,7 @@ class DeepEnsemble(Ensemble):
         one more copy of their weights; on a CPU they are faster in turn (benchmarks/members.py).
         """
         self.check_members(samples)
-        members = StackedMembers([*self.members[:samples]])
+        members = StackedMembers([*self.members][:samples])
         return Sampler(members.draws, joint=True)
 
 

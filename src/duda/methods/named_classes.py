@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from duda.class_names import check_names
+from duda.inside import modules_in
 
 __all__ = ["NamedClasses"]
 
@@ -35,7 +36,7 @@ class NamedClasses(nn.Module):
 
         A model around others has theirs.
         """
-        known = (each._classes for each in self.modules() if isinstance(each, NamedClasses))
+        known = (each._classes for each in modules_in(self) if isinstance(each, NamedClasses))
         return next(filter(None, known), None)
 
     @classes.setter

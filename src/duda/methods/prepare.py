@@ -11,9 +11,9 @@ from torch import Tensor
 from duda.agreement import agree
 from duda.batches import Batch, each_input, suited
 from duda.graphs import NotCaptured
-from duda.items import ItemRule, taken_by
+from duda.items import ItemRule
 from duda.methods.called_networks import network_in
-from duda.preservation import in_eval_mode, preserved
+from duda.preservation import preserved
 from duda.sampling import Captured, capturing, forget_captured
 from duda.sources import Inputs, read_inputs
 
@@ -39,12 +39,12 @@ def prepare(model: UncertainModel, x: Inputs, rule: ItemRule | None, *, compiled
     Raises:
         NotCaptured: if that cannot be, with the reason.
     """
-    source = read_inputs(x, _BATCH, rule=rule, taken=taken_by(network_in(model)))
+    source = read_inputs(x, _BATCH, rule=rule, network=network_in(model))
     batch = suited(next(iter(source.inputs())), model)
     few = each_input(batch, lambda values: values[:_ROWS])
     expected = _draws(model, few)
     try:
-        with in_eval_mode(model), torch.no_grad(), capturing() as plans:
+        with preserved(model, watched=False), capturing() as plans:
             list(model.sampler(min(_DRAWS, model.samples))(few))
         if not plans:
             raise NotCaptured("it makes no draws by one network")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from duda.agreement import agree
 from duda.batches import Batch, each_input, rows_of
 from duda.sampling import Randomness, random_draws, rows_at_a_time
+from duda.written import guarded
 
 __all__ = ["NotReady", "Sampler", "network_sampler"]
 
@@ -33,17 +34,26 @@ class Sampler:
         draws: from a batch, and the number of draws at a time or None, to all draws.
         joint: whether each draw is one function, the same for all examples and batches.
         rows: from a batch to how many of its examples are to be drawn at a time; without it all.
+        by_engine: whether only the network's own calls may write to weights; otherwise all calls
+            are watched.
     """
 
     draws: Callable[[Batch, int | None], Iterable[Float[Tensor, "m N *outputs"]]]
     joint: bool
     rows: Callable[[Batch], int] | None = field(default=None, kw_only=True)
+    by_engine: bool = field(default=False, kw_only=True)
 
     def __call__(
         self, x: Batch, chunk: int | None = None
     ) -> Generator[Float[Tensor, "m N *outputs"]]:
         """Yield the draws of raw outputs for the batch `x`, `chunk` at a time if that is given."""
-        yield from self.draws(x, chunk)
+        draws = iter(self.draws(x, chunk))
+        while True:
+            with nullcontext() if self.by_engine else guarded():
+                some = next(draws, None)
+            if some is None:
+                return
+            yield some
 
     def tiles(self, x: Batch, chunk: int | None = None) -> Iterator[tuple[int, Batch]]:
         """Yield some examples after the other, and how many come before these, for `from_row`.
@@ -110,7 +120,7 @@ def network_sampler(
             return rows_of(x)
         return rows_at_a_time(network, x, samples, randomness(x))
 
-    return Sampler(draws, joint or shared, rows=rows)
+    return Sampler(draws, joint or shared, rows=rows, by_engine=True)
 
 
 def found_joint(sampler: Sampler, x: Batch, asked: bool, name: str) -> bool:

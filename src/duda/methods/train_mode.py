@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from duda.batches import Batch, each_input, rows_of
+from duda.inside import modules_in
 from duda.methods.watched_pass import LEVELS, Pass, WatchedNetwork
 from duda.sampling import tensors
 
@@ -44,7 +45,7 @@ def random_in_train_mode(network: nn.Module, x: Batch) -> list[nn.Module]:
     [Attention()]
     """
     network = getattr(network, "_orig_mod", network)  # of one that is compiled
-    if all(map(_known, network.modules())):
+    if all(map(_known, modules_in(network))):
         return []
     key = _structure(network, x)
     known = _found.get(network)
@@ -55,6 +56,8 @@ def random_in_train_mode(network: nn.Module, x: Batch) -> list[nn.Module]:
         _found[network] = known = key, search.found()
         if search.told:
             warnings.warn(search.sentence(), stacklevel=2)
+    if not known[1]:
+        return []
     modules = dict(network.named_modules())
     return [modules[name] for name in known[1]]
 
@@ -68,7 +71,7 @@ def _known(module: nn.Module) -> bool:
 def _structure(network: nn.Module, x: Batch) -> Hashable:
     """Return what a search depends on: the modules, and such of their settings as may be a p."""
     settings = (
-        (id(module), type(module), frozenset(_settings(module))) for module in network.modules()
+        (id(module), type(module), frozenset(_settings(module))) for module in modules_in(network)
     )
     return tuple((each.ndim, each.dtype) for each in tensors(x)), *settings
 

@@ -35,6 +35,8 @@ def concatenated(family: type[P], predictions: Sequence[P]) -> P:
                 f"`predictions` holds a {type(prediction).__name__}, expected each to be a "
                 f"{family.__name__}."
             )
+    if len(predictions) == 1:  # which is checked as a new one is
+        return predictions[0]._changed(lambda name, value: _joined(name, [value]))
     parts = [prediction._over_examples() for prediction in predictions]
     rest = [
         {name: value for name, value in prediction._fields().items() if name not in part}

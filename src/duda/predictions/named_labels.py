@@ -44,9 +44,10 @@ class NamedLabels:
         Raises:
             ValueError: if there are not as many.
         """
+        if classes is None:
+            return self
         named = copy.copy(self)
-        if classes is not None:
-            object.__setattr__(named, "classes", self._checked_names(classes))
+        object.__setattr__(named, "classes", self._checked_names(classes))
         return named
 
     def _checked_names(self, classes: Sequence[str]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NoReturn, Self
@@ -39,12 +40,8 @@ class OverExamples:
 
     def _fields(self) -> dict[str, Any]:
         """Return all fields by name, without the tensors that are missing."""
-        if not dataclasses.is_dataclass(self):
-            raise TypeError(
-                f"a {type(self).__name__} is no dataclass, expected its tensors as the fields of "
-                "one: decorate it with `@dataclass(frozen=True, eq=False, repr=False)`."
-            )
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        names = _names(type(self))  # type: ignore[arg-type] # a class can be hashed
+        values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}
 
     def _over_examples(self) -> dict[str, Tensor | OverExamples]:
@@ -87,6 +84,11 @@ class OverExamples:
         if isinstance(rows, Tensor):
             rows = rows.to(self.device)
         return self._changed(lambda name, value: value[:, rows] if name == "draws" else value[rows])
+
+    def __copy__(self) -> Self:
+        copied = object.__new__(type(self))
+        vars(copied).update(vars(self))
+        return copied
 
     def __array__(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("it is no array, but its `numpy()` holds arrays by name")
@@ -140,3 +142,14 @@ class OverExamples:
             for name, value in tensors.items()
             if isinstance(value, Tensor)
         }
+
+
+@functools.cache
+def _names(kind: Any) -> tuple[str, ...]:
+    """Return the names of all fields."""
+    if not dataclasses.is_dataclass(kind):
+        raise TypeError(
+            f"a {kind.__name__} is no dataclass, expected its tensors as the fields of "
+            "one: decorate it with `@dataclass(frozen=True, eq=False, repr=False)`."
+        )
+    return tuple(field.name for field in dataclasses.fields(kind))

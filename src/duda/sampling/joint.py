@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from duda.agreement import agree
 from duda.batches import Batch, each_input, rows_of
+from duda.inside import modules_in
 from duda.preservation import seeded
 from duda.sampling.randomness import Randomness
 from duda.streams import Sharing, Stream, draw_key
@@ -117,7 +118,7 @@ def examples_in_calls(
         seed,
         type(randomness()),
         tuple((each.shape[1:], each.dtype) for each in tensors(x)),
-        tuple(map(id, network.modules())),
+        tuple(map(id, modules_in(network))),
     )
     known = _found.get(network)
     if known is not None and known[0] == key:

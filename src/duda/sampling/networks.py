@@ -20,6 +20,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrize import is_parametrized
 
 from duda.call_order import last_linear
+from duda.inside import modules_in
 from duda.thread_lock import one_thread
 from duda.trees import tensors
 
@@ -142,7 +143,7 @@ def swapped_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> Iterat
     with one_thread:
         places = [
             (kept, name, tensor)
-            for module in network.modules()
+            for module in modules_in(network)
             for kept in (module._parameters, module._buffers)
             for name, tensor in kept.items()
             if tensor is not None
@@ -152,7 +153,9 @@ def swapped_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> Iterat
         )
         new = {id(own[name]): tensor for name, tensor in weights.items()}
         changed = [(kept, name, tensor) for kept, name, tensor in places if id(tensor) in new]
-        made = [(vars(m), name, vars(m)[name]) for m in network.modules() for name in _computed(m)]
+        made = [
+            (vars(m), name, vars(m)[name]) for m in modules_in(network) for name in _computed(m)
+        ]
         try:
             for kept, name, tensor in changed:
                 kept[name] = new[id(tensor)]  # type: ignore[assignment]
@@ -160,7 +163,7 @@ def swapped_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> Iterat
         finally:
             for kept, name, tensor in (*changed, *made):
                 kept[name] = tensor
-            for module in network.modules():
+            for module in modules_in(network):
                 if isinstance(module, nn.RNNBase):  # which keeps a list of the weights it has used
                     module._update_flat_weights()
 
@@ -259,7 +262,7 @@ def routed_modules(network: nn.Module, route: Callable[..., Any]) -> Iterator[No
     with one_thread:
         routed = [
             (module, module.__dict__.get("_compiled_call_impl"))
-            for module in network.modules()
+            for module in modules_in(network)
             if module is not network and not isinstance(module, torch.jit.ScriptModule)
         ]
         try:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch._C._functorch import is_batchedtensor
 from torch.nn.modules.conv import _ConvNd
-from torch.overrides import TorchFunctionMode
 
 from duda.batches import Batch, rows_of
 from duda.outputs import raw_outputs
@@ -21,6 +20,7 @@ from duda.streams import Stream, new_seed
 from duda.thread_lock import one_thread
 from duda.trees import tensors
 from duda.uncompiled import as_written
+from duda.written import GuardingMode
 
 __all__ = [
     "DrawnWeights",
@@ -33,7 +33,7 @@ __all__ = [
 _FEW_ROWS = 8
 
 
-class Randomness(TorchFunctionMode):
+class Randomness(GuardingMode):
     """Makes the network's own random calls, so that each draw gets the numbers that belong to it.
 
     Attributes:
@@ -67,6 +67,8 @@ class Randomness(TorchFunctionMode):
     ) -> Any:
         """Call `func`, or what gives it the random numbers of the draw."""
         kwargs = kwargs or {}
+        if self.guard is not None:
+            self.guard.note(func, args, kwargs)
         if self._overwritten:
             self._check_overwritten(args)
         handler = HANDLERS.get(func)
@@ -143,8 +145,7 @@ class HiddenDropout(Randomness):
         """Take random numbers from torch's global generator, if the engine has not given any."""
         if self.stream is None:
             self.stream = Stream(torch.tensor(new_seed()))
-        super().__enter__()  # type: ignore[no-untyped-call]
-        return self
+        return super().__enter__()
 
 
 class DrawnWeights(Randomness):

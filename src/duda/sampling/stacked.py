@@ -19,6 +19,7 @@ from torch.nn.modules import module as torch_module
 
 from duda.agreement import agree
 from duda.batches import Batch, each_input, rows_of
+from duda.inside import modules_in
 from duda.outputs import raw_outputs
 from duda.preservation import devices_of, others_seeded, seeded
 from duda.sampling.calls import NeedsLoop
@@ -81,7 +82,7 @@ def form_of(network: nn.Module) -> tuple[Hashable, list[Tensor]]:
     form: list[Any] = []
     found: dict[int, Tensor] = {}
     places: dict[int, int] = {}
-    for module in network.modules():
+    for module in modules_in(network):
         own = vars(module)
         if [*own][: len(_OF_ALL_MODULES)] != _OF_ALL_MODULES:  # as of a scripted one
             return nobodys

@@ -24,6 +24,7 @@ from torch.overrides import TorchFunctionMode
 
 from duda.agreement import agree
 from duda.batches import Batch, each_input, rows_of
+from duda.inside import modules_in
 from duda.preservation import preserved
 from duda.sampling.networks import without_slow_rules
 from duda.sampling.randomness import Randomness
@@ -182,7 +183,7 @@ def _measure_anew(
 def _are_apart(network: nn.Module, x: Batch, randomness: Callable[[], Randomness]) -> bool:
     """Return whether rows come out the same in a tile of their own."""
     known, key = _apart.setdefault(network, {}), _form(network, x, randomness)
-    if rows_of(x) < _ROWS or any(map(_hooks_of, network.modules())):
+    if rows_of(x) < _ROWS or any(map(_hooks_of, modules_in(network))):
         return False
     if key in known:
         return known[key]
@@ -207,7 +208,7 @@ def _form(network: nn.Module, x: Batch, randomness: Callable[[], Randomness]) ->
     return (
         type(randomness()),
         tuple((each.shape[1:], each.dtype, each.device) for each in tensors(x)),
-        tuple(map(id, network.modules())),
+        tuple(map(id, modules_in(network))),
     )
 
 

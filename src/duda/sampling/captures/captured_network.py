@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -25,6 +26,7 @@ from duda.graphs import (
     program,
     settings_of,
     split,
+    writes_to_others,
 )
 from duda.preservation import modes_kept
 from duda.sampling.calls import ATTENTION, HANDLERS, RECURRENT, Function
@@ -34,6 +36,7 @@ from duda.sampling.tiles import memory_for
 from duda.streams import RowStream, Stream, draw_keys
 from duda.transfer import sent
 from duda.trees import tensors
+from duda.written import guarded
 
 __all__ = ["Captured", "CapturedRunner"]
 
@@ -56,6 +59,7 @@ class Captured:
     Attributes:
         as_rows: what differs by draw, for draws as rows of one batch; None where that is not known
             to be right.
+        writes: whether it writes to weights, or to its inputs.
         not_compiled: why its parts run as they are; None if they are compiled where they can be.
 
     Raises:
@@ -83,6 +87,7 @@ class Captured:
         self.bytes_per_row = self.graph.bytes_per_row(self._drawn.operators)
         self.not_compiled: str | None = "nobody has asked for it"
         self._programs: dict[Hashable, Function] = {}
+        self.writes = writes_to_others(self.graph)
         self._settings = settings_of(network)
 
     def compile(self) -> None:
@@ -195,7 +200,9 @@ class CapturedRunner:
         if self.plan.as_rows is None or not self.vmapped:  # else nobody asks for numbers of draws
             of_draws.append(sent(torch.arange(start, start + size), self.device))
         if not self.vmapped:
-            return self._draw(self._known | values, *(each[0] for each in of_draws)).unsqueeze(0)
+            with self._watched():
+                draw = self._draw(self._known | values, *(each[0] for each in of_draws))
+            return draw.unsqueeze(0)
         nodes = [node for node, value in values.items() if isinstance(value, Tensor)]
 
         def draws(*given: Tensor) -> list[Tensor]:
@@ -209,7 +216,11 @@ class CapturedRunner:
     def _made(self, what: str, function: Function, given: list[Tensor]) -> list[Any]:
         """Return what a part of the network makes of tensors."""
         key = what, self.examples, self._ids
-        return self.plan.program(key, function, given, rows_of(self.x))(*given)  # type: ignore[no-any-return]
+        with self._watched():
+            return self.plan.program(key, function, given, rows_of(self.x))(*given)  # type: ignore[no-any-return]
+
+    def _watched(self) -> AbstractContextManager[None]:
+        return guarded() if self.plan.writes else nullcontext()
 
     def _draws(self, values: Mapping[fx.Node, Any], keys: Tensor, *numbers: Tensor) -> Tensor:
         as_rows = self.plan.as_rows
