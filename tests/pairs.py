@@ -21,4 +21,7 @@ def as_targets(likelihood: Likelihood, y: Tensor) -> Tensor:
     """Return numbers, about as large as normal ones, as targets that the likelihood takes."""
     if isinstance(likelihood, Bernoulli):
         return (y > 0).to(y.dtype)
-    return y.exp() if getattr(likelihood, "support", "numbers") == "positive" else y
+    support = getattr(likelihood, "support", "numbers")
+    if support == "numbers":
+        return y
+    return y.exp().round() if support == "counts" else y.exp()

@@ -154,7 +154,7 @@ def test_a_training_where_nothing_can_be_read(method: str, likelihood: str, kind
     model, x, y = untrained(method, likelihood)
     data = (x, y) if kind == "tensors" else DataLoader(TensorDataset(x, y), SIZE)
     with unreadable() as found:
-        scale = None if model.likelihood.of_classes else duda.TargetScale(0.0, 1.0)
+        scale = duda.TargetScale(0.0, 1.0) if model.likelihood.takes_scale else None
         model = model.to("meta")
         duda.fit(model, data, epochs=2, batch_size=SIZE, seed=0, target_scale=scale)
     assert found

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from duda import ClassPrediction, GaussianPrediction, QuantilePrediction
+from duda import (
+    ClassPrediction,
+    GaussianPrediction,
+    NegativeBinomialPrediction,
+    PoissonPrediction,
+    QuantilePrediction,
+)
 from duda.comparison.arrays import read_arrays, read_prediction
 
 RANDOM = np.random.default_rng(0)
@@ -170,3 +176,15 @@ def test_a_single_array_is_no_npz(tmp_path) -> None:
 def test_a_missing_file_is_told(tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match=r"expected predictions in an \.npz file"):
         read_arrays(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_counts_are_told_by_their_laws(stored, columns) -> None:
+    shape, counts = (6, 1) if columns else (6,), np.arange(6)
+    prediction, y, _ = read_arrays(stored(rate=STD.reshape(shape), y=counts.reshape(shape)))
+    assert isinstance(prediction, PoissonPrediction)
+    np.testing.assert_allclose(prediction.mean[:, 0], STD)
+    np.testing.assert_allclose(y[:, 0], counts)
+    prediction, _, _ = read_arrays(stored(mean=STD.reshape(shape), dispersion=STD.reshape(shape)))
+    assert isinstance(prediction, NegativeBinomialPrediction)
+    np.testing.assert_allclose(prediction.variance[:, 0], STD + STD**3)

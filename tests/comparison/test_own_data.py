@@ -383,3 +383,13 @@ def test_a_training_of_ones_own_takes_the_place_of_the_usual_settings() -> None:
     mine = duda.Training(lr=0.5)
     found = fit_options({"training": mine}, None, Recipe(epochs=3, lr=0.01, batch_size=8))
     assert found == {"training": mine, "epochs": 3}
+
+
+@pytest.mark.parametrize("kind", [torch.long, torch.float32])
+def test_whole_numbers_may_be_counts(kind: torch.dtype) -> None:
+    y = torch.poisson((X[:, 0] / 2).exp(), generator=torch.Generator().manual_seed(0)).to(kind)
+    options = {"methods": TWO, "network": lambda: network(1), "fit": {"epochs": 2}}
+    found = compare((X, y), likelihood="poisson", **options)
+    assert found.measured["mc-dropout"].keys() >= {"nll", "rmse", "coverage"}
+    with pytest.raises(ValueError, match=r"`likelihood` is 'poisson', expected for own data"):
+        compare((X, y - 3), likelihood="poisson", **options)

@@ -192,7 +192,10 @@ class Named:
 
 
 WITH_POSITIONS = [
-    pair for pair in PAIRS if pair[0] not in (*ONE_ROW, "sde-net") and pair[1] != "fixed-gaussian"
+    (method, name)
+    for method, name in PAIRS
+    # Whose outputs are as many as the targets: both ways they could be meant.
+    if method not in (*ONE_ROW, "sde-net") and name not in ("fixed-gaussian", "poisson")
 ]
 
 

@@ -61,7 +61,7 @@ def test_affine_forms_agree_with_a_family_that_has_its_own() -> None:
     )
     assert type(own) is GaussianPrediction
     assert type(other) is AffinePrediction
-    for ask in ("cdf", "log_prob", "crps", "mid_cdf"):
+    for ask in ("cdf", "log_prob", "crps", "pit"):
         torch.testing.assert_close(getattr(own, ask)(y), getattr(other, ask)(y))
 
 

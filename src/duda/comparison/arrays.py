@@ -25,7 +25,10 @@ from duda.inputs import flags, hard_labels
 from duda.likelihoods import Categorical
 from duda.predictions import (
     ClassPrediction,
+    DrawnPrediction,
     GaussianPrediction,
+    NegativeBinomialPrediction,
+    PoissonPrediction,
     Prediction,
     QuantilePrediction,
 )
@@ -33,12 +36,24 @@ from duda.probabilities import check_probs, log_probs_from
 
 __all__ = ["Arrays", "read_arrays", "read_prediction"]
 
-_KINDS = (("probs",), ("logits",), ("mean", "std"), ("mean",), ("quantiles", "levels"))
+_LAWS: dict[tuple[str, ...], type[DrawnPrediction]] = {
+    ("rate",): PoissonPrediction,
+    ("mean", "dispersion"): NegativeBinomialPrediction,
+}
+_KINDS = (
+    ("probs",),
+    ("logits",),
+    ("mean", "std"),
+    ("mean",),
+    ("quantiles", "levels"),
+    *_LAWS,
+)
 _TARGETS = ("labels", "y")
 _NUMBERS = "biuf"  # numpy's kinds of real numbers
 _LAYOUT = (
     "`probs` or `logits` (N, C), or `mean` and `std` (N,) or (N, D), `mean` alone, or `quantiles` "
-    "(N, Q) or (N, Q, D) with `levels` (Q,)"
+    "(N, Q) or (N, Q, D) with `levels` (Q,), or of counts `rate`, or `mean` and `dispersion` (N,) "
+    "or (N, D)"
 )
 
 
@@ -56,7 +71,8 @@ def read_arrays(path: str | os.PathLike[str], ignore_index: int | None = None) -
     Args:
         path: a file with `probs` or `logits` `(N, C, *positions)`; or `mean` and `std` `(N,)` or
             `(N, D, *positions)`, or `mean` alone; or `quantiles` `(N, Q)` or
-            `(N, Q, D, *positions)` and `levels` `(Q,)`. Targets are `labels` or `y`; where a
+            `(N, Q, D, *positions)` and `levels` `(Q,)`; or of counts `rate`, or `mean` and
+            `dispersion`, in the shape of means. Targets are `labels` or `y`; where a
             `mask` of their shape is False they do not count. Other arrays are not read.
         ignore_index: the label of what does not count.
 
@@ -142,6 +158,11 @@ def _prediction(
         case {"quantiles": quantiles, "levels": levels}:
             known = QuantilePrediction(_with_outputs(quantiles, 2), levels)
             return known, partial(_outcomes, like=known.centre)
+    if tuple(values) in _LAWS:
+        law = _LAWS[tuple(values)].of(
+            **{name: _with_outputs(value, 1) for name, value in values.items()}
+        )
+        return law, partial(_outcomes, like=law.centre)
     mean = _with_outputs(values["mean"], 1)
     fitting = partial(_outcomes, like=mean)
     if "std" not in values:

@@ -8,7 +8,7 @@ from torch import Tensor
 from duda.checks import nearest
 from duda.likelihoods import LIKELIHOODS, Likelihood
 
-__all__ = ["default_likelihood", "find_likelihood"]
+__all__ = ["default_likelihood", "find_likelihood", "takes_counts"]
 
 
 def default_likelihood(y: Tensor) -> str:
@@ -18,6 +18,16 @@ def default_likelihood(y: Tensor) -> str:
     ('categorical', 'gaussian')
     """
     return "gaussian" if y.is_floating_point() else "categorical"
+
+
+def takes_counts(given: object) -> bool:
+    """Return whether a likelihood, or that of this name, is of counts: whole numbers, no labels.
+
+    >>> takes_counts("poisson"), takes_counts(None)
+    (True, False)
+    """
+    found = LIKELIHOODS.get(given) if isinstance(given, str) else given
+    return getattr(found, "support", None) == "counts"
 
 
 def find_likelihood(

@@ -10,7 +10,7 @@ from typing import Any
 from duda.checks import check_count
 from duda.comparison.comparison import Comparison
 from duda.comparison.dry_run import check_network, dry_run
-from duda.comparison.likelihood import find_likelihood
+from duda.comparison.likelihood import find_likelihood, takes_counts
 from duda.comparison.makers import Methods, NetworkFactory, check_methods, makers
 from duda.comparison.networks import network_factory, recipe
 from duda.comparison.options import fit_options
@@ -69,7 +69,14 @@ def compare(
     """
     check_methods(methods)
     seeds = check_count(seeds, "seeds")
-    task = tasks(data, validation=validation, test=test, ood=ood, classes=tuple(classes))
+    task = tasks(
+        data,
+        validation=validation,
+        test=test,
+        ood=ood,
+        classes=tuple(classes),
+        counts=takes_counts(likelihood),
+    )
     first = task(0)
     usual = None if first.split is None else recipe(first.split)
     plan = _plan(first, methods, network, likelihood, fit_options(fit, epochs, usual))

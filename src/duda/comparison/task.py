@@ -75,8 +75,11 @@ def tasks(
     test: Labelled | None = None,
     ood: str | Ood | None = None,
     classes: tuple[str, ...] = (),
+    counts: bool = False,
 ) -> Callable[[int], Task]:
     """Return a function from a seed to the task.
+
+    Whole numbers are labels, unless they are said to be counts.
 
     Raises:
         ValueError: if something is missing or does not fit.
@@ -101,7 +104,7 @@ def tasks(
     )
     classes = names.known or ()
     whole = None if test is None else read_pairs(test, _BATCH, "test").whole()
-    return lambda seed: _own(own, seed, validation, whole, outside, classes)
+    return lambda seed: _own(own, seed, validation, whole, outside, classes, counts)
 
 
 def _named(name: str, seed: int, validation: Labelled | None, ood: str | Ood | None) -> Task:
@@ -129,6 +132,7 @@ def _own(
     test: tuple[Batch, Tensor] | None,
     ood: Mapping[str, Inputs],
     classes: tuple[str, ...],
+    counts: bool,
 ) -> Task:
     chosen: tuple[str, ...] = ()
     if test is None:
@@ -136,9 +140,10 @@ def _own(
         test = read_pairs(held_out, _BATCH).whole()
         chosen = ("a fifth of the data, drawn by the seed, is kept for the test",)
     x, y = test
+    y = y.double() if counts else y
     if y.is_floating_point() and y.ndim == 1:
-        test = x, y.unsqueeze(1)  # one number for each example, as predictions have it
-    return Task("own data", data, test, validation, ood, classes, chosen=chosen)
+        y = y.unsqueeze(1)  # one number for each example, as predictions have it
+    return Task("own data", data, (x, y), validation, ood, classes, chosen=chosen)
 
 
 def _coded(data: Any, names: ClassNames, name: str) -> Any:

@@ -143,6 +143,8 @@ def coverage(
     """Return the share of `y` inside the central interval of each level, whose ends belong to it.
 
     For many levels at once `pit(prediction, y).coverage` is faster, and the same but for rounding.
+    An interval of counts holds more than it is asked to: its level becomes what it promises, the
+    mean of its probabilities by the prediction.
 
     Args:
         prediction: intervals come from its `interval(level)`; or means, of Gaussians.
@@ -165,12 +167,17 @@ def coverage(
     found = compared(prediction, y, std, mask, instead=of_classes)
     known = found.prediction.interval_levels or _LEVELS
     promised = promised_levels(known if levels is None else levels)
+    total = int(found.counted.sum())
     inside = torch.zeros(len(promised), dtype=torch.int64, device=found.y.device)
+    surplus = torch.zeros(len(promised), dtype=torch.float64, device=found.y.device)
     for rows, values, counted in found:
         for place, level in enumerate(promised.tolist()):
             lower, upper = rows.interval(level)
             inside[place] += ((lower <= values) & (values <= upper) & counted).sum()
-    return Coverage(promised, inside.cpu(), int(found.counted.sum()))
+            if rows.can("interval_probability"):
+                held = rows.interval_probability(level)  # type: ignore[attr-defined] # it can
+                surplus[place] += (held - level)[counted].sum()
+    return Coverage(promised + surplus.cpu() / total, inside.cpu(), total)
 
 
 def promised_levels(levels: ArrayLike) -> Float[Tensor, "L"]:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from duda.checks import ArrayLike, as_tensor, check_count, check_finite
+from duda.checks import ArrayLike, as_tensor, check_count, check_finite, seeded
 from duda.devices import on_exact_device
 from duda.evaluation.coverage import Coverage, binomial_band
 from duda.evaluation.numbers import check_members, compared
@@ -113,11 +113,13 @@ def pit(
     std: ArrayLike | None = None,
     bins: int = 200,
     mask: ArrayLike | None = None,
+    seed: int = 0,
 ) -> Pit:
     """Return how often each probability F(y) came, over examples and outputs.
 
     F is that of the exact mixture where the prediction kept its draws. At a standard deviation of
-    0 it is a step, and a target on it has the middle of the step.
+    0 it is a step, and a target on it has the middle of the step. Counts y have a value that is
+    drawn between F(y - 1) and F(y) (randomized PIT: Czado et al. 2009).
 
     Args:
         prediction: of numbers, with a distribution function; or means, of Gaussians.
@@ -125,6 +127,7 @@ def pit(
         std: one for each of the means.
         bins: how fine [0, 1] is divided; an even number, for levels down to 0.
         mask: of `y`'s shape: which targets count. Where it is False `y` may be NaN.
+        seed: of what is drawn for counts.
 
     Raises:
         TypeError: for a prediction without F, such as one of quantiles or of classes, or means
@@ -134,7 +137,7 @@ def pit(
     >>> pit([0.0, 0.0], [-1.0, 2.0], std=[1.0, 1.0], bins=4).one_sided.inside
     tensor([0, 1, 1, 1, 2])
     """
-    return Pit(tally(prediction, y, std, bins, mask).cpu())
+    return Pit(tally(prediction, y, std, bins, mask, seed).cpu())
 
 
 def tally(
@@ -143,6 +146,7 @@ def tally(
     std: ArrayLike | None,
     bins: int,
     mask: ArrayLike | None,
+    seed: int,
     *,
     may_be_empty: bool = False,
 ) -> Int[Tensor, "2*B+1"]:
@@ -152,8 +156,9 @@ def tally(
     found.prediction.check_can("cdf", instead="`evaluation.coverage(prediction, y)`")
     size = 2 * check_count(bins, "bins") + 1
     counts = torch.zeros(size, dtype=torch.int64, device=found.y.device)
+    generator = seeded(seed)
     for rows, values, counted in found:
-        counts += _counts(rows.mid_cdf(values)[counted].double(), bins)
+        counts += _counts(rows.pit(values, generator)[counted].double(), bins)
     return counts
 
 

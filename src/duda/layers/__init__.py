@@ -1,15 +1,16 @@
-"""Layers to build networks with: RBF kernels, differential equations, cut points, outputs."""
+"""Layers to build networks with: RBF kernels, differential equations, exposures, cut points."""
 
 from typing import TYPE_CHECKING
 
 from duda.layers.cut_points import CutPoints
+from duda.layers.exposure import Exposure
 from duda.layers.ode import ODEBlock
 from duda.layers.outputs import Outputs
 from duda.layers.rbf import RBF
 from duda.layers.sde import SDEBlock
 from duda.renamed import renamed
 
-__all__ = ["RBF", "CutPoints", "ODEBlock", "Outputs", "SDEBlock"]
+__all__ = ["RBF", "CutPoints", "Exposure", "ODEBlock", "Outputs", "SDEBlock"]
 
 _MOVED = (
     "LayerChoice",

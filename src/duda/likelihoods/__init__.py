@@ -14,8 +14,10 @@ from duda.likelihoods.fixed_gaussian import FixedGaussian as FixedGaussian
 from duda.likelihoods.laplacian import Laplacian as Laplacian
 from duda.likelihoods.log_normal import LogNormal as LogNormal
 from duda.likelihoods.multivariate_gaussian import MultivariateGaussian as MultivariateGaussian
+from duda.likelihoods.negative_binomial import NegativeBinomial as NegativeBinomial
 from duda.likelihoods.normal_inverse_gamma import NormalInverseGamma as NormalInverseGamma
 from duda.likelihoods.ordinal import Ordinal as Ordinal
+from duda.likelihoods.poisson import Poisson as Poisson
 from duda.likelihoods.quantiles import Quantiles as Quantiles
 from duda.likelihoods.sampled_softmax import SampledSoftmax as SampledSoftmax
 from duda.likelihoods.target_scale import TargetScale as TargetScale

@@ -11,7 +11,7 @@ from duda.doubts import doubt
 
 __all__ = ["Support", "check_support"]
 
-Support = Literal["numbers", "positive"]
+Support = Literal["numbers", "positive", "counts"]
 
 
 class _Kind(NamedTuple):
@@ -22,6 +22,10 @@ class _Kind(NamedTuple):
 _KINDS = {
     "positive": _Kind(
         lambda y: ~(y > 0), "numbers above 0: model zeros apart, or take a likelihood of counts"
+    ),
+    "counts": _Kind(
+        lambda y: ~((y >= 0) & (y == y.floor())),
+        "counts, which are whole numbers from 0: count anew, or take a likelihood of numbers",
     ),
 }
 

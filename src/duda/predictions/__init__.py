@@ -9,6 +9,7 @@ from duda.predictions.base import Prediction as Prediction
 from duda.predictions.bernoulli import BernoulliPrediction as BernoulliPrediction
 from duda.predictions.boxes import BoxPrediction as BoxPrediction
 from duda.predictions.classes import ClassPrediction as ClassPrediction
+from duda.predictions.counts import CountPrediction as CountPrediction
 from duda.predictions.drawn import DrawnPrediction as DrawnPrediction
 from duda.predictions.gaussian import GaussianPrediction as GaussianPrediction
 from duda.predictions.laplacian import LaplacianPrediction as LaplacianPrediction
@@ -17,8 +18,12 @@ from duda.predictions.log_normal import LogNormalPrediction as LogNormalPredicti
 from duda.predictions.multivariate_gaussian import (
     MultivariateGaussianPrediction as MultivariateGaussianPrediction,
 )
+from duda.predictions.negative_binomial import (
+    NegativeBinomialPrediction as NegativeBinomialPrediction,
+)
 from duda.predictions.numbers import NumberPrediction as NumberPrediction
 from duda.predictions.ordinal import OrdinalPrediction as OrdinalPrediction
+from duda.predictions.poisson import PoissonPrediction as PoissonPrediction
 from duda.predictions.quantiles import QuantilePrediction as QuantilePrediction
 from duda.predictions.scored import ScoredClassPrediction as ScoredClassPrediction
 from duda.predictions.storage import read as _read

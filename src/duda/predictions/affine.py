@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NoReturn
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -101,9 +102,9 @@ class AffinePrediction(NumberPrediction):
         """Return the probability that the target is at most `y`."""
         return self.base.cdf(self._inverse(y))
 
-    def mid_cdf(self, y: ArrayLike) -> Tensor:
-        """Return `cdf(y)` less half the probability of `y` itself."""
-        return self.base.mid_cdf(self._inverse(y))
+    def pit(self, y: ArrayLike, generator: torch.Generator | None = None) -> Tensor:
+        """Return `cdf(y)`, or in between where it jumps at `y`."""
+        return self.base.pit(self._inverse(y), generator)
 
     def log_prob(self, y: ArrayLike) -> Tensor:
         """Return the log-density at `y`, nats."""

@@ -16,8 +16,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 __all__ = [
+    "AT_ONCE",
     "GAUSSIAN",
+    "KNOTS",
     "LAPLACIAN",
+    "LEVELS",
     "Distances",
     "Law",
     "integrated_crps",
@@ -27,10 +30,10 @@ __all__ = [
 
 _NODES = 400  # levels
 # Of members, between whose quantiles the integral is taken: beyond 1e-9 its square leaves nothing.
-_LEVELS = [1 / (1 + math.exp(-t)) for t in np.linspace(-20.7, 20.7, 24).tolist()]
-_KNOTS = 96  # at most, of a mixture
+LEVELS = [1 / (1 + math.exp(-t)) for t in np.linspace(-20.7, 20.7, 24).tolist()]
+KNOTS = 96  # at most, of a mixture
 _IN_BETWEEN = 4  # nodes, of Gauss and Legendre
-_AT_ONCE = 2**21  # numbers, so that memory grows neither with examples nor with members
+AT_ONCE = 2**21  # numbers, so that memory grows neither with examples nor with members
 
 
 class Distances(NamedTuple):
@@ -89,7 +92,7 @@ def integrated_crps(
     tensor([0.3333], dtype=torch.float64)
     """
     values = [y.flatten(), *(each.flatten(1).movedim(1, 0) for each in members)]
-    size = max(1, _AT_ONCE // (len(_LEVELS) * len(members[0]) + _IN_BETWEEN * _KNOTS))
+    size = max(1, AT_ONCE // (len(LEVELS) * len(members[0]) + _IN_BETWEEN * KNOTS))
     parts = []
     for some, *rest in zip(*(torch.split(each, size) for each in values), strict=True):
         parts.append(_integral(law, [part.movedim(0, 1) for part in rest], some))
@@ -98,17 +101,17 @@ def integrated_crps(
 
 def _integral(law: Law, members: list[Tensor], y: Tensor) -> Tensor:
     """Return the integral for `(n)` targets, members `(M, n)`."""
-    levels = y.new_tensor(_LEVELS).view(-1, 1, 1)
+    levels = y.new_tensor(LEVELS).view(-1, 1, 1)
     knots = law.quantile(levels, *members).flatten(0, 1).sort(0).values
-    if len(knots) > _KNOTS:
-        knots = knots[torch.linspace(0, len(knots) - 1, _KNOTS, device=y.device).round().long()]
+    if len(knots) > KNOTS:
+        knots = knots[torch.linspace(0, len(knots) - 1, KNOTS, device=y.device).round().long()]
     points = torch.cat([knots, y[None]]).sort(0).values
     low, width = points[:-1], points.diff(dim=0)
     nodes, weights = np.polynomial.legendre.leggauss(_IN_BETWEEN)
     total = torch.zeros_like(y)
     for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True):
         places = low + (node + 1) / 2 * width
-        size = max(1, _AT_ONCE // members[0].numel())
+        size = max(1, AT_ONCE // members[0].numel())
         below = torch.cat(
             [law.cdf(some.unsqueeze(1), *members).mean(1) for some in torch.split(places, size)]
         )

@@ -127,7 +127,9 @@ class LocationScalePrediction(MembersPrediction):
             draws=draws,
         )
 
-    def mid_cdf(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
+    def pit(
+        self, y: ArrayLike, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "N D *positions"]:
         """Return `cdf(y)` less half the step at a mean whose std is 0."""
         target, (mean, std, *shape) = self._target(y), self._members()
         below = self.member_cdf(target, mean, std, *shape)

@@ -52,9 +52,7 @@ class MembersPrediction(NumberPrediction):
         """
         if not 0 < q < 1:
             raise ValueError(f"`q` is {q}, expected a probability between 0 and 1.")
-        members = self._members()
-        ends = self.member_quantile(members[0].new_full((), q), *members)
-        return ends[0] if len(ends) == 1 else crossing(self._cdf_of(members), q, ends)
+        return self._quantile(q, self._members())
 
     def cdf(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
         """Return the probability that the target is at most `y`, of the centre's shape."""
@@ -79,6 +77,11 @@ class MembersPrediction(NumberPrediction):
         """Return the CRPS at `y` of the exact mixture, in units of the target, float64."""
         law = Law(self.member_cdf, self.member_quantile)
         return integrated_crps(law, self._members(), self._target(y))
+
+    def _quantile(self, q: float, members: tuple[Tensor, ...]) -> Tensor:
+        """Return where the mixture's distribution function reaches `q`."""
+        ends = self.member_quantile(members[0].new_full((), q), *members)
+        return ends[0] if len(ends) == 1 else crossing(self._cdf_of(members), q, ends)
 
     def _cdf_of(self, members: tuple[Tensor, ...]) -> Callable[[Tensor], Tensor]:
         return lambda y: self.member_cdf(y, *members).mean(0)

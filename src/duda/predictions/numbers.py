@@ -91,8 +91,10 @@ class NumberPrediction(Prediction):
         """Return the probability that the target is at most `y`, of the centre's shape."""
         self._lacks("cdf")
 
-    def mid_cdf(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
-        """Return `cdf(y)` less half the probability of `y` itself, where that is not 0."""
+    def pit(
+        self, y: ArrayLike, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "N D *positions"]:
+        """Return `cdf(y)`, or in between where it jumps at `y`: for counts by drawn numbers."""
         return self.cdf(y)
 
     def log_prob(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
@@ -181,8 +183,7 @@ class NumberPrediction(Prediction):
 
     def can(self, ability: str) -> bool:
         """Return whether the family has this ability: a method of its own, or the attribute."""
-        if ability == "mid_cdf":
-            return self.can("cdf")
+        ability = {"pit": "cdf"}.get(ability, ability)
         if ability in ("cdf", "log_prob", "sample"):
             return getattr(type(self), ability) is not getattr(NumberPrediction, ability)
         return hasattr(self, ability)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_finite, check_same_shape
 from duda.doubts import doubt
+from duda.predictions.by_scipy import by_scipy
 from duda.predictions.location_scale import LocationScalePrediction
 from duda.predictions.members import MembersPrediction
 from duda.predictions.student_distances import log_peak, mixture_crps_of_t
@@ -22,8 +18,6 @@ from duda.predictions.student_distances import log_peak, mixture_crps_of_t
 __all__ = ["StudentTPrediction"]
 
 _FEW = 8  # members, whose pairs cost less than the integral
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -78,7 +72,7 @@ class StudentTPrediction(LocationScalePrediction):
         from scipy.special import stdtrit
 
         [df] = shape
-        return _of_scipy(stdtrit, df, q) * _scale(df)
+        return by_scipy(stdtrit, df, q) * _scale(df)
 
     def crps(self, y: ArrayLike) -> Float[Tensor, "N D *positions"]:
         """Return the CRPS at `y` of the exact mixture, in units of the target, float64."""
@@ -108,17 +102,4 @@ def _scale(df: Tensor) -> Tensor:
 def _cdf(z: Tensor, df: Tensor) -> Tensor:
     from scipy.special import stdtr
 
-    return _of_scipy(stdtr, df, z)
-
-
-def _of_scipy(function: Callable[..., np.ndarray], df: Tensor, at: Tensor) -> Tensor:
-    """Return what scipy alone knows; it computes on the CPU, and the log says so elsewhere."""
-    df, at = df.detach(), at.detach()
-    if df.device.type != "cpu":
-        _say_once(df.device)
-    return torch.as_tensor(function(df.cpu().numpy(), at.cpu().numpy())).to(df.device)
-
-
-@functools.cache
-def _say_once(device: torch.device) -> None:
-    _log.info("The distribution function of Student's t is scipy's: it leaves %s.", device)
+    return by_scipy(stdtr, df, z)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from duda.checks import ArrayLike, check_share
+from duda.checks import ArrayLike, check_share, seeded
 from duda.decisions.numbers import by_output, check_spread, targets
 from duda.decisions.recalibration.base import Answer, Recalibration
 from duda.decisions.recalibration.knots import check_knots
@@ -120,7 +120,7 @@ class StdScale(NumberRecalibration[NumberPrediction]):
         check_that(lowest > 0, f"`scale` is {lowest:.4g}, expected it above 0")
 
     def _learn(self, prediction: NumberPrediction, y: Tensor, kept: Tensor) -> None:
-        prediction.check_can("mean", "std")
+        prediction.check_can("mean", "std", "affine", instead="`QuantileRecalibration`")
         z = (y - prediction.mean) / prediction.std
         squares = torch.stack([column.mean() for column in by_output(z.square(), kept)])
         if bool((squares == 0).any()):
@@ -173,7 +173,7 @@ class QuantileRecalibration(NumberRecalibration[QuantilePrediction]):
     def _learn(self, prediction: NumberPrediction, y: Tensor, kept: Tensor) -> None:
         knots = [
             torch.stack([torch.full_like(levels, output), levels, shares], 1)
-            for output, column in enumerate(by_output(prediction.cdf(y), kept))
+            for output, column in enumerate(by_output(prediction.pit(y, seeded(0)), kept))
             for levels, shares in [_shares_below(column)]
         ]
         self.knots = torch.cat(knots).cpu()

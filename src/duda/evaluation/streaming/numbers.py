@@ -18,7 +18,8 @@ __all__ = ["StreamingPit"]
 class StreamingPit(Metric):
     """`pit` over batches and processes, with a state of two counts for each bin.
 
-    `compute` is the mean calibration error, and `result` all that `pit` finds.
+    `compute` is the mean calibration error, and `result` all that `pit` finds. What is drawn for
+    counts has another seed in each batch.
 
     Args:
         bins: how fine [0, 1] is divided; an even number, for levels down to 0.
@@ -56,7 +57,7 @@ class StreamingPit(Metric):
             std: one for each of the means.
             mask: of `y`'s shape: which targets count.
         """
-        found = tally(prediction, y, std, self.bins, mask, may_be_empty=True)
+        found = tally(prediction, y, std, self.bins, mask, self.update_count, may_be_empty=True)
         self.counts += found.to(self.counts.device)
 
     def compute(self) -> Tensor:
