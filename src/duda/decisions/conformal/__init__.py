@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from duda.decisions.conformal.classification import ConformalClassifier
 from duda.decisions.conformal.coverage import GroupCoverage, GuaranteedCoverage
 from duda.decisions.conformal.intervals import IntervalSummary, PredictionIntervals
+from duda.decisions.conformal.online import OnlineConformal
 from duda.decisions.conformal.quantile import conformal_quantile
 from duda.decisions.conformal.regression import ConformalRegressor
 from duda.decisions.conformal.risk_control import RiskControl, missed_shares
@@ -21,6 +22,7 @@ __all__ = [
     "GroupCoverage",
     "GuaranteedCoverage",
     "IntervalSummary",
+    "OnlineConformal",
     "PredictionIntervals",
     "PredictionSets",
     "RiskControl",
