@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -51,9 +52,12 @@ class Augmented:
     def __init__(
         self, augment: Sequence[Augment], device: torch.device, seed: int, member: int, epoch: int
     ) -> None:
-        self._augment = augment
-        self._generator = torch.Generator(device)
-        self._generator.manual_seed(epoch_seed(seed, member, epoch, "augment"))
+        self._augment, self._device = augment, device
+        self._seed = epoch_seed(seed, member, epoch, "augment")
+
+    @cached_property
+    def _generator(self) -> torch.Generator:
+        return torch.Generator(self._device).manual_seed(self._seed)
 
     def __call__(self, x: Batch, y: Tensor) -> tuple[Batch, Tensor]:
         """Return the batch as the functions change it.
