@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
+from torch.func import vmap
 
 from duda.checks import check_same_shape
 from duda.doubts import waiting
@@ -185,6 +186,24 @@ class Likelihood(ABC):
         """Return the loss while terms that grow have the weight `annealed`, unchecked as above."""
         return self.negative_log_likelihood(outputs, y)
 
+    def losses_by_example(
+        self,
+        outputs: Float[Tensor, "N *outputs"],
+        y: Shaped[Tensor, "N *targets"],
+        annealed: float = 1.0,
+    ) -> Float[Tensor, "N"]:
+        """Return of each example what its terms add to the loss, which is the mean; unchecked."""
+
+        def alone(outputs: Tensor, y: Tensor) -> Tensor:
+            return self.annealed_loss(outputs.unsqueeze(0), y.unsqueeze(0), annealed)
+
+        each: Tensor = vmap(alone, randomness="different")(outputs, y)
+        terms = self.terms(y)
+        if not isinstance(terms, Tensor):
+            return each
+        counts = vmap(self.terms)(y.unsqueeze(1))
+        return each * counts * (len(y) / terms.clamp(min=1))
+
     def prediction_loss(
         self, prediction: Prediction, y: Shaped[Tensor, "N *targets"]
     ) -> Float[Tensor, ""]:
@@ -208,6 +227,7 @@ class Likelihood(ABC):
         outputs: Float[Tensor, "N *outputs"],
         y: Shaped[Tensor, "N *targets"],
         annealed: float = 1.0,
+        weight: Float[Tensor, "N"] | None = None,
     ) -> Float[Tensor, ""]:
         """Return the mean over examples, and positions, of -log p(y | outputs), in nats.
 
@@ -215,16 +235,20 @@ class Likelihood(ABC):
             outputs: raw outputs of the network.
             y: targets.
             annealed: the weight, from 0 to 1, of terms that grow in the first `annealing_epochs`.
+            weight: by which the loss of each example is multiplied.
 
         Raises:
             ValueError: if `y` does not fit the outputs, or holds what is no target.
         """
         self.check_targets(outputs, y)
-        if not waiting():
+        if waiting():
+            self.check_outputs(few_rows(outputs, self.output_dim), CHANCE_IN_A_STEP)
+            y = self.harmless(outputs, y)
+        else:
             self.check_outputs(outputs, CHANCE_IN_A_STEP)
+        if weight is None:
             return self.annealed_loss(outputs, y, annealed)
-        self.check_outputs(few_rows(outputs, self.output_dim), CHANCE_IN_A_STEP)
-        return self.annealed_loss(outputs, self.harmless(outputs, y), annealed)
+        return (weight * self.losses_by_example(outputs, y, annealed)).mean()
 
     def reduce(self, draws: Float[Tensor, "M N *outputs"], keep_draws: bool = False) -> Prediction:
         """Return the prediction that M draws of raw outputs make.

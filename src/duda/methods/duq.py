@@ -14,6 +14,7 @@ from duda.doubts import waiting
 from duda.layers import RBF
 from duda.likelihoods import Bernoulli, Categorical, Likelihood
 from duda.methods.base import UncertainModel, check_network, one_draw
+from duda.methods.example_weights import example_weights
 from duda.methods.last_layer import outputs_and_features
 from duda.methods.sampler import Sampler
 from duda.predictions import BernoulliPrediction, ClassPrediction, Prediction
@@ -137,8 +138,9 @@ class DUQ(UncertainModel):
         each = self._grouped(-(shares * log_kernels + (1 - shares) * others))
         if self.training:
             self.kernels.update(features, shares)
-        counted = self._grouped(shares).sum(1) > 0
-        total = each.sum(1).where(counted, 0).sum()
+        counted, weights = self._grouped(shares).sum(1) > 0, example_weights(len(y))
+        each = each.sum(1) if weights is None else each.sum(1) * weights.unsqueeze(1)
+        total = each.where(counted, 0).sum()
         return total / counted.any(1).sum().clamp(min=1), log_kernels
 
     def _shares(self, y: Tensor, classes: int) -> Tensor:

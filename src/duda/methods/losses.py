@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from duda.batches import Batch, suited
 from duda.checks import at_least_float32
+from duda.methods.example_weights import example_weights, weighed
 from duda.methods.learned_noise import LearnedNoise
 from duda.methods.output_checks import check_dim_once, checked, note_outputs
 from duda.methods.sampler import Sampler
@@ -29,12 +31,22 @@ class Losses(LearnedNoise):
     def validation_sampler(self) -> Sampler:
         """Return the draws by which a training is judged."""
 
-    def loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
+    def loss(
+        self,
+        x: Batch,
+        y: Shaped[Tensor, "N *targets"],
+        weight: Float[Tensor, "N"] | None = None,
+    ) -> Float[Tensor, ""]:
         """Return what to minimise on a batch, penalties included, in nats.
 
         In eval mode and without gradients it is `validation_loss`, which judges a training.
+
+        Args:
+            x: inputs.
+            y: targets.
+            weight: by which the loss of each example, but not a penalty, is multiplied.
         """
-        with one_thread:
+        with one_thread, weighed(weight):
             if self.training or torch.is_grad_enabled():
                 return self.training_loss(x, y)
             return self.validation_loss(x, y)
@@ -68,10 +80,12 @@ class Losses(LearnedNoise):
     ) -> Float[Tensor, "M"]:
         """Return the loss of each of several members on one batch, which counts once."""
         check_dim_once(self)
-        annealed = self.annealed
+        annealed, weights = self.annealed, example_weights(len(y))
         self.count(len(y))
         # Most likelihoods know of no growth.
-        grows = () if annealed == 1.0 else (annealed,)
+        grows: tuple[Any, ...] = () if annealed == 1.0 else (annealed,)
+        if weights is not None:
+            grows = annealed, weights
         losses = []
         for each in outputs:
             with _uncast(each) as full:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,9 +19,18 @@ from duda.sources import Labelled, LoaderSource, read_pairs
 from duda.training.first_batch import first_identity, tensors_identity
 from duda.training.last_batch import last_joined, split_rows
 from duda.training.seeds import epoch_seed
+from duda.training.weights import read_weights, split_weight, without_weight
 from duda.transfer import sent
 
-__all__ = ["LoaderData", "TensorData", "prepare"]
+__all__ = ["Examples", "LoaderData", "TensorData", "prepare"]
+
+
+class Examples(NamedTuple):
+    """A batch for training, and how much each of its examples counts, if they differ."""
+
+    x: Batch
+    y: Tensor
+    weight: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,7 @@ class TensorData:
     batch_size: int
     drop_last: bool = False
     join_last: bool = False
+    weight: Tensor | None = None
 
     @property
     def device(self) -> torch.device:
@@ -55,10 +65,11 @@ class TensorData:
         generator = torch.Generator().manual_seed(seed)
         return sent(torch.randperm(len(self.y), generator=generator), self.y.device)
 
-    def shuffled(self, seed: int, member: int, epoch: int) -> Iterator[tuple[Batch, Tensor]]:
+    def shuffled(self, seed: int, member: int, epoch: int) -> Iterator[Examples]:
         """Yield the epoch's batches for a member."""
         for rows in self.split(self.order(epoch_seed(seed, member, epoch))):
-            yield self.x_rows(rows), self.y[rows]
+            weight = None if self.weight is None else self.weight[rows]
+            yield Examples(self.x_rows(rows), self.y[rows], weight)
 
     def split(self, order: Tensor) -> list[Tensor]:
         """Return the places of each batch's examples, which are on the last dimension."""
@@ -82,7 +93,8 @@ class TensorData:
 
     def identity(self) -> list[Any]:
         """Return what tells these data from others: shapes and a checksum."""
-        return tensors_identity(self.x, self.y)
+        found = tensors_identity(self.x, self.y)
+        return found if self.weight is None else [*found, tensors_identity(self.weight, self.y)[0]]
 
 
 @dataclass(frozen=True)
@@ -93,16 +105,20 @@ class LoaderData:
     device: torch.device
     dtype: torch.dtype
     join_last: bool = False
+    weight: str | None = None  # the name of the input that holds them
 
     @property
     def loader(self) -> DataLoader[Any]:
         """What the user gave, or made of it."""
         return self.source.loader
 
-    def shuffled(self, seed: int, member: int, epoch: int) -> Iterator[tuple[Batch, Tensor]]:
+    def shuffled(self, seed: int, member: int, epoch: int) -> Iterator[Examples]:
         """Yield the epoch's batches, in an order that depends on the member and the epoch."""
         with _generators_at(self.loader, member, epoch):
-            yield from last_joined(self._read()) if self._may_join() else self._read()
+            batches = last_joined(self._read()) if self._may_join() else self._read()
+            for x, y in batches:
+                x, weight = split_weight(x, self.weight)
+                yield Examples(x, y, weight)
 
     def _may_join(self) -> bool:
         """Return whether the last batch may be one of one example, to be joined to another."""
@@ -114,7 +130,8 @@ class LoaderData:
     def in_order(self) -> Iterator[tuple[Batch, Tensor]]:
         """Yield the batches as the DataLoader gives them, each time in the same order."""
         with _generators_at(self.loader, 0, 0):
-            yield from self._read()
+            for x, y in self._read():
+                yield without_weight(x, self.weight), y
 
     def _read(self) -> Iterator[tuple[Batch, Tensor]]:
         for x, y in self.source.pairs():
@@ -164,7 +181,7 @@ class LoaderData:
             multiprocessing_context=loader.multiprocessing_context,
         )
         source = replace(self.source, loader=ordered)
-        return LoaderData(source, self.device, self.dtype)
+        return LoaderData(source, self.device, self.dtype, weight=self.weight)
 
     def identity(self) -> list[Any]:
         """Return what tells these data from others: number and size of batches, and the first.
@@ -187,8 +204,11 @@ def prepare(
     names: ClassNames | None = None,
     drop_last: bool = False,
     join_last: bool = False,
+    weight: Any = None,
 ) -> TensorData | LoaderData:
     """Return `data` in batches, the last of them dropped, or joined to another, if asked for.
+
+    Weights are an array, or the name of the input that holds them.
 
     Raises:
         ValueError: if there are no examples, they are not finite, or inputs and targets differ in
@@ -204,14 +224,23 @@ def prepare(
         data, batch_size, name, rule, names=names, shuffle=shuffle, drop_last=drop_last
     )
     if isinstance(source, LoaderSource):
-        return LoaderData(source, device, dtype, join_last)
+        if not (weight is None or isinstance(weight, str)):
+            raise TypeError(
+                f"`sample_weight` is a {type(weight).__name__}, but `{name}` gives its examples in "
+                "an order of its own: let each item hold its weight, and give its name."
+            )
+        return LoaderData(source, device, dtype, join_last, weight)
     x, y = source.whole()
+    if isinstance(weight, str):
+        x, weight = split_weight(x, weight) if shuffle else (without_weight(x, weight), None)
+    if weight is not None:
+        weight = read_weights(weight, len(y), device, dtype)
     if drop_last and len(y) < batch_size:
         raise ValueError(
             f"`drop_last` is True, but `{name}` has {len(y)} examples, fewer than the "
             f"{batch_size} of a batch: give a smaller `batch_size`."
         )
-    return TensorData(*_moved(x, y, device, dtype), batch_size, drop_last, join_last)
+    return TensorData(*_moved(x, y, device, dtype), batch_size, drop_last, join_last, weight)
 
 
 def _moved(x: Batch, y: Tensor, device: torch.device, dtype: torch.dtype) -> tuple[Batch, Tensor]:

@@ -48,8 +48,9 @@ def first_identity(data: LoaderData) -> list[Any]:
 
 def _first(data: LoaderData) -> list[Any]:
     with seeded(0, []), others_seeded(0):
-        for x, y in data.shuffled(0, 0, 0):
-            return tensors_identity(x, y)
+        for x, y, weight in data.shuffled(0, 0, 0):
+            weights = [] if weight is None else tensors_identity(weight, y)[:1]
+            return [*tensors_identity(x, y), *weights]
     return []
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 
 from duda.batches import weight_like
-from duda.checks import counted
+from duda.checks import ArrayLike, counted
 from duda.class_names import ClassNames
 from duda.items import ItemRule
 from duda.likelihoods import TargetScale
@@ -58,6 +59,7 @@ def fit(
     drop_last: bool | None = None,
     target_scale: TargetScale | Literal["auto"] | None = "auto",
     inputs: ItemRule | None = None,
+    sample_weight: ArrayLike | str | None = None,
 ) -> History:
     """Train `model`; members of an ensemble one without the other, each in its own order.
 
@@ -81,6 +83,9 @@ def fit(
         target_scale: the units in which the network learns numbers, by default mean and std of the
             training targets, or what the model has; None if it was trained in the target's own.
         inputs: from an item of `data` to `(args, kwargs, y)`, as in `predict`.
+        sample_weight: by how much the loss of each example is multiplied: an array `(N,)`, or the
+            name of the input that holds it, which is then none of the network's. Weights of classes
+            are the likelihood's, as in `Categorical(weight=)`.
 
     Raises:
         ValueError: if an argument, the data or the checkpoint do not fit.
@@ -96,9 +101,20 @@ def fit(
     settings = (training or Training()).with_given(**given)
     options = Options(settings, epochs, steps, patience, seed, target_scale)
     with modes_kept(model.modules()), laid_out(model, settings.channels_last):
-        run = _run(model, data, validation, options, checkpoint, vectorize, callbacks, inputs)
+        given_data = _Given(data, validation, inputs, sample_weight)
+        run = _run(model, given_data, options, checkpoint, vectorize, callbacks)
         records = run.train()
     return history_of(records, run.seed, vectorized=isinstance(run.trainers[0], StackedTrainer))
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Data as the user gives them, and what says how they are to be read."""
+
+    data: Labelled
+    validation: Labelled | None
+    rule: ItemRule | None
+    weight: ArrayLike | str | None
 
 
 def _check(
@@ -122,17 +138,15 @@ def _check(
 
 def _run(
     model: UncertainModel,
-    data: Labelled,
-    validation: Labelled | None,
+    given: _Given,
     options: Options,
     checkpoint: str | os.PathLike[str] | None,
     vectorize: bool | None,
     callbacks: Sequence[object],
-    rule: ItemRule | None,
 ) -> Run:
     """Return all that a training needs, checked before it starts."""
     parts = model.independent()
-    train, valid = _prepared(model, parts, data, validation, options, rule)
+    train, valid = _prepared(model, parts, given, options)
     stacked, total = choose(vectorize, parts, train, options.training), options.most_steps(train)
     trainers: list[Trainer] = (
         [StackedTrainer(parts, options, total)]
@@ -143,7 +157,7 @@ def _run(
     file = None
     if checkpoint is not None:
         _check_workers(train)
-        settings = run_identity(model, train, valid, options, rule, callbacks)
+        settings = run_identity(model, train, valid, options, given.rule, callbacks)
         settings["vectorize"] = stacked
         file = Checkpoint(checkpoint, settings)
     return Run(model, trainers, train, valid, options, audience, file)
@@ -152,10 +166,8 @@ def _run(
 def _prepared(
     model: UncertainModel,
     parts: list[UncertainModel],
-    data: Labelled,
-    validation: Labelled | None,
+    given: _Given,
     options: Options,
-    rule: ItemRule | None,
 ) -> tuple[TensorData | LoaderData, TensorData | LoaderData | None]:
     """Return the data in batches, checked against the outputs of the network."""
     like, weights = weight_like(parts[0]), parts[0].parameters()
@@ -163,8 +175,9 @@ def _prepared(
         raise ValueError("`model` has no parameter, expected a network that can be trained.")
     device, dtype, batch_size = like.device, like.dtype, options.training.batch_size
     names = ClassNames(model.classes) if model.likelihood.of_classes else None
+    rule, weight = given.rule, given.weight
     train = prepare(
-        data,
+        given.data,
         batch_size,
         device,
         dtype,
@@ -172,13 +185,22 @@ def _prepared(
         True,
         rule,
         names=names,
+        weight=weight,
         drop_last=options.training.drop_last,
         join_last=any(map(has_batch_norm, parts)),
     )
     valid = None
-    if validation is not None:
+    if given.validation is not None:
         valid = prepare(
-            validation, batch_size, device, dtype, "validation", False, rule, names=names
+            given.validation,
+            batch_size,
+            device,
+            dtype,
+            "validation",
+            False,
+            rule,
+            names=names,
+            weight=weight if isinstance(weight, str) else None,
         )
     for found in (train, valid):
         if isinstance(found, TensorData):

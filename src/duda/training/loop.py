@@ -71,14 +71,14 @@ class LoopTrainer(Trainer):
                     audience.tell("on_step_end", told)
 
         with losses.watched():
-            for batch, (x, y) in enumerate(data.shuffled(seed, self.first, epoch), 1):
+            for batch, (x, y, weight) in enumerate(data.shuffled(seed, self.first, epoch), 1):
                 with losses.data_checked():
                     if self.step == 0 and isinstance(data, LoaderData) and in_doubt(x, y):
                         first_outputs(self.part, x)  # as tensors are looked at before
                         check_next_tokens(self.part, x, y)
                     x, y = augmented(x, y)
                     self.updates.start()
-                    loss = self.passes.loss(x, y)
+                    loss = self.passes.loss(x, y, weight)
                 losses.add(loss.reshape(1), len(y))
                 if self.updates.take(loss, len(y)):
                     stepped()

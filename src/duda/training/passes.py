@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from duda.batches import Batch, each_input, weight_like
 from duda.methods import UncertainModel
+from duda.methods.example_weights import weighed
 from duda.training.precision import autocast
 from duda.training.settings import Training
 
@@ -32,10 +33,10 @@ class Passes:
         self._cast = autocast(training.precision, weight_like(part))
         self._compiled = _compiled(part, training.compile) if training.compile else {}
 
-    def loss(self, x: Batch, y: Tensor) -> Tensor:
+    def loss(self, x: Batch, y: Tensor, weight: Tensor | None) -> Tensor:
         """Return the loss on a batch, whose gradients are to be taken."""
         x = each_input(x, _with_channels_last) if self.channels_last else x
-        with self._cast, _called_by(self._compiled):
+        with self._cast, _called_by(self._compiled), weighed(weight):
             return self.part.loss(x, y)
 
 

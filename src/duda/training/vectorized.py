@@ -39,19 +39,31 @@ def stack(parts: list[UncertainModel]) -> dict[str, Tensor]:
 
 
 def stacked_losses(
-    part: UncertainModel, weights: dict[str, Tensor], x: Batch, y: Tensor
+    part: UncertainModel,
+    weights: dict[str, Tensor],
+    x: Batch,
+    y: Tensor,
+    of_examples: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the loss of each member on its own batch, and the squared error if it is needed."""
     likelihood, annealed = part.training_likelihood, part.annealed
 
-    def loss(weights: dict[str, Tensor], x: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(
+        weights: dict[str, Tensor], x: Batch, y: Tensor, of_examples: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         outputs = _outputs(part, weights, x)
-        value = likelihood.annealed_loss(outputs, y, annealed)
+        if of_examples is None:
+            value = likelihood.annealed_loss(outputs, y, annealed)
+        else:
+            value = (of_examples * likelihood.losses_by_example(outputs, y, annealed)).mean()
         if not likelihood.learns_noise:
             return value, value.detach()
         return value, likelihood.squared_error(outputs.detach(), y)
 
-    losses: tuple[Tensor, Tensor] = vmap(loss, randomness="error")(weights, x, y)
+    places = 0, 0, 0, None if of_examples is None else 0
+    losses: tuple[Tensor, Tensor] = vmap(loss, places, randomness="error")(
+        weights, x, y, of_examples
+    )
     return losses
 
 
@@ -105,7 +117,8 @@ class StackedTrainer(Trainer):
         with losses.watched():
             for batch, rows in enumerate(data.split(self._orders(data, seed, state.epoch + 1)), 1):
                 self.updates.start()
-                each = self._losses(*self._batches(data, rows, augmented))
+                weight = None if data.weight is None else data.weight[rows]
+                each = self._losses(*self._batches(data, rows, augmented), weight)
                 losses.add(each, rows.shape[1])
                 if self.updates.take(each.sum(), rows.shape[1]):
                     stepped()
@@ -138,9 +151,9 @@ class StackedTrainer(Trainer):
         inputs, targets = zip(*changed, strict=True)
         return torch.stack(inputs), torch.stack(targets)
 
-    def _losses(self, x: Tensor, y: Tensor) -> Tensor:
+    def _losses(self, x: Tensor, y: Tensor, of_examples: Tensor | None) -> Tensor:
         """Return the loss of each member on its own batch, by which noise may be learned, too."""
-        each, errors = stacked_losses(self.parts[0], self.weights, x, y)
+        each, errors = stacked_losses(self.parts[0], self.weights, x, y, of_examples)
         if self.parts[0].training_likelihood.learns_noise:
             for part, error in zip(self.parts, errors, strict=True):
                 part.add_errors(error, y[0].numel())
