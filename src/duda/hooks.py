@@ -46,6 +46,8 @@ class FitState:
         model: that model, or at the start and the end of `fit` the one that it was given.
         loss: mean loss of the step, or of the epoch, once it has ended.
         validation_loss: of the epoch, when callbacks are told of its end.
+        metrics: by name, of the predictions for the validation data, then too, if asked for.
+        lr: the learning rate of the next step, if that is known.
         outputs: what the model says of some examples, in `on_outputs` of a callback.
         batches: makes a new iterator over the training batches `(x, y)`, in order.
         validation: as `batches`, of the data that judge the training, if there are some.
@@ -66,6 +68,8 @@ class FitState:
     model: Any = None
     loss: float | None = None
     validation_loss: float | None = None
+    metrics: Mapping[str, float] | None = None
+    lr: float | None = None
     outputs: Outputs | None = None
     batches: Callable[[], Iterator[tuple[Batch, Tensor]]] | None = None
     validation: Callable[[], Iterator[tuple[Batch, Tensor]]] | None = None

@@ -211,12 +211,20 @@ class Likelihood(ABC):
 
         A validation goes by it. Of families without a density it is the mean of their `loss`.
         """
-        as_predicted = outputs_first(y, self.output_dim)
-        as_predicted = one_column(as_predicted, (len(y), *prediction.said_shape))
+        as_predicted = self.as_predicted(prediction, y)
         if not prediction.can("log_prob"):
             return prediction.loss(as_predicted).mean()
         log_density: Tensor = prediction.log_prob(as_predicted)  # type: ignore[attr-defined] # it can
         return -log_density.sum() / self.terms(y)
+
+    def as_predicted(
+        self, prediction: Prediction, y: Shaped[Tensor, "N *targets"]
+    ) -> Shaped[Tensor, "N *targets"]:
+        """Return targets as metrics take them beside a prediction."""
+        if self.of_classes and not y.is_floating_point():
+            return y
+        y = outputs_first(y, self.output_dim)
+        return one_column(y, (len(y), *prediction.said_shape))
 
     @abstractmethod
     def reduction(self, keep_draws: bool = False) -> Reduction:

@@ -17,6 +17,7 @@ from duda.methods.example_weights import example_weights, weighed
 from duda.methods.learned_noise import LearnedNoise
 from duda.methods.output_checks import check_dim_once, checked, note_outputs
 from duda.methods.sampler import Sampler
+from duda.predictions import Prediction
 from duda.sampling import preserved
 from duda.thread_lock import one_thread
 from duda.uncompiled import uncompiled
@@ -63,11 +64,21 @@ class Losses(LearnedNoise):
         quantiles it is the pinball loss. The model stays as it is.
         """
         with preserved(self, seed=0):
-            reduction = self.likelihood.reduction()
-            for draws in checked(self, self.validation_sampler())(suited(x, self)):
+            return self.likelihood.prediction_loss(self._validation(x, y), y)
+
+    @uncompiled
+    def validation_prediction(self, x: Batch) -> Prediction:
+        """Return what a validation judges: the prediction by fewer draws, always the same."""
+        with preserved(self, seed=0):
+            return self._validation(x)
+
+    def _validation(self, x: Batch, y: Tensor | None = None) -> Prediction:
+        reduction = self.likelihood.reduction()
+        for draws in checked(self, self.validation_sampler())(suited(x, self)):
+            if y is not None:
                 self.likelihood.check_targets(draws[0], y)
-                reduction.add(draws)
-            return self.likelihood.prediction_loss(reduction.result(), y)
+            reduction.add(draws)
+        return reduction.result()
 
     def data_loss(
         self, outputs: Float[Tensor, "N *outputs"], y: Shaped[Tensor, "N *targets"]

@@ -54,17 +54,22 @@ class Audience:
         callbacks: objects with some of the hooks.
         data: the training data.
         batch_size: examples at a time, where a DataLoader has no number of its own.
+        logs: callbacks that come last.
     """
 
     def __init__(
-        self, callbacks: Sequence[object], data: TensorData | LoaderData, batch_size: int
+        self,
+        callbacks: Sequence[object],
+        data: TensorData | LoaderData,
+        batch_size: int,
+        logs: Sequence[object] = (),
     ) -> None:
         if not isinstance(callbacks, Sequence):
             raise TypeError(
                 f"`callbacks` is a {type(callbacks).__name__}, expected a list, such as "
                 "`[duda.TrainingDynamics(n)]`."
             )
-        self.callbacks = [_checked(callback) for callback in callbacks]
+        self.callbacks = [_checked(callback) for callback in (*callbacks, *logs)]
         self._looking = [each for each in self.callbacks if hasattr(each, "on_outputs")]
         if self._looking and isinstance(data, LoaderData):
             data = data.in_dataset_order(batch_size)

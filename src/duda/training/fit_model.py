@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -26,7 +26,9 @@ from duda.training.eligibility import choose
 from duda.training.history import History, history_of
 from duda.training.identity import run_identity
 from duda.training.last_batch import has_batch_norm
+from duda.training.logs import Log, log_of
 from duda.training.loop import LoopTrainer
+from duda.training.metrics import Metrics, functions_by_name
 from duda.training.optimizers import OptimizerFactory
 from duda.training.options import Options
 from duda.training.passes import laid_out
@@ -60,6 +62,8 @@ def fit(
     target_scale: TargetScale | Literal["auto"] | None = "auto",
     inputs: ItemRule | None = None,
     sample_weight: ArrayLike | str | None = None,
+    metrics: Metrics | None = None,
+    log: Log | None = None,
 ) -> History:
     """Train `model`; members of an ensemble one without the other, each in its own order.
 
@@ -86,6 +90,10 @@ def fit(
         sample_weight: by how much the loss of each example is multiplied: an array `(N,)`, or the
             name of the input that holds it, which is then none of the network's. Weights of classes
             are the likelihood's, as in `Categorical(weight=)`.
+        metrics: of the predictions for `validation` after each epoch, for history, bar and log:
+            names such as "accuracy" and "ece", or functions of prediction and targets by name.
+        log: who is told the figures of each epoch: a CSV file, by its ending, a folder for
+            TensorBoard, or a function of a dict.
 
     Raises:
         ValueError: if an argument, the data or the checkpoint do not fit.
@@ -96,13 +104,14 @@ def fit(
     >>> duda.fit(model, (torch.zeros(9, 2), torch.arange(9) % 3), epochs=2, seed=0).losses.shape
     torch.Size([1, 2])
     """
-    _check(model, training, patience, validation)
+    _check(model, training, validation, patience=patience, metrics=metrics)
     given = {"optimizer": optimizer, "lr": lr, "batch_size": batch_size, "drop_last": drop_last}
     settings = (training or Training()).with_given(**given)
     options = Options(settings, epochs, steps, patience, seed, target_scale)
     with modes_kept(model.modules()), laid_out(model, settings.channels_last):
         given_data = _Given(data, validation, inputs, sample_weight)
-        run = _run(model, given_data, options, checkpoint, vectorize, callbacks)
+        watched = _Watched(callbacks, log_of(log), functions_by_name(metrics))
+        run = _run(model, given_data, options, checkpoint, vectorize, watched)
         records = run.train()
     return history_of(records, run.seed, vectorized=isinstance(run.trainers[0], StackedTrainer))
 
@@ -117,11 +126,20 @@ class _Given:
     weight: ArrayLike | str | None
 
 
+@dataclass(frozen=True)
+class _Watched:
+    """Who watches a training, and by which numbers."""
+
+    callbacks: Sequence[object]
+    logs: Sequence[object]
+    metrics: Mapping[str, Callable[..., Any]]
+
+
 def _check(
     model: UncertainModel,
     training: Training | None,
-    patience: int | None,
     validation: Labelled | None,
+    **needs_it: object,
 ) -> None:
     if not isinstance(model, UncertainModel):
         raise TypeError(
@@ -132,8 +150,12 @@ def _check(
         raise TypeError(
             f"`training` is a {type(training).__name__}, expected a `duda.Training(...)`."
         )
-    if patience is not None and validation is None:
-        raise ValueError(f"`patience` is {patience}, but there is no `validation` to wait for.")
+    for name, value in needs_it.items():
+        if value is not None and validation is None:
+            raise ValueError(
+                f"`{name}` is {value!r}, but there is no `validation`, expected data that judge "
+                "the training."
+            )
 
 
 def _run(
@@ -142,7 +164,7 @@ def _run(
     options: Options,
     checkpoint: str | os.PathLike[str] | None,
     vectorize: bool | None,
-    callbacks: Sequence[object],
+    watched: _Watched,
 ) -> Run:
     """Return all that a training needs, checked before it starts."""
     parts = model.independent()
@@ -153,14 +175,15 @@ def _run(
         if stacked
         else [LoopTrainer(part, i, options, total) for i, part in enumerate(parts)]
     )
-    audience = Audience(callbacks, train, options.training.batch_size)
+    audience = Audience(watched.callbacks, train, options.training.batch_size, watched.logs)
     file = None
     if checkpoint is not None:
         _check_workers(train)
-        settings = run_identity(model, train, valid, options, given.rule, callbacks)
-        settings["vectorize"] = stacked
+        told = [*watched.callbacks, *watched.logs]
+        settings = run_identity(model, train, valid, options, given.rule, told)
+        settings |= {"vectorize": stacked, "metrics": [*watched.metrics]}
         file = Checkpoint(checkpoint, settings)
-    return Run(model, trainers, train, valid, options, audience, file)
+    return Run(model, trainers, train, valid, options, audience, file, watched.metrics)
 
 
 def _prepared(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ class History:
         best_epochs: the epoch, counted from 1, whose weights the member has now.
         seed: what `fit(..., seed=)` needs to do the same again.
         vectorized: whether the members trained as one vectorized step.
+        metrics: those of the predictions for the validation data, by name, as they were asked for.
         skipped: how many steps of each were left out, as they overflowed in float16.
     """
 
@@ -38,6 +40,7 @@ class History:
     best_epochs: list[int]
     seed: int
     vectorized: bool
+    metrics: Mapping[str, Float[Tensor, "M E"]] = field(default_factory=dict)
     skipped: list[int] = field(default_factory=list)
 
     def __repr__(self) -> str:
@@ -58,16 +61,25 @@ class Record:
     losses: list[float] = field(default_factory=list)
     validation_losses: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    metrics: dict[str, list[float]] = field(default_factory=dict)
     best_epoch: int = 0
     skipped: int = 0
     stopped: bool = False
 
-    def add(self, loss: float, validation: float | None, seconds: float) -> bool:
+    def add(
+        self,
+        loss: float,
+        validation: float | None,
+        seconds: float,
+        metrics: Mapping[str, float] = MappingProxyType({}),
+    ) -> bool:
         """Take in an epoch's figures, and return whether its weights are the best so far."""
         improved = True  # without validation the last weights count
         if validation is not None:
             improved = validation < min(self.validation_losses, default=math.inf)
             self.validation_losses.append(validation)
+        for name, value in metrics.items():
+            self.metrics.setdefault(name, []).append(value)
         self.losses.append(loss)
         self.seconds.append(seconds)
         if improved:
@@ -94,6 +106,10 @@ def history_of(records: Sequence[Record], seed: int, vectorized: bool) -> Histor
         best_epochs=[record.best_epoch for record in records],
         seed=seed,
         vectorized=vectorized,
+        metrics={
+            name: _padded([record.metrics[name] for record in records])
+            for name in records[0].metrics
+        },
         skipped=[record.skipped for record in records],
     )
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from duda.training.callbacks import Audience
 from duda.training.checkpoint import Checkpoint
 from duda.training.data import LoaderData, TensorData
 from duda.training.history import Record
+from duda.training.metrics import measured
 from duda.training.options import Options
 from duda.training.seeds import epoch_seed
 from duda.training.trainer import Trainer
@@ -40,6 +42,7 @@ class Run:
     options: Options
     audience: Audience
     checkpoint: Checkpoint | None = None
+    metrics: Mapping[str, Callable[[Any, Tensor], Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.seed = self.options.start  # a checkpoint may bring its own
@@ -128,21 +131,37 @@ class Run:
             self._check_weights(trainer, going, epoch)
             trainer.tell(lambda told: told.model.on_epoch_end(told), trainer.states(state, losses))
             validations: list[float] | None = None
+            metrics: list[dict[str, float]] = [{} for _ in going]
             with trainer.judged():
                 if self.validation is not None:
                     validations = trainer.validate(self.validation)
                     self._check_validation(validations, trainer, going, epoch)
-                trainer.tell(self.audience.show, trainer.states(state, losses, validations))
-        self._record(trainer, losses, validations, (time.perf_counter() - start) / sum(going))
+                    metrics = self._measured(trainer, going)
+                told = trainer.states(state, losses, validations, metrics)
+                trainer.tell(self.audience.show, told)
+        seconds = (time.perf_counter() - start) / sum(going)
+        self._record(trainer, losses, validations, metrics, seconds)
         member = f"member {turn + 1} of {len(self.trainers)}, " if len(self.trainers) > 1 else ""
-        bar.note(f"{member}epoch {epoch}, {_figures(losses, validations, going)}")
+        bar.note(f"{member}epoch {epoch}, {_figures(losses, validations, metrics, going)}")
         self._save()
+
+    def _measured(self, trainer: Trainer, going: list[bool]) -> list[dict[str, float]]:
+        """Return the metrics of each member that goes on, by the values by which it is judged."""
+        if self.validation is None or not self.metrics:
+            return [{} for _ in going]
+        trainer.write_back()
+        with torch.no_grad():
+            return [
+                measured(part, self.validation, self.metrics) if goes else {}
+                for part, goes in zip(trainer.parts, going, strict=True)
+            ]
 
     def _record(
         self,
         trainer: Trainer,
         losses: list[float],
         validations: list[float] | None,
+        metrics: list[dict[str, float]],
         seconds: float,
     ) -> None:
         """Take in an epoch's figures: keep the weights that are best, stop who is to stop."""
@@ -150,7 +169,7 @@ class Run:
         for i, record in enumerate(trainer.records):
             if not record.stopped:
                 validation = None if validations is None else validations[i]
-                improved[i] = record.add(losses[i], validation, seconds)
+                improved[i] = record.add(losses[i], validation, seconds, metrics[i])
                 record.stop_if_due(self.epochs, self.options.patience)
                 record.stopped |= trainer.updates.over
                 record.skipped = trainer.updates.skipped
@@ -189,11 +208,19 @@ class Run:
                 )
 
 
-def _figures(losses: list[float], validations: list[float] | None, going: list[bool]) -> str:
-    """Return the mean losses of the members that have not stopped."""
-    parts = []
-    for name, values in (("loss", losses), ("validation loss", validations)):
-        if values is not None:
-            now = [value for value, goes in zip(values, going, strict=True) if goes]
-            parts.append(f"{name} {sum(now) / len(now):.4g}")
-    return ", ".join(parts)
+def _figures(
+    losses: list[float],
+    validations: list[float] | None,
+    metrics: list[dict[str, float]],
+    going: list[bool],
+) -> str:
+    """Return the mean losses and metrics of the members that have not stopped."""
+    figures = {"loss": losses, "validation loss": validations or []}
+    now = {
+        name: [value for value, goes in zip(values, going, strict=True) if goes]
+        for name, values in figures.items()
+        if values
+    }
+    measured = [each for each in metrics if each]
+    now |= {name: [each[name] for each in measured] for name in (measured or [{}])[0]}
+    return ", ".join(f"{name} {sum(values) / len(values):.4g}" for name, values in now.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -108,6 +108,7 @@ class Trainer(ABC):
         state: FitState,
         losses: Sequence[float] | None = None,
         validations: Sequence[float] | None = None,
+        metrics: Sequence[Mapping[str, float]] | None = None,
     ) -> list[FitState]:
         """Return `state` for each member that has not stopped, with its figures, if known."""
         return [
@@ -118,6 +119,8 @@ class Trainer(ABC):
                 step=self.step,
                 loss=None if losses is None else losses[i],
                 validation_loss=None if validations is None else validations[i],
+                metrics=None if metrics is None else metrics[i],
+                lr=self.updates.lr,
             )
             for i, part in enumerate(self.parts)
             if not self.records[i].stopped

@@ -62,6 +62,11 @@ class Updates:
         return self._most is not None and self.steps >= self._most
 
     @property
+    def lr(self) -> float:
+        """The learning rate of the next step, of the first group of weights."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    @property
     def skipped(self) -> int:
         """How many steps were left out, as they overflowed."""
         return 0 if self.scaling is None else self.scaling.skipped
