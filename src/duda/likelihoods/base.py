@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.func import vmap
 
@@ -155,6 +155,9 @@ class Likelihood(ABC):
         """
         return y
 
+    def check_ready(self) -> None:
+        """Raise a `ValueError` if the loss needs what only the training targets tell."""
+
     def check_outputs(self, outputs: Float[Tensor, "N *outputs"], chance: float = CHANCE) -> None:
         """Raise a `ValueError` if a network's outputs are something else than this takes.
 
@@ -174,8 +177,19 @@ class Likelihood(ABC):
 
         As it is here, targets are `(N, D, *positions)`, with all D of a position in one term.
         """
+        counted = self.counted(y)
+        if counted is not None:
+            return counted.sum()
         y = outputs_first(y, self.output_dim)
         return math.prod((len(y), *y.shape[2:]))
+
+    def counted(self, y: Shaped[Tensor, "N *targets"]) -> Bool[Tensor, "N *positions"] | None:
+        """Return which of the terms have a target that is known; None where all have to."""
+        return None
+
+    def loss_weight(self, y: Shaped[Tensor, "N *targets"]) -> int | Tensor:
+        """Return how much the loss of a batch weighs beside others: `terms`, or their weights."""
+        return self.terms(y)
 
     def annealed_loss(
         self,
@@ -248,6 +262,7 @@ class Likelihood(ABC):
         Raises:
             ValueError: if `y` does not fit the outputs, or holds what is no target.
         """
+        self.check_ready()
         self.check_targets(outputs, y)
         if waiting():
             self.check_outputs(few_rows(outputs, self.output_dim), CHANCE_IN_A_STEP)

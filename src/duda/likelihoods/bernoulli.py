@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from duda.checks import (
@@ -175,11 +175,9 @@ class Bernoulli(Likelihood):
             return each.sum(1).mean()
         return each.where(self.known(y), 0).sum() / self.terms(y).clamp(min=1)  # type: ignore[union-attr] # a tensor then
 
-    def terms(self, y: Shaped[Tensor, "N *targets"]) -> int | Int[Tensor, ""]:
-        """Return how many examples, times positions, have a label that is known."""
-        if self.ignore_index is None:
-            return super().terms(y)
-        return self.known(self.placed(y)).any(1).sum()
+    def counted(self, y: Shaped[Tensor, "N *targets"]) -> Bool[Tensor, "N *positions"] | None:
+        """Return which examples, times positions, have a label that is known; None for all."""
+        return None if self.ignore_index is None else self.known(self.placed(y)).any(1)
 
     def prediction_loss(
         self, prediction: Prediction, y: Shaped[Tensor, "N *targets"]

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from duda.checks import at_least_float32, check_whole
@@ -99,13 +99,11 @@ class Dirichlet(Likelihood):
         """Return E|y - p|² + λ KL(Dir(α̃) || Dir(1)), α̃ = y + (1 - y) α, the mean over `terms`."""
         outputs = outputs_first(at_least_float32(outputs), self.class_dim)
         alpha = self.concentration(outputs)
-        counted = None
+        counted = self.counted(y)
         if y.is_floating_point():
             shares = outputs_first(y.to(alpha.dtype), self.class_dim)
         else:
-            if self.ignore_index is not None:
-                counted = y != self.ignore_index
-                y = y.where(counted, 0)
+            y = y if counted is None else y.where(counted, 0)
             shares = torch.zeros_like(alpha).scatter(1, y.long().unsqueeze(1), 1.0)
         total = alpha.sum(1, keepdim=True)
         probs = alpha / total
@@ -116,6 +114,10 @@ class Dirichlet(Likelihood):
             return each.mean()
         # As for `Categorical`: nothing labelled is loss 0, not 0 / 0.
         return each.where(counted, 0).sum() / counted.sum().clamp(min=1)
+
+    def counted(self, y: Shaped[Tensor, "N *targets"]) -> Bool[Tensor, "N *positions"] | None:
+        """Return which labels, or distributions over the classes, count; None for all."""
+        return self._categorical.counted(y)
 
     def terms(self, y: Shaped[Tensor, "N *targets"]) -> int | Int[Tensor, ""]:
         """Return how many labels, or distributions over the classes, count."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 from torch.utils.checkpoint import checkpoint
@@ -123,6 +123,10 @@ class SampledSoftmax(Likelihood):
         noise = torch.randn((self.samples, *mean.shape), dtype=mean.dtype, device=mean.device)
         each = (mean + std * noise).log_softmax(2)
         return each.logsumexp(0) - math.log(self.samples)
+
+    def counted(self, y: Shaped[Tensor, "N *targets"]) -> Bool[Tensor, "N *positions"] | None:
+        """Return which labels, or distributions over the classes, count; None for all."""
+        return self._categorical.counted(y)
 
     def terms(self, y: Shaped[Tensor, "N *targets"]) -> int | Int[Tensor, ""]:
         """Return how many labels, or distributions over the classes, count."""

@@ -54,11 +54,12 @@ class DUQ(UncertainModel):
             raise ValueError(
                 f"`gradient_penalty` is {gradient_penalty}, expected a number of at least 0."
             )
-        if getattr(likelihood, "pos_weight", None) is not None:
-            raise ValueError(
-                "`pos_weight` is given, but the loss of a DUQ goes by kernels and has no place for "
-                "it: leave it out."
-            )
+        for name in ("pos_weight", "weight", "label_smoothing", "focal"):
+            if getattr(likelihood, name, None):
+                raise ValueError(
+                    f"`{name}` is given, but the loss of a DUQ goes by kernels and has no place "
+                    "for it: leave it out."
+                )
         self.gradient_penalty = gradient_penalty
         self._each = 2 if isinstance(likelihood, Bernoulli) else 1  # centroids for an output
         self.network = _with_kernels(check_network(network), self._each)

@@ -56,6 +56,14 @@ class Losses(LearnedNoise):
         """Return what to minimise on a batch: -log p(y | x), nats, the mean over examples."""
         return self.data_loss(self(x), y)
 
+    def loss_weight(self, y: Shaped[Tensor, "N *targets"]) -> int | Tensor:
+        """Return how much the loss of a batch weighs beside those of others.
+
+        The loss of several batches, or devices, is the mean of theirs with these weights: of
+        examples, of labels that count, or of their weights.
+        """
+        return self.training_likelihood.loss_weight(y)
+
     @uncompiled
     def validation_loss(self, x: Batch, y: Shaped[Tensor, "N *targets"]) -> Float[Tensor, ""]:
         """Return the mean of -log p(y) by what would be predicted, nats, without any penalty.

@@ -1,15 +1,16 @@
-"""Target scale of a model: the units in which its network learns numbers, kept with both."""
+"""Target scale of a model: what its network learns from in units of targets, kept with both."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from dataclasses import replace
+from typing import Any, Self, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from duda.hooks import FitState
-from duda.likelihoods import Likelihood, TargetScale
+from duda.likelihoods import Categorical, Likelihood, TargetScale
 from duda.methods.annealing import Annealing
 from duda.methods.buffers import KeepsDtype
 
@@ -20,13 +21,18 @@ _UNITS = "_duda_units"  # a network's attribute, which copies of it have, too
 
 
 class TargetUnits(KeepsDtype):
-    """The units of a network's outputs, in buffers, which all models around it share."""
+    """The units of a network's outputs, in buffers, which all models around it share.
+
+    Of classes these are weights, as counted in the training targets.
+    """
 
     mean: Tensor
     std: Tensor
+    balance: Tensor
 
     def __init__(self, scale: TargetScale | None = None) -> None:
         super().__init__()
+        self.register_buffer("balance", torch.zeros(0).double())
         self.set(scale)
 
     def set(self, scale: TargetScale | None) -> None:
@@ -45,7 +51,8 @@ class TargetUnits(KeepsDtype):
         return self
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        for name, buffer in (("mean", self.mean), ("std", self.std)):
+        for name in ("mean", "std", "balance"):
+            buffer = getattr(self, name)
             there = state_dict.setdefault(prefix + name, buffer)  # states of 0.1 have none
             setattr(self, name, buffer.new_empty(there.shape))
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -65,7 +72,7 @@ class KeepsTargetScale(Annealing, KeepsDtype):
     def hold(self, likelihood: Likelihood) -> None:
         """Take a likelihood; one that has no scale keeps that which there is."""
         self.given_likelihood = likelihood.with_target_scale(None)
-        if not likelihood.takes_scale:
+        if not (likelihood.takes_scale or _counts_classes(likelihood)):
             return
         if "target_units" not in self._modules:
             self.target_units = TargetUnits()
@@ -89,13 +96,15 @@ class KeepsTargetScale(Annealing, KeepsDtype):
 
     @property
     def scaled_likelihood(self) -> Likelihood:
-        """The likelihood with the scale, but nothing else that is learned."""
+        """The likelihood with the scale or counted classes, but nothing else that is learned."""
+        if _counts_classes(self.given_likelihood):
+            return replace(self.given_likelihood, balance=self.target_units.balance)
         return self.given_likelihood.with_target_scale(self.target_scale)
 
     @property
     def learns_scale(self) -> bool:
         """Whether a training may choose the units, as where all of the network learns in them."""
-        return "target_units" in self._modules
+        return "target_units" in self._modules and self.given_likelihood.takes_scale
 
     def on_fit_start(self, state: FitState) -> None:
         """Find the scale of the targets, or take that which is given.
@@ -106,12 +115,15 @@ class KeepsTargetScale(Annealing, KeepsDtype):
         if state.batches is not None:
             batches = state.batches
             self.given_likelihood.look_at_targets(lambda: (y for _, y in batches()))
+        if _counts_classes(self.given_likelihood) and state.batches is not None:
+            found = self.given_likelihood.balance_of(y for _, y in state.batches())
+            self.target_units.balance = found.to(self.target_units.balance.device)
         if state.target_scale != "auto":
             self.target_scale = state.target_scale
         elif state.batches is not None and self.learns_scale:
-            found = self.given_likelihood.scale_of(y for _, y in state.batches())
-            if self.target_scale is None or not self.target_scale.near(found):
-                self.target_scale = found
+            scale = self.given_likelihood.scale_of(y for _, y in state.batches())
+            if self.target_scale is None or not self.target_scale.near(scale):
+                self.target_scale = scale
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -129,9 +141,20 @@ class KeepsTargetScale(Annealing, KeepsDtype):
                     f"a network was trained with {scale}, expected {scales[0]} as for the others: "
                     "give each `duda.fit` the same `target_scale=duda.TargetScale.of(y)`."
                 )
+        for units in brought:
+            if not torch.equal(units.balance, brought[0].balance):
+                raise ValueError(
+                    "networks were trained with weights of classes that were counted in different "
+                    "targets, expected the same: give `Categorical(weight=[...])`."
+                )
         if brought:
             self.target_units = brought[0]
         if scales and self.target_scale is None:
             self.target_units.set(scales[0])
         for network in networks:
             vars(network)[_UNITS] = self.target_units
+
+
+def _counts_classes(likelihood: Likelihood) -> TypeGuard[Categorical]:
+    """Return whether a training is to count the classes."""
+    return isinstance(likelihood, Categorical) and likelihood.weight == "balanced"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from jaxtyping import Bool
 from torch import Tensor
@@ -80,7 +81,7 @@ class LoopTrainer(Trainer):
                     self.updates.start()
                     loss = self.passes.loss(x, y, weight)
                 losses.add(loss.reshape(1), len(y))
-                if self.updates.take(loss, len(y)):
+                if self.updates.take(loss, partial(self.part.loss_weight, y)):
                     stepped()
                 tick(batch)
                 if self.updates.over:

@@ -54,7 +54,9 @@ class Updates:
         device = self.optimizer.param_groups[0]["params"][0].device
         self.scaling = Scaling(device) if training.precision == "fp16" else None
         self.steps, self._most = 0, options.steps
-        self._batches, self._share, self._first = 0, 0.0, 1  # of the gradients that wait
+        self._batches: int = 0  # of gradients that wait, and their weights
+        self._share: Tensor | float = 0.0
+        self._first: Tensor | int = 1  # of the gradients that wait
 
     @property
     def over(self) -> bool:
@@ -76,12 +78,20 @@ class Updates:
         if self._batches == 0:
             self.optimizer.zero_grad()
 
-    def take(self, loss: Tensor, examples: int) -> bool:
-        """Take in the gradients of a batch's mean loss, and return whether they made a step."""
-        if self._batches == 0:
-            self._first = examples
-        share = examples / self._first
-        loss = loss if share == 1 else loss * share
+    def take(self, losses: Tensor, weight: Callable[[], Tensor | int]) -> bool:
+        """Take in the gradients of a batch's mean losses, and return whether they made a step.
+
+        Args:
+            losses: of the members.
+            weight: how much the batch weighs beside others; for each member, if not for all.
+        """
+        share: Tensor | float = 1.0
+        if self.accumulate > 1:
+            found = weight()
+            if self._batches == 0:
+                self._first = found.where(found > 0, 1) if isinstance(found, Tensor) else found
+            share = found / self._first
+        loss = (losses * share).sum()
         (self.scaling.scaled(loss) if self.scaling else loss).backward()  # type: ignore[no-untyped-call]
         self._batches += 1
         self._share += share
@@ -95,7 +105,7 @@ class Updates:
         if self.scaling is not None:
             self.scaling.unscale(self.optimizer)
         if self._batches > 1:
-            torch._foreach_div_(self._gradients(), self._share)
+            self._divide(self._share)
         self._batches, self._share = 0, 0.0
         if self.clip is not None:
             _clip(self._gradients(), self.clip, stacked=self.stacked)
@@ -110,6 +120,15 @@ class Updates:
         if self.averages is not None:
             self.averages.follow(self.steps)
         return True
+
+    def _divide(self, share: Tensor | float) -> None:
+        """Divide the gradients by the weight of all batches; without any they are 0."""
+        if not isinstance(share, Tensor):
+            torch._foreach_div_(self._gradients(), share)
+            return
+        share = share.where(share > 0, 1)
+        for gradient in self._gradients():
+            gradient.div_(share.reshape(-1, *[1] * (gradient.ndim - 1)) if share.ndim else share)
 
     def _gradients(self) -> list[Tensor]:
         weights = (weight for group in self.optimizer.param_groups for weight in group["params"])

@@ -120,7 +120,7 @@ class StackedTrainer(Trainer):
                 weight = None if data.weight is None else data.weight[rows]
                 each = self._losses(*self._batches(data, rows, augmented), weight)
                 losses.add(each, rows.shape[1])
-                if self.updates.take(each.sum(), rows.shape[1]):
+                if self.updates.take(each, partial(self._weights, data, rows)):
                     stepped()
                 tick(batch)
                 if self.updates.over:
@@ -158,6 +158,13 @@ class StackedTrainer(Trainer):
             for part, error in zip(self.parts, errors, strict=True):
                 part.add_errors(error, y[0].numel())
         return each
+
+    def _weights(self, data: TensorData, rows: Tensor) -> Tensor | int:
+        """Return how much each member's rows weigh beside others."""
+        y = data.y.index_select(0, rows.reshape(-1)).view(*rows.shape, *data.y.shape[1:])
+        weigh = self.parts[0].loss_weight
+        first = weigh(y[0])
+        return vmap(weigh)(y) if isinstance(first, Tensor) else first
 
     def validate(self, data: TensorData | LoaderData) -> list[float]:
         """Return each member's mean loss of what it would predict."""

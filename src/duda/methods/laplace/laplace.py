@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -90,6 +90,11 @@ class Laplace(LastLayerPosterior):
         approximation: Literal["draws", "closed-form"] = "draws",
     ) -> None:
         super().__init__(network, likelihood, samples, structure, prior_precision)
+        if isinstance(likelihood, Categorical) and likelihood.focal:
+            raise ValueError(
+                f"`focal` is {likelihood.focal}, but the curvature of a focal loss may be "
+                "negative, so that no Gaussian follows from it: leave `focal` out."
+            )
         if approximation not in ("draws", "closed-form"):
             raise ValueError(
                 f"`approximation` is {approximation!r}, expected 'draws' or 'closed-form'."
@@ -148,24 +153,24 @@ class Laplace(LastLayerPosterior):
         covariance = self.output_covariance(features)
         if not classes:
             return exact_moments(self.likelihood, outputs, covariance)
-        reduction = ClassReduction(keep_draws, self._labels)
+        reduction = ClassReduction(keep_draws, self.logits)
         for draws in independent_draws(outputs, covariance, sampler.numbers, sampler.seed, chunk):
             reduction.add(draws)
         if isinstance(self.likelihood, Bernoulli):
             drawn = reduction.result()
             return said_of_labels(probit_labels(self.likelihood, outputs, covariance, drawn))
-        return probit_prediction(outputs, covariance, reduction.result())
+        return probit_prediction(self.logits(outputs[None])[0], covariance, reduction.result())
 
-    @property
-    def _labels(self) -> Callable[[Tensor], Tensor] | None:
-        """What makes two classes of each label, if these are predicted."""
-        likelihood = self.likelihood
-        return likelihood.two_classes if isinstance(likelihood, Bernoulli) else None
+    def logits(self, draws: Float[Tensor, "M N C"]) -> Tensor:
+        """Return draws of outputs as logits of classes, or of two of them for each label."""
+        if isinstance(self.likelihood, Bernoulli):
+            return self.likelihood.two_classes(draws)
+        return cast(Categorical, self.likelihood).logits(draws)
 
     def log_probs(self, outputs: Float[Tensor, "N C"], covariance: OutputCovariance) -> Tensor:
         """Return the logarithms of what is predicted of classes, by a few draws if by any."""
         if self.approximation == "draws":
-            return drawn_log_probs(outputs, covariance, min(self.samples, _DRAWS), self._labels)
+            return drawn_log_probs(outputs, covariance, min(self.samples, _DRAWS), self.logits)
         if isinstance(self.likelihood, Bernoulli):
             return label_log_probs(self.likelihood, outputs, covariance)
-        return probit_log_probs(outputs, covariance)
+        return probit_log_probs(self.logits(outputs[None])[0], covariance)

@@ -17,7 +17,7 @@ from duda.class_names import ClassNames
 from duda.doubts import doubts_together
 from duda.hooks import FitState
 from duda.items import ItemRule
-from duda.likelihoods import Bernoulli, Likelihood
+from duda.likelihoods import Likelihood
 from duda.methods.base import UncertainModel, check_network
 from duda.methods.laplace.choice import by_evidence, by_validation, with_noise
 from duda.methods.laplace.confidence import tell_of_lost_confidence
@@ -82,6 +82,10 @@ class LastLayerPosterior(UncertainModel):
     def last_layer(self) -> nn.Linear:
         """The layer whose weights are random."""
         return cast(nn.Linear, self.network.get_submodule(self._layer))
+
+    @abstractmethod
+    def logits(self, draws: Float[Tensor, "M N C"]) -> Tensor:
+        """Return draws of outputs as logits `(M, N, C)`, or of labels `(M, N, 2, L)`."""
 
     @abstractmethod
     def log_probs(self, outputs: Float[Tensor, "N C"], covariance: OutputCovariance) -> Tensor:
@@ -159,9 +163,7 @@ class LastLayerPosterior(UncertainModel):
         if self.likelihood.of_classes:
             logits = shown["outputs"]
             log_probs = self.log_probs(logits, self.output_covariance(shown["features"]))
-            if isinstance(self.likelihood, Bernoulli):
-                logits = self.likelihood.two_classes(logits[None])[0]
-            tell_of_lost_confidence(logits, log_probs)
+            tell_of_lost_confidence(self.logits(logits[None])[0], log_probs)
 
     def _passes(self, batches: Iterator[tuple[Batch, Tensor]]) -> Iterator[Pass]:
         """Yield outputs, features and targets of the examples that count, checked."""

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from duda.likelihoods import Bernoulli, Gaussian, Likelihood
+from duda.likelihoods import Gaussian, Likelihood
 from duda.methods.laplace.curvature import Curvature
 from duda.methods.laplace.information import output_information
 
@@ -77,10 +77,9 @@ def counted(likelihood: Likelihood, outputs: Tensor, features: Tensor, y: Tensor
     likelihood.check_targets(outputs, y)
     likelihood.check_outputs(outputs)
     outputs = outputs.double()
-    ignored = getattr(likelihood, "ignore_index", None)
-    if ignored is None or (y.is_floating_point() and not isinstance(likelihood, Bernoulli)):
+    counts = likelihood.counted(y)
+    if counts is None:
         return Pass(outputs, features, y)
-    counts = (y != ignored).flatten(1).any(1) if y.ndim > 1 else y != ignored
     return Pass(outputs[counts], features[counts], y[counts])
 
 
@@ -89,4 +88,4 @@ def _log_likelihood(likelihood: Likelihood, outputs: Tensor, y: Tensor) -> Tenso
     if isinstance(likelihood, Gaussian):
         # A BetaGaussian's loss is no -log p.
         likelihood = Gaussian(likelihood.floor, target_scale=likelihood.target_scale)
-    return -likelihood.terms(y) * likelihood.negative_log_likelihood(outputs, y)
+    return -likelihood.loss_weight(y) * likelihood.negative_log_likelihood(outputs, y)

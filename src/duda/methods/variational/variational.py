@@ -123,7 +123,7 @@ class Variational(UncertainModel):
             for number, each in enumerate(found.values()):
                 self.centers.register_buffer(str(number), each.weight.detach().clone())
         # Examples and terms that were seen in training; a file of the model has no use for them.
-        self.register_buffer("_seen", torch.zeros(2, dtype=torch.int64), persistent=False)
+        self.register_buffer("_seen", torch.zeros(2).double(), persistent=False)
 
     def forward(self, x: Batch) -> Tensor:
         """Return one draw of raw outputs, in training and in eval mode."""
@@ -183,6 +183,10 @@ class Variational(UncertainModel):
         share, terms = (each.to(kl.dtype) for each in self._shares(y))
         return share * data + kl / (self.examples * terms)
 
+    def loss_weight(self, y: Shaped[Tensor, "N *targets"]) -> int | Tensor:
+        """Return the number of examples: the loss is a mean over these, whatever counts in them."""
+        return len(y)
+
     def _shares(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return how many terms an example of the batch has, beside the mean, and that mean.
 
@@ -191,13 +195,15 @@ class Variational(UncertainModel):
         """
         batch = torch.zeros_like(self._seen)
         batch[0] += len(y)
-        batch[1] += self.given_likelihood.terms(y)
+        batch[1] += self.scaled_likelihood.loss_weight(y)
         seen = batch
         if self.training and torch.is_grad_enabled():
             self._seen += batch
             seen = self._seen
-        rows, terms = seen.double()
-        return batch[1] * rows / (batch[0] * terms).clamp(min=1), (terms / rows).where(terms > 0, 1)
+        rows, terms = seen
+        known = terms > 0
+        share = batch[1] * rows / (batch[0] * terms.where(known, 1))
+        return share, (terms / rows).where(known, 1)
 
     def on_fit_start(self, state: FitState) -> None:
         """Forget what was seen in a training before this one."""
