@@ -21,6 +21,7 @@ from duda.devices import on_exact_device
 from duda.probabilities import check_probs, log_probs_from
 
 __all__ = [
+    "binary_labels",
     "class_log_probs",
     "class_probs",
     "flags",
@@ -66,7 +67,7 @@ def hard_labels(
     >>> hard_labels([0, 1], (2, 2))
     tensor([0, 1])
     """
-    labels = _labels(y, name, device)
+    labels = binary_labels(_labels(y, name, device), shape, name)
     if labels.is_floating_point():
         raise ValueError(
             f"`{name}` has dtype {labels.dtype}, expected integer labels: call `{name}.long()`, or "
@@ -91,10 +92,40 @@ def hard_labels(
     return labels
 
 
+def binary_labels(y: Tensor, shape: tuple[int, ...], name: str = "y") -> Tensor:
+    """Return labels of two classes as whole numbers `(N, *positions)`, others as they came.
+
+    Floating-point 0 and 1, as a loss on one logit takes them, are such, and so is a column of them.
+
+    >>> binary_labels(torch.tensor([[0.0], [1.0]]), (2, 2))
+    tensor([0, 1])
+    """
+    expected = (shape[0], *shape[2:])
+    if shape[1] != 2 or tuple(y.shape) not in (expected, (shape[0], 1, *shape[2:])):
+        return y
+    y = y.reshape(expected)
+    if not y.is_floating_point():
+        return y
+    broken = y[y != y.round()]  # NaN is another than itself
+    if len(broken):
+        raise ValueError(
+            f"`{name}` holds {broken[0].item():.4g}, expected 0 or 1: give shares of votes for "
+            f"both classes, `torch.stack([1 - {name}, {name}], dim=1)`."
+        )
+    return y.long()
+
+
 def label_shares(
-    y: ArrayLike | None, shape: tuple[int, ...], device: torch.device | str = "cpu"
+    y: ArrayLike | None,
+    shape: tuple[int, ...],
+    device: torch.device | str = "cpu",
+    *,
+    may_be_zero: bool = False,
 ) -> Float[Tensor, "N C *positions"]:
-    """Return each class's share of the votes: `y` itself where it is soft, else zeros and a one."""
+    """Return each class's share of the votes: `y` itself where it is soft, else zeros and a one.
+
+    Where nobody voted, all shares may be 0 if that is said.
+    """
     values = _labels(y, "y", device)
     same = tuple(values.shape) == tuple(shape)
     if not values.is_floating_point() and not same:
@@ -106,7 +137,10 @@ def label_shares(
             f"`y` has dtype {values.dtype} and shape {tuple(values.shape)}, expected soft labels "
             f"of shape {tuple(shape)}: call `y.long()` if they are class numbers."
         )
-    return check_probs(values, "y", "divide votes by their sum").double()
+    voted = (values != 0).any(1, keepdim=True) if may_be_zero else torch.ones(()) > 0
+    remedy = "divide votes by their sum; zeros, where nobody voted, need an `ignore_index`"
+    shares = check_probs(values.where(voted.to(device), 1 / shape[1]), "y", remedy)
+    return shares.double().where(voted.to(device), 0)
 
 
 def scores(value: ArrayLike, name: str = "score") -> Shaped[Tensor, "*shape"]:

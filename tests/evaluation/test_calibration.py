@@ -452,8 +452,16 @@ def test_bad_labels_to_ignore():
         reliability([[0.5, 0.5]], [255], ignore_index=255)
     with pytest.raises(ValueError, match="holds the label 255"):
         reliability([[0.5, 0.5]] * 2, [255, -1], ignore_index=-1)
-    with pytest.raises(ValueError, match="leave out rows of votes"):
-        reliability([[0.5, 0.5]], [[0.5, 0.5]], ignore_index=-1)
+    with pytest.raises(ValueError, match="`ignore_index` -1 everywhere"):
+        reliability([[0.5, 0.5]], [[0.0, 0.0]], ignore_index=-1)
+    with pytest.raises(ValueError, match="zeros, where nobody voted, need an `ignore_index`"):
+        reliability([[0.5, 0.5]], [[0.0, 0.0]])
+
+
+def test_rows_for_which_nobody_voted_are_left_out():
+    probs, votes = [[0.7, 0.3], [0.2, 0.8], [0.5, 0.5]], [[0.6, 0.4], [0.0, 0.0], [0.0, 1.0]]
+    found = reliability(probs, votes, ignore_index=-1)
+    assert found.ece == reliability(probs[::2], votes[::2]).ece
 
 
 @pytest.mark.parametrize(

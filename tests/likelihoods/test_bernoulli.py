@@ -256,3 +256,63 @@ def test_unknown_labels_add_nothing_to_the_joint_likelihood() -> None:
     expected = duda.evaluation.joint_nll_of_draws(each.double())
     found = duda.evaluation.joint_nll(answer, y, ignore_index=-1)
     assert found == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("form", ["row", "column"])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float32, torch.bool])
+def test_labels_of_one_logit_are_taken_in_any_form(form: str, dtype: torch.dtype) -> None:
+    answer, y = Bernoulli().reduce(draws(3, N, 1)), truths(N)
+    given = (y if form == "row" else y[:, None]).to(dtype)
+    evaluation = duda.evaluation
+    for metric in (evaluation.nll, evaluation.brier, evaluation.accuracy):
+        assert metric(answer, given) == metric(answer, y)
+    assert torch.equal(answer.is_bad(given), answer.is_bad(y))
+    fitted = [duda.decisions.Isotonic().fit(answer, labels).knots for labels in (given, y)]
+    assert torch.equal(*fitted)
+    if dtype is not torch.bool:  # which says whether an answer is right
+        unknown = given.clone()
+        unknown[0] = -1
+        kept = slice(1, None)
+        found = evaluation.selective(answer, unknown, ignore_index=-1).aurc
+        assert found == evaluation.selective(answer[kept], y[kept]).aurc
+        found = evaluation.nll(answer, unknown, ignore_index=-1)
+        assert found == pytest.approx(evaluation.nll(answer[kept], y[kept]))
+        for odd in (given + 0.25, given.double() * torch.nan):
+            with pytest.raises(ValueError, match="expected 0 or 1: give shares of votes for both"):
+                evaluation.nll(answer, odd)
+
+
+def test_classes_beside_several_labels_are_told() -> None:
+    answer, y = Bernoulli().reduce(draws(3, N, LABELS)), torch.arange(N) % LABELS
+    for call in (
+        lambda: duda.evaluation.nll(answer, y),
+        lambda: duda.evaluation.selective(answer, y),
+        lambda: answer.loss(y),
+        lambda: duda.decisions.Temperature().fit(answer, y),
+        lambda: duda.Gate.risk(0.5).fit(answer, y),
+    ):
+        with pytest.raises(ValueError, match=r"a class for each example, .*F.one_hot\(y, 4\)"):
+            call()
+
+
+@pytest.mark.parametrize("shape", [(N, LABELS), (N, LABELS, 5), (N, 1)], ids=str)
+@pytest.mark.parametrize("kind", [duda.decisions.Temperature, duda.decisions.Isotonic])
+def test_recalibrated_labels_are_labels(shape: tuple[int, ...], kind: type) -> None:
+    logits = draws(1, *shape)[0]
+    y = torch.bernoulli((logits / 2).sigmoid(), generator=torch.Generator().manual_seed(3)).long()
+    answer = BernoulliPrediction.from_probs(logits.sigmoid())
+    recalibration = kind().fit(answer, y)
+    found = recalibration(answer)
+    assert isinstance(found, BernoulliPrediction)
+    assert found.said_shape == shape[1:]
+    flat = logits.flatten()
+    arrays = kind().fit(torch.stack([1 - flat.sigmoid(), flat.sigmoid()], 1), y.flatten())
+    expected = arrays(torch.stack([1 - flat.sigmoid(), flat.sigmoid()], 1))[:, 1]
+    torch.testing.assert_close(found.probs.flatten(), expected)
+    torch.testing.assert_close(found.entropy, found.aleatoric + found.epistemic)
+
+
+def test_a_row_is_the_column_of_a_single_label() -> None:
+    answer, y = BernoulliPrediction.from_probs(torch.rand(N, 1)), truths(N)
+    assert torch.equal(answer.is_bad(y), answer.is_bad(y[:, None]))
+    assert duda.evaluation.nll(answer, y) == duda.evaluation.nll(answer, y[:, None])

@@ -58,6 +58,7 @@ def flips(value: Any) -> Iterator[Any]:
         "full",
         "closed-form",
         "all",
+        "balanced",
         duda.GaussianPrior(0.3),
         network(2),
         network(4),
@@ -97,7 +98,11 @@ def test_each_argument_of_a_method_is_told(method: str, name: str) -> None:
 def test_each_argument_of_a_likelihood_is_told(name: str) -> None:
     kind = LIKELIHOODS[name]
     for argument, parameter in inspect.signature(kind).parameters.items():
-        if argument in ("learned_std", "target_scale"):  # are the model's state, as weights are
+        if argument in (
+            "learned_std",
+            "target_scale",
+            "balance",
+        ):  # are the model's state, as weights are
             continue
         other = flipped(kind, argument, parameter.default)
         identities = [

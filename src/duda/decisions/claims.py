@@ -13,8 +13,14 @@ from torch import Tensor
 
 from duda.checks import ArrayLike
 from duda.inputs import class_log_probs, class_probs, hard_labels
-from duda.predictions import ClassPrediction
-from duda.predictions.given import ClassesGiven, class_arrays, labels_given, prediction_given
+from duda.predictions import BernoulliPrediction, ClassPrediction
+from duda.predictions.given import (
+    ClassesGiven,
+    class_arrays,
+    labels_given,
+    like_given,
+    prediction_given,
+)
 
 __all__ = ["Claims"]
 
@@ -28,6 +34,7 @@ class Claims:
     """
 
     def __init__(self, probs: ClassesGiven, logits: ArrayLike | None) -> None:
+        self.source = probs
         self.prediction = prediction_given(probs, ClassPrediction, "probs", "probabilities")
         plain, logs = class_arrays(probs, logits)
         self.is_log = plain is None
@@ -51,7 +58,7 @@ class Claims:
         self, y: ArrayLike | None, ignore_index: int | None = None
     ) -> tuple[Self, Int[Tensor, "K"]]:
         """Return the rows whose label is not `ignore_index`, and their labels `(N, *positions)`."""
-        given = labels_given(self.prediction, y)
+        given = labels_given(self.source, y)
         labels = hard_labels(given, self.shape, ignore_index, device=self.given.device).flatten()
         if ignore_index is None:
             return self, labels
@@ -66,14 +73,18 @@ class Claims:
         rows.shape = tuple(rows.given.shape)
         return rows, labels[kept]
 
-    def corrected(self, log_probs: Float[Tensor, "R C"]) -> ClassPrediction | Tensor:
+    def corrected(
+        self, log_probs: Float[Tensor, "R C"]
+    ) -> ClassPrediction | BernoulliPrediction | Tensor:
         """Return what came with other probabilities: a prediction, or `(N, C, *positions)`.
 
         A prediction keeps the epistemic share of its entropy.
         """
         examples, classes, *positions = self.shape
         whole = log_probs.view(examples, *positions, classes).movedim(-1, 1)
-        return whole.exp() if self.prediction is None else _moved(self.prediction, whole)
+        if self.prediction is None:
+            return whole.exp()
+        return like_given(self.source, _moved(self.prediction, whole))
 
     @property
     def name(self) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_whole
 from duda.devices import on_exact_device
-from duda.inputs import hard_labels, label_shares
+from duda.inputs import binary_labels, hard_labels, label_shares
 from duda.predictions.given import ClassesGiven, class_arrays, labels_given
 from duda.probabilities import check_logits, check_probs, log_probs_from
 
@@ -155,7 +155,7 @@ class LabelledRows:
             values, target = (part[start : start + size] for part in (self._values, self._target))
             values, target = _flat(values), _flat(target) if self.are_votes else target.flatten()
             if self._ignore_index is not None:
-                kept = target != self._ignore_index
+                kept = self._known(target)
                 values, target = values[kept], target[kept]
             if len(values) and self._from_logits:
                 values = log_probs_from(None, values.double())
@@ -170,8 +170,12 @@ class LabelledRows:
             count += len(rows.values)
         return float(total), count
 
+    def _known(self, target: Tensor) -> Bool[Tensor, "n *rest"]:
+        """Return which targets are known: votes that are not all 0, other labels than the index."""
+        return (target != 0).any(1) if self.are_votes else target.ne(self._ignore_index or 0)
+
     def _check_some_left(self, ignore_index: int) -> None:
-        if bool((self._target == ignore_index).all()):
+        if not bool(self._known(self._target).any()):
             raise ValueError(
                 f"`y` is `ignore_index` {ignore_index} everywhere, expected at least one other "
                 "label."
@@ -181,16 +185,11 @@ class LabelledRows:
         shape = tuple(self._values.shape)
         if y is None:
             raise TypeError("`y` is missing: give the labels to compare with.")
-        target = as_tensor(y, "y")
+        target = binary_labels(as_tensor(y, "y"), shape)
         soft = target.is_floating_point() or tuple(target.shape) == shape
         if not votes or not soft:
             return hard_labels(target, shape, self._ignore_index, device=self.device)
-        if self._ignore_index is not None:
-            raise ValueError(
-                f"`y` has dtype {target.dtype} and `ignore_index` is {self._ignore_index}, "
-                "expected integer labels with it: leave out rows of votes beforehand."
-            )
-        return label_shares(target, shape, self.device)
+        return label_shares(target, shape, self.device, may_be_zero=self._ignore_index is not None)
 
 
 def check_kind(kind: str, known: tuple[str, ...], classes: int) -> None:

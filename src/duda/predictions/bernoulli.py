@@ -184,6 +184,30 @@ tensor([1.1935], dtype=torch.float64))
             )
         return found.with_joint(self.joint, self.drawn)
 
+    def with_labels(self, classes: ClassPrediction) -> Self:
+        """Return the prediction with what was made of `as_classes`: other probabilities."""
+        if self.said_shape[0] == 1 and classes.log_probs.ndim == self.by_label.log_probs.ndim - 1:
+            classes = _with_one_label(classes)
+        changed = replace(self, by_label=classes)
+        return changed.with_joint(self.joint, self.drawn)
+
+    def numbers_of(self, y: ArrayLike) -> Tensor:
+        """Return labels of the shape of what is predicted, a row of a single one as a column.
+
+        Raises:
+            ValueError: if they are a class for each example.
+        """
+        labels, shape = as_tensor(y, "y"), self.by_label.aleatoric.shape
+        if labels.shape != (shape[0], *shape[2:]):
+            return labels
+        if shape[1] == 1:
+            return labels.unsqueeze(1)
+        raise ValueError(
+            f"`y` has shape {tuple(labels.shape)}, a class for each example, expected 0 or 1 for "
+            f"each of {shape[1]} labels: call `F.one_hot(y, {shape[1]})`, or predict classes by "
+            "`duda.Categorical()`."
+        )
+
     def with_score(self, own_score: ArrayLike) -> Self:
         """Return the prediction with a score of its own, `(N, *positions)`; infinite ones pass."""
         scored = replace(self, own_score=own_score)  # type: ignore[arg-type] # made a tensor there
@@ -203,19 +227,19 @@ tensor([1.1935], dtype=torch.float64))
         Raises:
             ValueError: if `y` are no zeros and ones `(N, L, *positions)`, or a tolerance is given.
         """
-        return self.by_label.is_bad(y, tolerance).any(1)
+        return self.by_label.is_bad(self.numbers_of(y), tolerance).any(1)
 
     def loss(self, y: ArrayLike) -> Float[Tensor, "N *positions"]:
         """Return how many labels of each example are predicted wrong."""
-        return self.by_label.loss(y).sum(1)
+        return self.by_label.loss(self.numbers_of(y)).sum(1)
 
     def log_likelihoods(self, y: ArrayLike) -> Iterator[Float[Tensor, "N L *positions"]]:
         """Yield each kept draw's log-likelihood of each label, nats."""
-        return self.by_label.log_likelihoods(y)
+        return self.by_label.log_likelihoods(self.numbers_of(y))
 
     def contributions(self, y: ArrayLike) -> dict[str, Terms]:
         """Return what each example adds to its metrics: of labels the means over them."""
-        found = self.by_label.contributions(y)
+        found = self.by_label.contributions(self.numbers_of(y))
         means = {name: Terms(found[name].values.mean(1)) for name in ("accuracy", "brier")}
         bad, score = self.is_bad(y), on_exact_device(self.score.detach()).double()
         return {
@@ -224,3 +248,14 @@ tensor([1.1935], dtype=torch.float64))
             "nll": Terms(found["nll"].values.sum(1)),
             "auroc_errors": Terms(score, "ranking", bad),
         }
+
+
+def _with_one_label(found: ClassPrediction) -> ClassPrediction:
+    """Return the classes 0 and 1 as those at a single label."""
+    return replace(
+        found,
+        log_probs=found.log_probs.unsqueeze(2),
+        aleatoric=found.aleatoric.unsqueeze(1),
+        votes=found.votes.unsqueeze(2),
+        draws=None if found.draws is None else found.draws.unsqueeze(3),
+    )

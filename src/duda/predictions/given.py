@@ -10,7 +10,7 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_not_empty, check_same_shape, check_whole
 from duda.devices import exact_device
-from duda.inputs import numbers, scores, spreads, which_count
+from duda.inputs import binary_labels, numbers, scores, spreads, which_count
 from duda.predictions.base import Prediction
 from duda.predictions.bernoulli import BernoulliPrediction
 from duda.predictions.classes import ClassPrediction
@@ -24,6 +24,7 @@ __all__ = [
     "centres",
     "class_arrays",
     "labels_given",
+    "like_given",
     "number_prediction",
     "prediction_given",
     "score_of",
@@ -31,7 +32,7 @@ __all__ = [
     "targets_counted",
 ]
 
-ClassesGiven = ClassPrediction | ArrayLike | None  # what may come as `probs`
+ClassesGiven = ClassPrediction | BernoulliPrediction | ArrayLike | None  # what may come as `probs`
 NumbersGiven = NumberPrediction | ArrayLike  # what may come as `mean`
 ScoresGiven = Prediction | ArrayLike  # what may come as `score`
 
@@ -95,8 +96,19 @@ def class_arrays(
 
 
 def labels_given(source: object, y: Y) -> Y | Tensor:
-    """Return labels as numbers, where they are names that a prediction knows its classes by."""
-    return source.numbers_of(y) if isinstance(source, ClassPrediction) else y
+    """Return labels as numbers, where they are names that a prediction knows its classes by.
+
+    Raises:
+        ValueError: if they are classes beside a prediction of several labels.
+    """
+    if isinstance(source, ClassPrediction | BernoulliPrediction):
+        return source.numbers_of(y)  # type: ignore[arg-type] # whatever labels are
+    return y
+
+
+def like_given(source: object, classes: ClassPrediction) -> ClassPrediction | BernoulliPrediction:
+    """Return a prediction of classes that was made of `source` as one of its kind."""
+    return source.with_labels(classes) if isinstance(source, BernoulliPrediction) else classes
 
 
 def number_prediction(
@@ -183,6 +195,8 @@ def targets_counted(
     """
     place = exact_device(prediction.device)
     values = as_tensor(labels_given(prediction, y), "y").to(place)
+    if isinstance(prediction, ClassPrediction):
+        values = binary_labels(values, tuple(prediction.log_probs.shape))
     if ignore_index is None and mask is None:
         return values, None
     labels = getattr(prediction, "labels", None)

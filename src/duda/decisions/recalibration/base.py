@@ -13,7 +13,7 @@ from torch import Tensor
 from duda.checks import ArrayLike, check_finite
 from duda.decisions.claims import Claims
 from duda.decisions.fitted import Fitted
-from duda.predictions import ClassPrediction, Prediction
+from duda.predictions import BernoulliPrediction, ClassPrediction, Prediction
 from duda.predictions.given import ClassesGiven
 from duda.storage import Format
 
@@ -142,13 +142,16 @@ class ClassRecalibration(Recalibration[ClassPrediction]):
     def __call__(self, probs: ClassPrediction, /) -> ClassPrediction: ...
 
     @overload
+    def __call__(self, probs: BernoulliPrediction, /) -> BernoulliPrediction: ...
+
+    @overload
     def __call__(
         self, probs: ArrayLike | None = None, /, *, logits: ArrayLike | None = None
     ) -> Float[Tensor, "N C *positions"]: ...
 
     def __call__(
         self, probs: ClassesGiven = None, /, *, logits: ArrayLike | None = None
-    ) -> ClassPrediction | Tensor:
+    ) -> ClassPrediction | BernoulliPrediction | Tensor:
         """Return a recalibrated prediction for a prediction, and float64 probabilities for arrays.
 
         Raises:
