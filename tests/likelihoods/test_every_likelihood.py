@@ -12,7 +12,8 @@ from torch import Tensor
 import duda
 from duda import ClassPrediction
 from duda.likelihoods import LIKELIHOODS, Likelihood
-from duda.predictions import DrawnPrediction, Prediction
+from duda.likelihoods.drawn import DrawnLikelihood
+from duda.predictions import Prediction
 from tests.pairs import as_targets
 
 D = 3
@@ -106,7 +107,7 @@ def test_kept_draws_come_in_order(likelihood: Likelihood) -> None:
     third = likelihood.reduce(draws[2:3], keep_draws=True)
     torch.testing.assert_close(reduction.result().draws[2:3], third.draws)
     # Who keeps draws unasked cannot tell their mixture by less.
-    kept = isinstance(likelihood.reduce(draws), DrawnPrediction)
+    kept = isinstance(likelihood, DrawnLikelihood)
     assert (likelihood.reduce(draws).draws is not None) == kept
 
 

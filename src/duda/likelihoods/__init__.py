@@ -20,6 +20,7 @@ from duda.likelihoods.ordinal import Ordinal as Ordinal
 from duda.likelihoods.poisson import Poisson as Poisson
 from duda.likelihoods.quantiles import Quantiles as Quantiles
 from duda.likelihoods.sampled_softmax import SampledSoftmax as SampledSoftmax
+from duda.likelihoods.student_t import StudentT as StudentT
 from duda.likelihoods.target_scale import TargetScale as TargetScale
 from duda.registry import registered
 

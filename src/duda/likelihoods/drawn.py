@@ -16,7 +16,7 @@ from duda.likelihoods.moments import split_outputs
 from duda.likelihoods.numbers import NumberLikelihood
 from duda.likelihoods.outputs import outputs_first
 from duda.predictions import NumberPrediction
-from duda.predictions.drawn import DrawnPrediction
+from duda.predictions.members import MembersPrediction
 
 __all__ = ["DrawnLikelihood", "DrawnReduction"]
 
@@ -33,16 +33,21 @@ class DrawnLikelihood(NumberLikelihood):
         names: what a network puts out for each target, in this order.
     """
 
-    prediction: ClassVar[type[DrawnPrediction]]
+    prediction: ClassVar[type[MembersPrediction]]
     names: ClassVar[tuple[str, ...]]
 
     @abstractmethod
     def law(self, *raw: Tensor) -> tuple[Tensor, ...]:
         """Return the law's parameters from raw outputs, one of the `names` each."""
 
+    @property
+    def put_out(self) -> tuple[str, ...]:
+        """The `names` of what is not given."""
+        return self.names
+
     def width(self, targets: int) -> int:
         """Return how many raw outputs the network needs: one of each name for each target."""
-        return len(self.names) * targets
+        return len(self.put_out) * targets
 
     def parameters(self, outputs: Tensor, dim: int = 1) -> tuple[Tensor, ...]:
         """Return the law's parameters, each with D entries along `dim`.
@@ -51,7 +56,7 @@ class DrawnLikelihood(NumberLikelihood):
             ValueError: if the network put out another number of them.
         """
         outputs = outputs_first(at_least_float32(outputs), self.output_dim, dim)
-        return self.law(*split_outputs(outputs, dim, self.names))
+        return self.law(*split_outputs(outputs, dim, self.put_out))
 
     def check_targets(
         self, outputs: Float[Tensor, "N outputs *positions"], y: Shaped[Tensor, "N D *positions"]
@@ -70,7 +75,7 @@ class DrawnLikelihood(NumberLikelihood):
 
     def told(self, draws: Float[Tensor, "M N K*D *positions"]) -> NumberPrediction:
         """Return the prediction of parameters, in units of the target."""
-        return self.in_target_units(self.prediction(draws))
+        return self.in_target_units(self.prediction(draws))  # type: ignore[call-arg] # mostly a DrawnPrediction
 
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws of raw outputs."""

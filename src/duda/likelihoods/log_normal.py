@@ -16,8 +16,8 @@ from duda.likelihoods.drawn import DrawnLikelihood
 from duda.likelihoods.gaussian import minus_log_density
 from duda.likelihoods.support import Support, check_support
 from duda.likelihoods.target_scale import TargetScale
-from duda.predictions.drawn import DrawnPrediction
 from duda.predictions.log_normal import LogNormalPrediction
+from duda.predictions.members import MembersPrediction
 
 __all__ = ["LogNormal"]
 
@@ -39,7 +39,7 @@ class LogNormal(DrawnLikelihood):
 
     floor: float = 1e-3
 
-    prediction: ClassVar[type[DrawnPrediction]] = LogNormalPrediction
+    prediction: ClassVar[type[MembersPrediction]] = LogNormalPrediction
     names: ClassVar[tuple[str, ...]] = ("locations", "raw scales")
     support: ClassVar[Support] = "positive"
 

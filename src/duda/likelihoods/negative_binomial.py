@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from duda.likelihoods.counts import CountLikelihood
-from duda.predictions.drawn import DrawnPrediction
+from duda.predictions.members import MembersPrediction
 from duda.predictions.negative_binomial import NegativeBinomialPrediction
 
 __all__ = ["NegativeBinomial"]
@@ -31,7 +31,7 @@ class NegativeBinomial(CountLikelihood):
     tensor(1.)
     """
 
-    prediction: ClassVar[type[DrawnPrediction]] = NegativeBinomialPrediction
+    prediction: ClassVar[type[MembersPrediction]] = NegativeBinomialPrediction
     names: ClassVar[tuple[str, ...]] = ("log means", "raw dispersions")
 
     def law(self, *raw: Tensor) -> tuple[Tensor, ...]:

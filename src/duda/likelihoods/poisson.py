@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from duda.likelihoods.counts import CountLikelihood
-from duda.predictions.drawn import DrawnPrediction
+from duda.predictions.members import MembersPrediction
 from duda.predictions.poisson import PoissonPrediction
 
 __all__ = ["Poisson"]
@@ -27,7 +27,7 @@ class Poisson(CountLikelihood):
     tensor(1.)
     """
 
-    prediction: ClassVar[type[DrawnPrediction]] = PoissonPrediction
+    prediction: ClassVar[type[MembersPrediction]] = PoissonPrediction
     names: ClassVar[tuple[str, ...]] = ("log rates",)
 
     def law(self, *raw: Tensor) -> tuple[Tensor, ...]:
