@@ -1,14 +1,18 @@
-"""Devices for exact sums: that of the data if it has float64, else the CPU."""
+"""Devices for exact sums: that of the data if it has float64, else the CPU; and in full floats."""
 
 from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-__all__ = ["exact_device", "on_exact_device"]
+from duda.checks import at_least_float32
+
+__all__ = ["exact_device", "on_exact_device", "uncast"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,3 +43,19 @@ def _has_float64(device: torch.device) -> bool:
     except (TypeError, RuntimeError):
         return False
     return True
+
+
+@contextmanager
+def uncast(value: Tensor) -> Iterator[Tensor]:
+    """Turn `torch.autocast` off where it is on, and give `value` in float32 at least there.
+
+    >>> with torch.autocast("cpu", torch.bfloat16), uncast(torch.ones(2, 2).bfloat16()) as ones:
+    ...     (ones @ ones).dtype
+    torch.float32
+    """
+    device = value.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        with torch.autocast(device, enabled=False):
+            yield at_least_float32(value)
+    else:
+        yield value

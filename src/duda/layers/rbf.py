@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from duda.checks import at_least_float32, check_count
+from duda.devices import uncast
 
 __all__ = ["RBF"]
 
@@ -86,10 +87,10 @@ class RBF(nn.Module):
         N ← γ N + (1 - γ) Σ y and m ← γ m + (1 - γ) Σ y W f. Source: van Amersfoort et al. 2020,
         eq. 3 and 4.
         """
-        shares, features = shares.to(self.counts.dtype), features.to(self.sums.dtype)
-        with torch.autocast(features.device.type, enabled=False):  # moments are sums of many
+        shares = shares.to(self.counts.dtype)
+        with uncast(features) as full:
             # Σ y W f = W Σ y f, which needs no place for each example.
-            sums = torch.einsum("cnf,cf->cn", self.weight, shares.T @ features)
+            sums = torch.einsum("cnf,cf->cn", self.weight, shares.T @ full.to(shares.dtype))
         self.counts.lerp_(shares.sum(0), 1 - self.momentum)
         self.sums.lerp_(sums, 1 - self.momentum)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from duda.batches import Batch, suited
-from duda.checks import at_least_float32
+from duda.devices import uncast
 from duda.methods.example_weights import example_weights, weighed
 from duda.methods.learned_noise import LearnedNoise
 from duda.methods.output_checks import check_dim_once, checked, note_outputs
@@ -107,20 +106,9 @@ class Losses(LearnedNoise):
             grows = annealed, weights
         losses = []
         for each in outputs:
-            with _uncast(each) as full:
+            with uncast(each) as full:
                 if self.training:
                     note_outputs(self, full)
                 self.note_errors(full, y)
                 losses.append(self.training_likelihood.loss(full, y, *grows))
         return torch.stack(losses)
-
-
-@contextmanager
-def _uncast(outputs: Tensor) -> Iterator[Tensor]:
-    """Let a loss be computed in float32 at least, where `torch.autocast` has cast the outputs."""
-    device = outputs.device.type
-    if not torch.is_autocast_enabled(device):
-        yield outputs
-        return
-    with torch.autocast(device, enabled=False):
-        yield at_least_float32(outputs)
