@@ -286,7 +286,11 @@ BAD = {
     "a module": ({"network": SHARED}, "`network` is a Sequential, expected a function that makes"),
     "no modules": ({"network": list}, "`network` made a list, expected a torch.nn.Module"),
     "one module": ({"network": only_one}, "`network` gives the same module each time"),
-    "no epochs": ({"fit": {}}, r"`fit` has no 'epochs', .*`fit=\{'epochs': 20\}`"),
+    "no epochs": ({"fit": {}}, "`epochs` is missing, .*`epochs=20`, or `steps`"),
+    "both": ({"epochs": 2, "steps": 3, "fit": {}}, "`epochs` and `steps` are both given"),
+    "steps twice": ({"steps": 2, "fit": {"steps": 2}}, "`steps` is given and in `fit`"),
+    "no steps": ({"steps": 0, "fit": {}}, "`steps` is 0"),
+    "log": ({"fit": {"epochs": 1, "log": "a.csv"}}, "`fit` holds 'log' as a path"),
     "two epochs": ({"epochs": 3}, "`epochs` is given and in `fit`"),
     "zero epochs": ({"fit": {"epochs": 0}}, "`epochs` is 0"),
     "unknown option": ({"fit": {"epoch": 1}}, "unknown option of `duda.fit` 'epoch': did you mean"),
@@ -379,9 +383,24 @@ def test_a_built_in_set_takes_a_network_and_inputs_of_ones_own():
     assert list(found.separation) == ["far"]
 
 
+def test_steps_and_a_training_are_arguments_too() -> None:
+    told: list[dict[str, Any]] = []
+    mine = duda.Training(lr=0.5, batch_size=10)
+    found = compare(
+        (X, LABELS), TWO, network=network, steps=3, training=mine, fit={"log": told.append}
+    )
+    assert {each["step"] for each in told} == {3}
+    assert "3 steps of training each" in found.report().html()
+    assert fit_options(None, Recipe(epochs=3, lr=0.01, batch_size=8), steps=2) == {
+        "lr": 0.01,
+        "batch_size": 8,
+        "steps": 2,
+    }
+
+
 def test_a_training_of_ones_own_takes_the_place_of_the_usual_settings() -> None:
     mine = duda.Training(lr=0.5)
-    found = fit_options({"training": mine}, None, Recipe(epochs=3, lr=0.01, batch_size=8))
+    found = fit_options({"training": mine}, Recipe(epochs=3, lr=0.01, batch_size=8))
     assert found == {"training": mine, "epochs": 3}
 
 

@@ -178,8 +178,8 @@ class Comparison:
         if ood is not None:
             count = len(self.runs[0].ood[ood])
             parts.append(f"{count:,} out-of-distribution inputs ({ood})")
-        epochs = self.training["epochs"]
-        times = "1 epoch" if epochs == 1 else f"{epochs} epochs"
+        length = "steps" if "steps" in self.training else "epochs"
+        times = counted(self.training[length], length.removesuffix("s"))
         parts.append(f"the same network for all methods, {times} of training each")
         parts.append(f"likelihood: {self.likelihood}")
         parts += self.chosen

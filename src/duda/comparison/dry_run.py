@@ -20,7 +20,7 @@ from duda.training import fit
 __all__ = ["check_network", "dry_run"]
 
 _SHORT = 10  # epochs
-_NOT_TRIED = ("callbacks", "checkpoint")
+_NOT_TRIED = ("callbacks", "checkpoint", "log")
 
 
 def check_network(network: NetworkFactory, task: Task, likelihood: Likelihood, name: str) -> None:
@@ -74,16 +74,19 @@ def dry_run(
     with seeded(0, []):
         x, y = next(read_pairs(task.train, options.get("batch_size", 128)).pairs())
     known = {name: value for name, value in options.items() if name not in _NOT_TRIED}
+    if not isinstance(known.get("sample_weight"), str):
+        known.pop("sample_weight", None)  # of all examples, not of these
     if task.validation is not None:
         known["validation"] = (x, y)
-    for epochs in dict.fromkeys((min(options["epochs"], _SHORT), options["epochs"])):
+    length = "steps" if "steps" in options else "epochs"
+    for count in dict.fromkeys((min(options[length], _SHORT), options[length])):
         model = made(label, make, network, likelihood, seed=0)
         try:
             with threads_for(task.test[0]):
-                fit(model, (x, y), **(known | {"epochs": epochs}), seed=0)
+                fit(model, (x, y), **(known | {length: count}), seed=0)
                 model.predict(_first(task.test[0], 2), seed=0)
         except ValueError:
-            if epochs == options["epochs"]:  # else it may be one that needs more of them
+            if count == options[length]:  # else it may be one that needs more of them
                 raise
         else:
             return

@@ -20,6 +20,7 @@ from duda.comparison.unfinished import unfinished
 from duda.likelihoods import Likelihood
 from duda.methods import METHODS
 from duda.sources import Labelled
+from duda.training import Training
 
 __all__ = ["compare"]
 
@@ -36,6 +37,8 @@ def compare(
     seeds: int = 1,
     fit: Mapping[str, Any] | None = None,
     epochs: int | None = None,
+    steps: int | None = None,
+    training: Training | None = None,
     classes: Iterable[str] = (),
     folder: str | os.PathLike[str] | None = None,
     tell: Tell | None = None,
@@ -57,6 +60,8 @@ def compare(
         seeds: how many.
         fit: options of `duda.fit`, such as `{"epochs": 20, "lr": 0.01}`.
         epochs: the same as that option.
+        steps: the same, in place of `epochs`.
+        training: the same, how weights learn with all methods.
         classes: their names, for data of your own.
         folder: where it will be saved: each run that has ended stays there until it is, and the
             same call goes on from those after a kill.
@@ -79,7 +84,8 @@ def compare(
     )
     first = task(0)
     usual = None if first.split is None else recipe(first.split)
-    plan = _plan(first, methods, network, likelihood, fit_options(fit, epochs, usual))
+    options = fit_options(fit, usual, epochs=epochs, steps=steps, training=training)
+    plan = _plan(first, methods, network, likelihood, options)
     tell = tell or (lambda line: None)
     plan, left_out = _tried(plan, first, methods is None, tell)
     with unfinished(folder) as kept:

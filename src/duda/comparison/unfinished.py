@@ -31,7 +31,7 @@ from duda.training.identity import model_identity
 __all__ = ["Unfinished", "data_identity", "run_identity", "unfinished"]
 
 _FORMAT = Format("comparison run")
-_NO_SETTINGS = ("callbacks", "checkpoint")  # which change no training
+_NO_SETTINGS = ("callbacks", "checkpoint", "log")  # which change no training
 _BATCH = 256  # examples read at a time
 
 
