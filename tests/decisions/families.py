@@ -11,6 +11,7 @@ from torch import Tensor
 
 from duda import (
     GaussianPrediction,
+    Histogram,
     LaplacianPrediction,
     NumberPrediction,
     QuantilePrediction,
@@ -70,6 +71,10 @@ def families(outputs: int) -> dict[str, NumberPrediction]:
     both = StudentTPrediction(
         mean, variance, spread, torch.cat([draws, df], 2), df=df[0], joint=True
     )
+    edges = tuple(torch.linspace(-8, 8, 33).tolist())
+    middles = torch.linspace(-7.75, 7.75, 32).view(-1, 1).double()
+    logits = -(middles - means.unsqueeze(2)).square() / (2 * variances.unsqueeze(2))
+    histogram = Histogram(edges=edges).reduce(logits.flatten(2, 3), keep_draws=True)
     return {
         "gaussian": GaussianPrediction(mean, variance),
         "gaussian draws": GaussianPrediction(mean, variance, spread, draws, joint=True),
@@ -77,6 +82,7 @@ def families(outputs: int) -> dict[str, NumberPrediction]:
         "student t": StudentTPrediction(mean, variance, spread, df=df[0]),
         "student t draws": both,
         "quantiles": QuantilePrediction(quantiles, levels),
+        "histogram draws": histogram.with_joint(True),
         "least": logistic,
         "stretched draws": both.affine(torch.tensor(2.0), torch.tensor(1.0)),
         "own draws": UniformPrediction(*ends.mean(0).unbind(-1), draws=ends, joint=True),

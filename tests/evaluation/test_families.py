@@ -14,6 +14,7 @@ from duda import (
     Categorical,
     ClassPrediction,
     GaussianPrediction,
+    Histogram,
     LaplacianPrediction,
     NumberPrediction,
     Prediction,
@@ -56,6 +57,12 @@ def quantiles() -> QuantilePrediction:
     return QuantilePrediction(values, LEVELS, None, values[None], joint=True)
 
 
+def histogram(dtype: torch.dtype) -> NumberPrediction:
+    edges = tuple(torch.linspace(-4, 4, 9).tolist())
+    draws = torch.randn(3, N, 8 * D, dtype=dtype)
+    return Histogram(edges=edges).reduce(draws, keep_draws=True).with_joint(True)
+
+
 def logistic(kind: type, dtype: torch.dtype = torch.float64) -> NumberPrediction:
     return kind(torch.randn(N, D, dtype=dtype), torch.rand(N, D, dtype=dtype) + 0.5)
 
@@ -73,6 +80,9 @@ NUMBERS: dict[str, Callable[[], NumberPrediction]] = {
     "affine logistic": lambda: affine(logistic(FullLogisticPrediction)),
     "quantiles": quantiles,
     "affine quantiles": lambda: affine(quantiles()),
+    "histogram": lambda: histogram(torch.float64),
+    "histogram, float32": lambda: histogram(torch.float32),
+    "affine histogram": lambda: affine(histogram(torch.float64)),
 }
 for kind, shape in (
     (GaussianPrediction, {}),

@@ -52,7 +52,7 @@ def flips(value: Any) -> Iterator[Any]:
         yield from (value + 1, value / 2)
     elif isinstance(value, tuple):
         yield value[1:]
-    yield from (1, 0.5, -1, 3.0, True, "0", "1", ("0",), [lambda x: x + 1])
+    yield from (1, 3, 0.5, -1, 3.0, True, "0", "1", ("0",), (0.0, 1.0, 2.0), [lambda x: x + 1])
     yield from (
         "local",
         "full",

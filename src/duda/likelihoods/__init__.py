@@ -11,6 +11,7 @@ from duda.likelihoods.bernoulli import Bernoulli as Bernoulli
 from duda.likelihoods.beta_gaussian import BetaGaussian as BetaGaussian
 from duda.likelihoods.dirichlet import Dirichlet as Dirichlet
 from duda.likelihoods.fixed_gaussian import FixedGaussian as FixedGaussian
+from duda.likelihoods.histogram import Histogram as Histogram
 from duda.likelihoods.laplacian import Laplacian as Laplacian
 from duda.likelihoods.log_normal import LogNormal as LogNormal
 from duda.likelihoods.multivariate_gaussian import MultivariateGaussian as MultivariateGaussian

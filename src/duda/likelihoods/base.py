@@ -141,10 +141,19 @@ class Likelihood(ABC):
     ) -> None:
         """Raise a `ValueError` that says what is wrong with `y`, or with the outputs' shape."""
 
+    def check_units(self, y: Shaped[Tensor, "N *targets"]) -> None:
+        """Raise a `ValueError` if `y` is far out in the outputs' units, once these are settled.
+
+        `check_targets` is asked before a training has found them as well, a loss is not.
+        """
+
     def look_at_targets(
         self, targets: Callable[[], Iterator[Shaped[Tensor, "N *targets"]]]
     ) -> None:
-        """Warn of what is odd about all targets of a training together, read batch by batch."""
+        """Tell what is odd about all targets of a training together, read batch by batch.
+
+        It is not asked where units have just been found in them.
+        """
 
     def harmless(
         self, outputs: Float[Tensor, "N *outputs"], y: Shaped[Tensor, "N *targets"]
@@ -264,6 +273,7 @@ class Likelihood(ABC):
         """
         self.check_ready()
         self.check_targets(outputs, y)
+        self.check_units(y)
         if waiting():
             self.check_outputs(few_rows(outputs, self.output_dim), CHANCE_IN_A_STEP)
             y = self.harmless(outputs, y)

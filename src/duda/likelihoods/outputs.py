@@ -18,6 +18,7 @@ __all__ = [
     "check_no_probs",
     "check_raw",
     "few_rows",
+    "in_groups",
     "log_of_probs",
     "one_column",
     "outputs_first",
@@ -43,6 +44,24 @@ def outputs_first(values: Tensor, given: int | None, dim: int = 1) -> Tensor:
     (torch.Size([2, 3, 7]), torch.Size([2, 3]))
     """
     return values.movedim(-1, dim) if given == -1 and values.ndim > dim + 1 else values
+
+
+def in_groups(outputs: Tensor, count: int, dim: int, each: str) -> Tensor:
+    """Return outputs with `dim` split into `count` groups of D, one for `each`.
+
+    Raises:
+        ValueError: if there are none, or they do not come in so many groups.
+
+    >>> in_groups(torch.zeros(5, 6), 3, 1, "each of the 3 levels").shape
+    torch.Size([5, 3, 2])
+    """
+    if outputs.ndim <= dim or outputs.shape[dim] == 0 or outputs.shape[dim] % count:
+        raise ValueError(
+            f"the network's outputs have shape {tuple(outputs.shape)}, expected {count} D "
+            f"numbers on dimension {dim}: D for {each}."
+        )
+    size = (count, outputs.shape[dim] // count)
+    return outputs.reshape(*outputs.shape[:dim], *size, *outputs.shape[dim + 1 :])
 
 
 def one_column(y: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from duda.checks import at_least_float32
 from duda.likelihoods.base import Reduction
 from duda.likelihoods.numbers import NumberLikelihood
-from duda.likelihoods.outputs import outputs_first
+from duda.likelihoods.outputs import in_groups, outputs_first
 from duda.likelihoods.running import RunningMoments
 from duda.predictions import Prediction
 from duda.predictions.mixture import mixture_of_normals, mixture_quantile, quantile_at
@@ -50,13 +50,7 @@ class Quantiles(NumberLikelihood):
     def quantiles(self, outputs: Tensor, dim: int = 1) -> Tensor:
         """Return the outputs with `dim` split into levels and targets, Q and D."""
         count, outputs = len(self.levels), outputs_first(outputs, self.output_dim, dim)
-        if outputs.ndim <= dim or outputs.shape[dim] == 0 or outputs.shape[dim] % count:
-            raise ValueError(
-                f"the network's outputs have shape {tuple(outputs.shape)}, expected {count} D "
-                f"numbers on dimension {dim}: D for each of the {count} levels."
-            )
-        each = outputs.shape[dim] // count
-        return outputs.reshape(*outputs.shape[:dim], count, each, *outputs.shape[dim + 1 :])
+        return in_groups(outputs, count, dim, f"each of the {count} levels")
 
     def check_targets(
         self, outputs: Float[Tensor, "N Q*D *positions"], y: Shaped[Tensor, "N D *positions"]

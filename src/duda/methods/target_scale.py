@@ -112,9 +112,6 @@ class KeepsTargetScale(Annealing, KeepsDtype):
         One that the model has stays, unless the targets are of another order.
         """
         super().on_fit_start(state)
-        if state.batches is not None:
-            batches = state.batches
-            self.given_likelihood.look_at_targets(lambda: (y for _, y in batches()))
         if _counts_classes(self.given_likelihood) and state.batches is not None:
             found = self.given_likelihood.balance_of(y for _, y in state.batches())
             self.target_units.balance = found.to(self.target_units.balance.device)
@@ -124,6 +121,10 @@ class KeepsTargetScale(Annealing, KeepsDtype):
             scale = self.given_likelihood.scale_of(y for _, y in state.batches())
             if self.target_scale is None or not self.target_scale.near(scale):
                 self.target_scale = scale
+                return
+        if state.batches is not None:
+            batches = state.batches
+            self.scaled_likelihood.look_at_targets(lambda: (y for _, y in batches()))
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
