@@ -27,8 +27,9 @@ class NegativeBinomial(CountLikelihood):
     Args:
         floor: the least mean.
 
+    >>> import torch
     >>> NegativeBinomial().loss(torch.tensor([[0.0, -20.0]]), torch.tensor([[1.0]]))  # Poisson's
-    tensor(1.)
+    tensor(1.0000)
     """
 
     prediction: ClassVar[type[MembersPrediction]] = NegativeBinomialPrediction

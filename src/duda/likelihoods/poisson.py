@@ -23,6 +23,7 @@ class Poisson(CountLikelihood):
     Args:
         floor: the least rate.
 
+    >>> import torch
     >>> Poisson(floor=0.0).loss(torch.tensor([[0.0]]), torch.tensor([[1.0]]))
     tensor(1.)
     """

@@ -31,7 +31,7 @@ def summed_crps(
 
     >>> from duda.predictions.poisson import PoissonPrediction
     >>> PoissonPrediction.of(rate=[[1.0]]).crps([[2.0]])
-    tensor([[0.6594]], dtype=torch.float64)
+    tensor([[0.6835]], dtype=torch.float64)
     """
     values = [y.flatten(), *(each.flatten(1).movedim(1, 0) for each in members)]
     size = max(1, AT_ONCE // (len(LEVELS) * len(members[0]) + _NODES * KNOTS))
