@@ -14,7 +14,17 @@ import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 from scipy.stats import spearmanr
-from ssd import SSD, default_boxes, detect_all, draw, found_and_right, losses, match_all, mirrored
+from ssd import (
+    SSD,
+    default_boxes,
+    detect_all,
+    draw,
+    found_and_right,
+    losses,
+    match_all,
+    mirrored,
+    train,
+)
 
 import duda
 from duda.plots.canvas import BAD, GOOD, canvas
@@ -53,19 +63,7 @@ wanted = {
 
 torch.manual_seed(0)
 network, dynamics = SSD(len(cells.classes)), duda.TrainingDynamics(len(x))
-optimizer = torch.optim.Adam(network.parameters())
-schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.002, epochs * -(-len(x) // 8))
-for _ in range(epochs):
-    network.train()
-    for index in torch.randperm(len(x)).split(8):
-        dims = list(wanted)[torch.randint(4, ())]
-        said = network(x[index].flip(dims))
-        loss = sum(losses(said, [part[index] for part in wanted[dims]]).values()).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    network.eval()
+for _ in train(network, x, wanted, epochs):
     for index in torch.arange(len(x)).split(64):
         with torch.no_grad():
             terms = losses(network(x[index]), [part[index] for part in wanted[()]])

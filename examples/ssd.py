@@ -9,7 +9,7 @@ it until it fits. Source: Liu et al. 2016, SSD: Single Shot MultiBox Detector.
 Boxes are (left, top, right, bottom) in pixels; label 0 is the background.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
+import duda
+from duda.boxes import BoxPrediction
+
 # Of each feature map: the pixels between its places, and the default boxes there as (side of a
 # square of the same area, width / height). At 160 x 120 pixels a platelet is about 10 pixels
 # wide, a red cell 26 and a white cell 50; the edge of the picture cuts some to longer shapes.
@@ -25,6 +28,7 @@ MAPS = (
     (8, ((10, 1.0), (25, 1.0), (25, 1.6), (25, 0.625))),
     (16, ((36, 1.0), (50, 1.0), (50, 1.6), (50, 0.625))),
 )
+Wanted = tuple[Tensor, Tensor]  # labels (N, A) and offsets (N, A, 4)
 SPREAD = torch.tensor([0.1, 0.1, 0.2, 0.2])  # brings offsets to the size of 1, as in the paper
 
 
@@ -37,9 +41,10 @@ def block(channels: int, out: int, stride: int) -> nn.Sequential:
 class SSD(nn.Module):
     """Says for each default box its class scores (N, A, 1 + C) and offsets (N, A, 4)."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.outputs = 1 + classes + 4
+        self.dropout = nn.Dropout2d(dropout)
         self.fine = nn.Sequential(
             block(3, 16, 2), block(16, 32, 2), block(32, 64, 2), block(64, 64, 1)
         )
@@ -52,8 +57,8 @@ class SSD(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return both for pictures (N, 3, H, W)."""
-        fine = self.fine(x)
-        found = zip(self.heads, (fine, self.coarse(fine)), strict=True)
+        fine = self.dropout(self.fine(x))
+        found = zip(self.heads, (fine, self.dropout(self.coarse(fine))), strict=True)
         rows = [head(features).permute(0, 2, 3, 1).flatten(1) for head, features in found]
         outputs = torch.cat(rows, 1).unflatten(1, (-1, self.outputs))
         return outputs[..., :-4], outputs[..., -4:]
@@ -151,28 +156,90 @@ def losses(said: tuple[Tensor, Tensor], wanted: tuple[Tensor, Tensor]) -> dict[s
     }
 
 
+def train(
+    network: nn.Module, x: Tensor, wanted: dict[tuple[int, ...], Wanted], epochs: int
+) -> Iterator[int]:
+    """Train on pictures (N, 3, H, W), and stop after each epoch, in eval mode.
+
+    What default boxes should say is `wanted` for each way to flip the pictures, which are as good
+    as they are.
+    """
+    optimizer = torch.optim.Adam(network.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.002, epochs * -(-len(x) // 8))
+    for epoch in range(epochs):
+        network.train()
+        for index in torch.randperm(len(x)).split(8):
+            dims = list(wanted)[torch.randint(4, ())]
+            labels, offsets = wanted[dims]
+            said = network(x[index].flip(dims))
+            loss = sum(losses(said, (labels[index], offsets[index])).values(), torch.zeros(()))
+            optimizer.zero_grad()
+            loss.mean().backward()
+            optimizer.step()
+            schedule.step()
+        network.eval()
+        yield epoch
+
+
 def detect(scores: Tensor, offsets: Tensor, defaults: Tensor) -> tuple[Tensor, Tensor]:
     """Return the boxes (K, 4) in one picture and their labels (K,), counted from 0, surest first.
 
     They have a probability of more than a half. Of those of a class that overlap by more than
     0.45, the surest stays (non-maximum suppression).
     """
-    probability, label = scores.softmax(1).max(1)
-    sure = ((label > 0) & (probability > 0.5)).nonzero().squeeze(1)
+    kept, boxes = suppressed(scores.softmax(1), offsets, defaults, 0.5)
+    return boxes, scores[kept].argmax(1) - 1
+
+
+def suppressed(
+    probs: Tensor, offsets: Tensor, defaults: Tensor, least: float
+) -> tuple[Tensor, Tensor]:
+    """Return which default boxes stay, of those of a class that is likelier, and their boxes."""
+    probability, label = probs.max(1)
+    sure = ((label > 0) & (probability > least)).nonzero().squeeze(1)
     sure = sure[probability[sure].argsort(descending=True)]
-    boxes, labels = boxes_of(offsets[sure], defaults[sure]), label[sure] - 1
+    boxes, labels = boxes_of(offsets[sure], defaults[sure]), label[sure]
     rivals = (overlap(boxes, boxes) > 0.45) & (labels[:, None] == labels)
     kept: list[int] = []
     for i in range(len(boxes)):
         if not rivals[i, kept].any():
             kept.append(i)
-    return boxes[kept], labels[kept]
+    return sure[kept], boxes[kept]
 
 
 def detect_all(network: nn.Module, x: Tensor, defaults: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Return what a network in eval mode detects in each of the pictures (N, 3, H, W)."""
     with torch.no_grad():
         return [detect(*said, defaults) for said in zip(*network(x), strict=True)]
+
+
+class Joined(nn.Module):
+    """A detector whose outputs are one row of numbers for each picture, as `duda` predicts them."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return them for pictures (N, 3, H, W)."""
+        return torch.cat(self.network(x), 2).flatten(1)
+
+
+def boxes_of_draws(
+    model: duda.UncertainModel, x: Tensor, defaults: Tensor, least: float = 0.3
+) -> list[list[BoxPrediction]]:
+    """Return what each member or draw of a joined detector says, a list for each picture."""
+    draws = model.predict(x, keep_draws=True, batch_size=16, seed=0).draws
+    assert draws is not None
+    means = draws.float().chunk(2, 2)[0]  # beside them are variances, which say nothing here
+    pictures = means.unflatten(2, (len(defaults), -1)).transpose(0, 1)
+    return [[_said(draw, defaults, least) for draw in picture] for picture in pictures]
+
+
+def _said(draw: Tensor, defaults: Tensor, least: float) -> BoxPrediction:
+    probs, offsets = draw[:, :-4].softmax(1), draw[:, -4:]
+    kept, boxes = suppressed(probs, offsets, defaults, least)
+    return BoxPrediction(boxes, probs[kept, 1:])
 
 
 def draw(ax: Axes, boxes: Tensor, **style: Any) -> None:
