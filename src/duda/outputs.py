@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from duda.batches import Batch, arguments_of, rows_of
 from duda.inside import modules_in
+from duda.packing import by_name, in_words, packed
 from duda.written import guarded
 
-__all__ = ["called", "moves_classes", "raw_outputs", "with_rows"]
+__all__ = ["called", "moves_classes", "name_heads", "raw_outputs", "with_rows"]
 
 
 def called(network: nn.Module, x: Batch) -> Any:
@@ -64,7 +65,8 @@ def raw_outputs(network: nn.Module, x: Batch) -> Tensor:
     """Return what the network puts out for `x`, as one tensor.
 
     Of an output that has `logits`, as those of Hugging Face do, these are taken. Where they have
-    three dimensions, as for tokens, their classes are last, and are moved to dimension 1.
+    three dimensions, as for tokens, their classes are last, and are moved to dimension 1. Those of
+    a network that was told to have several `heads` are side by side.
 
     Raises:
         TypeError: if the network returns something else.
@@ -77,12 +79,31 @@ def raw_outputs(network: nn.Module, x: Batch) -> Tensor:
     torch.Size([2, 9, 5])
     """
     found = called(network, x)
+    heads = vars(network).get(_HEADS)
+    if heads is not None:
+        return packed(by_name(found, heads, "the network's outputs"))
     if not isinstance(found, Tensor):
         found = _logits(found)
         if found.ndim == 3:
             _moved.add(network)
             found = found.movedim(-1, 1)
     return found
+
+
+def name_heads(network: nn.Module, names: tuple[str, ...]) -> None:
+    """Let a network have several outputs of these names, or one if there are none.
+
+    Raises:
+        ValueError: if it has some, but is to have one.
+    """
+    known = vars(network).get(_HEADS)
+    if known is not None and not names:
+        raise ValueError(
+            f"`network` is that of a model with the outputs {in_words(known)}, expected one with a "
+            "single output: choose it by `duda.layers.Outputs(network, ...)`, or copy the network."
+        )
+    if names:
+        setattr(network, _HEADS, names)
 
 
 def with_rows(outputs: Tensor, x: Batch) -> Float[Tensor, "N *outputs"]:
@@ -102,6 +123,7 @@ def moves_classes(network: nn.Module) -> bool:
 
 
 _moved: WeakSet[nn.Module] = WeakSet()
+_HEADS = "_duda_heads"  # a network's attribute, which copies of it have, too
 
 
 def _logits(outputs: Any) -> Tensor:

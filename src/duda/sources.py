@@ -6,7 +6,7 @@ One reader for `fit`, `predict` and `fit_posterior`, so that each wrong thing is
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -163,6 +163,7 @@ class LoaderSource(Source):
     rule: ItemRule | None = None
     taken: Mapping[str, bool] = field(default_factory=dict)
     names: ClassNames | None = None
+    whole_targets: Callable[[Any], Any] | None = None
 
     def examples(self) -> int | None:
         """Return how many examples a reading gives, or None where only counting tells."""
@@ -191,6 +192,7 @@ class LoaderSource(Source):
 
     def _read(self, item: Any) -> tuple[Batch, Tensor | None]:
         x, y = told(item, self.rule) if self.rule else split(item, self.taken)
+        y = y if self.whole_targets is None else self.whole_targets(y)
         if self.names is not None:
             y = self.names.coded(y, f"y of {self.name}", whole=False)
         batch = tensors_of(x)
@@ -246,6 +248,7 @@ def read_pairs(
     rule: ItemRule | None = None,
     *,
     names: ClassNames | None = None,
+    whole_targets: Callable[[Any], Any] | None = None,
     shuffle: bool = False,
     drop_last: bool = False,
 ) -> TensorSource | LoaderSource:
@@ -258,6 +261,7 @@ def read_pairs(
         name: of the argument.
         rule: says what an item is.
         names: of classes, for labels that are words.
+        whole_targets: makes one tensor of targets for several outputs.
         shuffle: read a Dataset in random order.
         drop_last: leave out the last batch of a Dataset where it is smaller.
 
@@ -270,10 +274,11 @@ def read_pairs(
     expected = "a pair (x, y) of tensors or arrays, a Dataset or a DataLoader"
     if is_loadable(data):
         loader = _loader(data, batch_size, name, expected, rule, True, shuffle, drop_last)
-        return replace(loader, names=names)
+        return replace(loader, names=names, whole_targets=whole_targets)
     x, y = told(data, rule) if rule else split(data)
     if y is None:
         raise TypeError(f"`{name}` is a {type(data).__name__}, expected {expected}: {SAY}.")
+    y = y if whole_targets is None else whole_targets(y)
     y = y if names is None else names.coded(y, f"y of {name}")
     inputs = x if isinstance(x, tuple | Mapping) else array_of(x, f"x of {name}")
     arrays, targets = arrays_of(inputs, name, expected, f" of {name}"), array_of(y, f"y of {name}")

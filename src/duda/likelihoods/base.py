@@ -62,12 +62,16 @@ class Likelihood(ABC):
         output_dim: the dimension of outputs, and of targets that have one, that is not for
             positions: 1 or -1; None where nobody has said so, and 1 is meant.
         target_scale: the units of the outputs, where these are not the target's.
+        heads: the names of a network's outputs, where it has several.
+        learned_weights: the names of those whose weight in the loss a model learns.
         learned_std: the noise that a model has learned, in units of the outputs, if it has.
     """
 
     of_classes: ClassVar[bool] = False
     by_label: ClassVar[bool] = False
     annealing_epochs: ClassVar[int] = 0
+    heads: tuple[str, ...] = ()
+    learned_weights: tuple[str, ...] = ()
     output_dim: int | None = None
     learned_std: float | Tensor | None = None
     target_scale: TargetScale | None = None
@@ -103,6 +107,23 @@ class Likelihood(ABC):
             ValueError: if there are none, or some are no targets.
         """
         return TargetScale.of(batches, self.output_dim)
+
+    def find_scale(self, batches: Callable[[], Iterator[Any]]) -> TargetScale:
+        """Return units for the outputs, from batches of targets that can be read again."""
+        return self.scale_of(batches())
+
+    def whole(self, y: Any) -> Any:
+        """Return targets of several outputs as one tensor; those of a single one as they are."""
+        return y
+
+    def with_log_variances(self, values: Tensor | None) -> Likelihood:
+        """Return the likelihood with what a model has learned of the noise of several outputs."""
+        return self
+
+    @property
+    def weighable(self) -> bool:
+        """Whether its weight among others can be learned: the outputs tell no noise of numbers."""
+        return self.of_classes or self.learns_noise
 
     def log_unit(self) -> Tensor | float:
         """Return by how much -log p of a target is more than in the outputs' units, nats."""

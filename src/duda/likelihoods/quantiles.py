@@ -43,6 +43,11 @@ class Quantiles(NumberLikelihood):
         object.__setattr__(self, "levels", tuple(float(level) for level in self.levels))
         check_levels(self.levels)
 
+    @property
+    def weighable(self) -> bool:
+        """Whether its weight among others can be learned: the loss is no density's."""
+        return True
+
     def width(self, targets: int) -> int:
         """Return Q D: a number for each level and target."""
         return len(self.levels) * targets

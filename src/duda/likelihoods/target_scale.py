@@ -87,6 +87,13 @@ class TargetScale:
     def __repr__(self) -> str:
         return f"TargetScale(mean={self.mean.tolist()}, std={self.std.tolist()})"
 
+    def part(self, first: int, last: int) -> TargetScale:
+        """Return the scale of some of the targets."""
+        found = object.__new__(TargetScale)  # which is checked already, and nobody waits for it
+        object.__setattr__(found, "mean", self.mean[first:last])
+        object.__setattr__(found, "std", self.std[first:last])
+        return found
+
     def in_units(self, y: Float[Tensor, "N D *positions"]) -> Float[Tensor, "N D *positions"]:
         """Return targets in these units, in float64."""
         factor, offset = self.beside(y)

@@ -13,7 +13,7 @@ from duda.doubts import doubts_together
 from duda.hooks import FitState
 from duda.likelihoods import Likelihood
 from duda.methods.sampler import Sampler
-from duda.methods.target_scale import KeepsTargetScale
+from duda.methods.several_outputs import SeveralOutputs
 from duda.preservation import preserved
 from duda.transfer import number_in
 
@@ -23,7 +23,7 @@ _KEPT = 0.98  # of the errors so far, at each step: the noise follows the last f
 _LEAST = 1e-6  # of the standard deviation, which a network that fits all targets would put at 0
 
 
-class LearnedNoise(KeepsTargetScale):
+class LearnedNoise(SeveralOutputs):
     """Holds a likelihood, and in a buffer its noise in units of the outputs, if that is learned.
 
     In training the noise follows the errors of the batches; the end of it finds the one with the

@@ -46,6 +46,7 @@ class Losses(LearnedNoise):
             y: targets.
             weight: by which the loss of each example, but not a penalty, is multiplied.
         """
+        y = self.given_likelihood.whole(y)
         with one_thread, weighed(weight):
             if self.training or torch.is_grad_enabled():
                 return self.training_loss(x, y)
@@ -70,6 +71,7 @@ class Losses(LearnedNoise):
         The prediction has the draws of `validation_sampler`, by the same seed at each call. Of
         quantiles it is the pinball loss. The model stays as it is.
         """
+        y = self.given_likelihood.whole(y)
         with preserved(self, seed=0):
             return self.likelihood.prediction_loss(self._validation(x, y), y)
 

@@ -178,7 +178,7 @@ def checked(model: Losses, sampler: Sampler) -> Sampler:
 def note_outputs(model: Losses, outputs: Tensor) -> None:
     """Remember how many outputs a network has while it trains."""
     network = network_in(model)
-    if network is None or outputs.ndim < 2:
+    if network is None or outputs.ndim < 2 or model.given_likelihood.heads:
         return
     width = _width(model.given_likelihood, outputs.shape)
     known = _trained.get(network)
@@ -188,7 +188,7 @@ def note_outputs(model: Losses, outputs: Tensor) -> None:
 
 def _check_trained(model: Losses, shape: torch.Size) -> None:
     network = network_in(model)
-    if network is None or len(shape) < 2:
+    if network is None or len(shape) < 2 or model.given_likelihood.heads:
         return
     width = _width(model.given_likelihood, shape)
     known, weights = _trained.get(network, (width, 0))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from duda.checks import nearest, plain_number
-from duda.likelihoods import LIKELIHOODS
+from duda.likelihoods import LIKELIHOODS, Joint
 from duda.methods.base import UncertainModel
 from duda.methods.recipe import check_recipe, check_sizes, check_weights
 from duda.sampling import seeded
@@ -142,6 +142,8 @@ def _described(value: Any) -> Any:
     """
     if value is None or isinstance(value, (bool, str)) or plain_number(value) is not None:
         return value
+    if isinstance(value, Mapping):
+        return [[name, _described(each)] for name, each in value.items()]
     if isinstance(value, (list, tuple)):
         return [_described(each) for each in value]
     if isinstance(value, nn.ModuleList):
@@ -158,7 +160,7 @@ def _described(value: Any) -> Any:
 
 def _settings() -> dict[str, Any]:
     """Return the likelihoods, priors and other dataclasses that methods take, by name."""
-    known = (*LIKELIHOODS.values(), *vars(sys.modules["duda.methods"]).values())
+    known = (*LIKELIHOODS.values(), Joint, *vars(sys.modules["duda.methods"]).values())
     kinds = (each for each in known if isinstance(each, type) and dataclasses.is_dataclass(each))
     return {kind.__name__: kind for kind in kinds}
 

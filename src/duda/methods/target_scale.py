@@ -14,9 +14,9 @@ from duda.likelihoods import Categorical, Likelihood, TargetScale
 from duda.methods.annealing import Annealing
 from duda.methods.buffers import KeepsDtype
 
-__all__ = ["KeepsTargetScale", "TargetUnits"]
+__all__ = ["NETWORKS", "KeepsTargetScale", "TargetUnits"]
 
-_NETWORKS = ("network", "networks", "members")
+NETWORKS = ("network", "networks", "members")  # attributes of models
 _UNITS = "_duda_units"  # a network's attribute, which copies of it have, too
 
 
@@ -90,9 +90,9 @@ class KeepsTargetScale(Annealing, KeepsDtype):
 
     @target_scale.setter
     def target_scale(self, scale: TargetScale | None) -> None:
-        self.given_likelihood.with_target_scale(scale)  # which may refuse it
+        found = self.given_likelihood.with_target_scale(scale)  # which may refuse it
         if "target_units" in self._modules:
-            self.target_units.set(scale)
+            self.target_units.set(found.target_scale)
 
     @property
     def scaled_likelihood(self) -> Likelihood:
@@ -118,7 +118,8 @@ class KeepsTargetScale(Annealing, KeepsDtype):
         if state.target_scale != "auto":
             self.target_scale = state.target_scale
         elif state.batches is not None and self.learns_scale:
-            scale = self.given_likelihood.scale_of(y for _, y in state.batches())
+            batches = state.batches
+            scale = self.given_likelihood.find_scale(lambda: (y for _, y in batches()))
             if self.target_scale is None or not self.target_scale.near(scale):
                 self.target_scale = scale
                 return
@@ -128,7 +129,7 @@ class KeepsTargetScale(Annealing, KeepsDtype):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        shares = name in _NETWORKS and isinstance(value, nn.Module)
+        shares = name in NETWORKS and isinstance(value, nn.Module)
         if shares and "target_units" in self._modules:
             self._share_units(list(value) if isinstance(value, nn.ModuleList) else [value])
 

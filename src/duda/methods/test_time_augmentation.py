@@ -17,6 +17,7 @@ from duda.likelihoods import Likelihood, TargetScale
 from duda.methods.base import UncertainModel
 from duda.methods.deterministic import Deterministic
 from duda.methods.sampler import Sampler
+from duda.packing import apart, by_name, packed
 from duda.predictions import Prediction
 from duda.sampling import new_seed, random_bytes, seeded, tensors
 
@@ -225,7 +226,11 @@ class TestTimeAugmentation(UncertainModel):
         _, undo = self._pairs[number]
         if undo is None:
             return outputs
-        return _checked(undo(outputs), f"transforms[{number}][1]", len(outputs))
+        name, heads = f"transforms[{number}][1]", self.likelihood.heads
+        restored = undo(apart(outputs, heads) if heads else outputs)
+        if heads:
+            restored = packed(by_name(restored, heads, f"what `{name}` returned"))
+        return _checked(restored, name, len(outputs))
 
 
 def _pairs(transforms: Any) -> list[tuple[Transform, Transform | None]]:

@@ -13,6 +13,7 @@ from duda.predictions.counts import CountPrediction as CountPrediction
 from duda.predictions.drawn import DrawnPrediction as DrawnPrediction
 from duda.predictions.gaussian import GaussianPrediction as GaussianPrediction
 from duda.predictions.histogram import HistogramPrediction as HistogramPrediction
+from duda.predictions.joint import JointPrediction as JointPrediction
 from duda.predictions.laplacian import LaplacianPrediction as LaplacianPrediction
 from duda.predictions.location_scale import LocationScalePrediction as LocationScalePrediction
 from duda.predictions.log_normal import LogNormalPrediction as LogNormalPrediction

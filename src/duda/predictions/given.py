@@ -15,6 +15,7 @@ from duda.predictions.base import Prediction
 from duda.predictions.bernoulli import BernoulliPrediction
 from duda.predictions.classes import ClassPrediction
 from duda.predictions.gaussian import GaussianPrediction
+from duda.predictions.joint import JointPrediction
 from duda.predictions.numbers import NumberPrediction
 
 __all__ = [
@@ -69,6 +70,8 @@ def prediction_given(
     if isinstance(source, Prediction):
         known = isinstance(source, ClassPrediction | NumberPrediction)  # to whom `instead` applies
         remedy = f": call {instead}" if instead and known else ""
+        if isinstance(source, JointPrediction) and kind is not Prediction:
+            remedy = f": {source.one_by_one}"
         raise TypeError(
             f"`{name}` is a {type(source).__name__}, expected a {kind.__name__} or "
             f"{arrays}{remedy}."

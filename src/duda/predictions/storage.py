@@ -48,12 +48,16 @@ def _first_version(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]] |
 
 
 def _fields(prediction: Prediction) -> dict[str, Any]:
-    return {
-        name: {"kind": type(value).__name__, "fields": _fields(value)}
-        if isinstance(value, Prediction)
-        else value
-        for name, value in prediction._fields().items()
-    }
+    return {name: _held(value) for name, value in prediction._fields().items()}
+
+
+def _held(value: Any) -> Any:
+    """Return what a file holds of a field: of predictions in it, each by its family."""
+    if isinstance(value, Prediction):
+        return {"kind": type(value).__name__, "fields": _fields(value)}
+    if isinstance(value, Mapping):
+        return {"by_name": {name: _held(each) for name, each in value.items()}}
+    return value
 
 
 def _made(kind: str, fields: Mapping[str, Any], kinds: Mapping[str, Any]) -> Any:
@@ -77,14 +81,16 @@ def _made(kind: str, fields: Mapping[str, Any], kinds: Mapping[str, Any]) -> Any
         )
     check_flag(fields.get("joint", False), "joint")
     inside = _with_registered(kinds)
-    return family(
-        **{
-            name: _made(value["kind"], value["fields"], inside)
-            if isinstance(value, dict)
-            else value
-            for name, value in fields.items()
-        }
-    )
+    return family(**{name: _taken_out(value, inside) for name, value in fields.items()})
+
+
+def _taken_out(value: Any, kinds: Mapping[str, Any]) -> Any:
+    """Return what a field was that `_held` wrote."""
+    if not isinstance(value, dict):
+        return value
+    if "by_name" in value:
+        return {name: _taken_out(each, kinds) for name, each in value["by_name"].items()}
+    return _made(value["kind"], value["fields"], kinds)
 
 
 def _left_out(family: type[Any]) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -202,6 +202,7 @@ def prepare(
     rule: ItemRule | None = None,
     *,
     names: ClassNames | None = None,
+    whole_targets: Callable[[Any], Any] | None = None,
     drop_last: bool = False,
     join_last: bool = False,
     weight: Any = None,
@@ -221,7 +222,14 @@ def prepare(
             "with `drop_last=True`."
         )
     source = read_pairs(
-        data, batch_size, name, rule, names=names, shuffle=shuffle, drop_last=drop_last
+        data,
+        batch_size,
+        name,
+        rule,
+        names=names,
+        whole_targets=whole_targets,
+        shuffle=shuffle,
+        drop_last=drop_last,
     )
     if isinstance(source, LoaderSource):
         if not (weight is None or isinstance(weight, str)):

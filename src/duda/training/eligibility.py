@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from duda.likelihoods import Likelihood
+from duda.likelihoods import Joint, Likelihood
 from duda.methods import Deterministic, UncertainModel
 from duda.methods.target_scale import TargetUnits
 from duda.preservation import modes_kept
@@ -48,7 +48,7 @@ _FAST_ON_A_GPU = (nn.Conv1d, nn.Conv2d, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d
 
 _LOSSES = (
     *(UncertainModel.loss, UncertainModel.training_loss, UncertainModel.validation_loss),
-    *(Likelihood.loss, None),  # a likelihood has no other
+    *(Likelihood.loss, Joint.loss, None),  # a likelihood has no other
 )
 
 # Weights of a member; with more the cores are busy with one member, and the caches too small.

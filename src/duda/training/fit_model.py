@@ -59,7 +59,7 @@ def fit(
     vectorize: bool | None = None,
     callbacks: Sequence[object] = (),
     drop_last: bool | None = None,
-    target_scale: TargetScale | Literal["auto"] | None = "auto",
+    target_scale: TargetScale | Mapping[str, TargetScale] | Literal["auto"] | None = "auto",
     inputs: ItemRule | None = None,
     sample_weight: ArrayLike | str | None = None,
     metrics: Metrics | None = None,
@@ -199,6 +199,7 @@ def _prepared(
     device, dtype, batch_size = like.device, like.dtype, options.training.batch_size
     names = ClassNames(model.classes) if model.likelihood.of_classes else None
     rule, weight = given.rule, given.weight
+    whole = model.given_likelihood.whole
     train = prepare(
         given.data,
         batch_size,
@@ -209,6 +210,7 @@ def _prepared(
         rule,
         names=names,
         weight=weight,
+        whole_targets=whole,
         drop_last=options.training.drop_last,
         join_last=any(map(has_batch_norm, parts)),
     )
@@ -224,6 +226,7 @@ def _prepared(
             rule,
             names=names,
             weight=weight if isinstance(weight, str) else None,
+            whole_targets=whole,
         )
     for found in (train, valid):
         if isinstance(found, TensorData):

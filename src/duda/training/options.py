@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,7 +32,7 @@ class Options:
     steps: int | None
     patience: int | None
     seed: int | None
-    target_scale: TargetScale | Literal["auto"] | None = "auto"
+    target_scale: TargetScale | Mapping[str, TargetScale] | Literal["auto"] | None = "auto"
     start: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -45,7 +46,7 @@ class Options:
             if getattr(self, name) is not None:
                 setattr(self, name, check_count(getattr(self, name), name))
         scale = self.target_scale
-        if not (scale is None or scale == "auto" or isinstance(scale, TargetScale)):
+        if not (scale is None or scale == "auto" or isinstance(scale, TargetScale | Mapping)):
             raise TypeError(
                 f"`target_scale` is {scale!r}, expected 'auto', None, or a `duda.TargetScale`."
             )
