@@ -126,6 +126,16 @@ def test_learned_weights_are_those_of_kendall() -> None:
     )
 
 
+def test_examples_have_weights() -> None:
+    both = Joint({"class": duda.Categorical(ignore_index=-1), "box": duda.Gaussian()})
+    outputs = {"class": torch.randn(N, D), "box": torch.randn(N, 4)}
+    y = {"class": torch.tensor([-1, 0, 1, 2, -1, 0]), "box": torch.randn(N, 2)}
+    weight = torch.rand(N)
+    each = [part.loss(outputs[name], y[name], 1.0, weight) for name, part in both.parts.items()]
+    torch.testing.assert_close(both.loss(outputs, y, weight=weight), sum(each))
+    torch.testing.assert_close(both.loss(outputs, y, weight=torch.ones(N)), both.loss(outputs, y))
+
+
 class Fast(duda.Dirichlet):
     annealing_epochs = 5
 
@@ -166,6 +176,7 @@ def test_what_is_missing_or_wrong_names_the_part() -> None:
         ({"a": 3}, None, TypeError, "`parts` has a int as 'a'"),
         ({"a": Joint({"b": duda.Gaussian()})}, None, TypeError, "`parts` has a Joint as 'a'"),
         ({"a": duda.FixedGaussian()}, None, ValueError, "'a' whose noise is not known"),
+        ({"a": duda.Categorical(weight="balanced")}, None, ValueError, "a number for each class"),
         ({"a": duda.Gaussian()}, {"b": 1.0}, ValueError, "`weights` is 'b', expected numbers for"),
         ({"a": duda.Gaussian()}, {"a": 0.0}, ValueError, r"`weights\['a'\]` is 0"),
         ({"a": duda.Gaussian()}, "learnt", ValueError, "`weights` is 'learnt', expected numbers"),

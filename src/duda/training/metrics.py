@@ -76,9 +76,9 @@ def measured(
     predictions, targets = [], []
     for x, y in data.in_order():
         predictions.append(part.validation_prediction(x))
-        targets.append(part.likelihood.as_predicted(predictions[-1], y))
+        targets.append(y)
     whole: Prediction = type(predictions[0]).concatenate(predictions)
-    y = torch.cat(targets)
+    y = part.likelihood.as_predicted(whole, torch.cat(targets))
     found = {}
     for name, function in functions.items():
         value = _with_ignored(function, part.likelihood)(whole, y)
