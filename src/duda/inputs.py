@@ -5,6 +5,8 @@ They stay on their device if it has float64; what is to fit something goes to th
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
@@ -33,6 +35,8 @@ __all__ = [
     "spreads",
     "which_count",
 ]
+
+Y = TypeVar("Y")
 
 
 def class_log_probs(
@@ -67,7 +71,7 @@ def hard_labels(
     >>> hard_labels([0, 1], (2, 2))
     tensor([0, 1])
     """
-    labels = binary_labels(_labels(y, name, device), shape, name)
+    labels = _labels(y, name, device)
     if labels.is_floating_point():
         raise ValueError(
             f"`{name}` has dtype {labels.dtype}, expected integer labels: call `{name}.long()`, or "
@@ -92,27 +96,28 @@ def hard_labels(
     return labels
 
 
-def binary_labels(y: Tensor, shape: tuple[int, ...], name: str = "y") -> Tensor:
-    """Return labels of two classes as whole numbers `(N, *positions)`, others as they came.
+def binary_labels(y: Y, shape: tuple[int, ...]) -> Y | Tensor:
+    """Return labels of two classes that came as a loss on one logit takes them as whole numbers.
 
-    Floating-point 0 and 1, as a loss on one logit takes them, are such, and so is a column of them.
+    Such are floating-point 0 and 1, or others to be ignored, `(N, *positions)` or as a column.
+    What else it is passes as it is.
 
     >>> binary_labels(torch.tensor([[0.0], [1.0]]), (2, 2))
     tensor([0, 1])
     """
-    expected = (shape[0], *shape[2:])
-    if shape[1] != 2 or tuple(y.shape) not in (expected, (shape[0], 1, *shape[2:])):
+    if shape[1] != 2 or y is None:
         return y
-    y = y.reshape(expected)
-    if not y.is_floating_point():
+    values, expected = as_tensor(y, "y"), (shape[0], *shape[2:])  # type: ignore[arg-type] # labels
+    column = (shape[0], 1, *shape[2:])
+    if not values.is_floating_point() or tuple(values.shape) not in (expected, column):
         return y
-    broken = y[y != y.round()]  # NaN is another than itself
+    broken = values[values != values.round()]  # NaN is another than itself
     if len(broken):
         raise ValueError(
-            f"`{name}` holds {broken[0].item():.4g}, expected 0 or 1: give shares of votes for "
-            f"both classes, `torch.stack([1 - {name}, {name}], dim=1)`."
+            f"`y` holds {broken[0].item():.4g}, expected 0 or 1: give shares of votes for both "
+            "classes, `torch.stack([1 - y, y], dim=1)`."
         )
-    return y.long()
+    return values.reshape(expected).long()
 
 
 def label_shares(

@@ -68,6 +68,7 @@ def cases(n: int) -> dict[str, Case]:
         "nll, logits": (lambda logits, y: e.nll(logits=logits, y=y), logits, y),
         "nll, votes": (e.nll, answer, votes),
         "ood": (e.ood, score, score + 0.1),
+        "pavpu": (_with(e.pavpu, patch=2), score.view(-1, 2, 2), bad.view(-1, 2, 2)),
         "pinball_of_quantiles": (e.pinball_of_quantiles, points, LEVELS, target),
         "pit_of_draws": (e.pit_of_draws, some[0], target),
         "pit_of_values": (e.pit_of_values, loss),

@@ -258,9 +258,19 @@ def test_unknown_labels_add_nothing_to_the_joint_likelihood() -> None:
     assert found == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("form", ["row", "column"])
-@pytest.mark.parametrize("dtype", [torch.int64, torch.float32, torch.bool])
-def test_labels_of_one_logit_are_taken_in_any_form(form: str, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("form", "dtype"),
+    [
+        ("row", torch.int64),
+        ("row", torch.bool),
+        ("row", torch.float32),
+        ("row", torch.float64),
+        ("column", torch.float32),
+    ],
+)
+def test_labels_of_one_logit_are_taken_as_its_loss_takes_them(
+    form: str, dtype: torch.dtype
+) -> None:
     answer, y = Bernoulli().reduce(draws(3, N, 1)), truths(N)
     given = (y if form == "row" else y[:, None]).to(dtype)
     evaluation = duda.evaluation

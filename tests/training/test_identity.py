@@ -127,8 +127,21 @@ def test_each_argument_of_fit_is_told_or_known_to_change_nothing(
     with pytest.raises(InterruptedError):
         duda.fit(plain(), regression(), epochs=1, checkpoint=tmp_path / "run")
     settings = {field.name for field in dataclasses.fields(duda.Training)}
-    assert set(inspect.signature(duda.fit).parameters) - {"training"} <= {*seen, "checkpoint"}
+    nothing = {"checkpoint", "training"}
+    elsewhere = {"sample_weight": "data", "log": "callbacks"}
+    assert set(inspect.signature(duda.fit).parameters) <= {*seen, *nothing, *elsewhere}
     assert settings <= set(seen)
+    before = dict(seen)
+    with pytest.raises(InterruptedError):
+        duda.fit(
+            plain(),
+            regression(),
+            epochs=1,
+            checkpoint=tmp_path / "run",
+            sample_weight=torch.ones(len(regression()[1])),
+            log=lambda figures: None,
+        )
+    assert {name for name in seen if seen[name] != before[name]} == set(elsewhere.values())
 
 
 SCALE = 1.0

@@ -17,7 +17,7 @@ from duda.predictions import BernoulliPrediction, ClassPrediction
 from duda.predictions.given import (
     ClassesGiven,
     class_arrays,
-    labels_given,
+    class_labels_given,
     like_given,
     prediction_given,
 )
@@ -58,7 +58,7 @@ class Claims:
         self, y: ArrayLike | None, ignore_index: int | None = None
     ) -> tuple[Self, Int[Tensor, "K"]]:
         """Return the rows whose label is not `ignore_index`, and their labels `(N, *positions)`."""
-        given = labels_given(self.source, y)
+        given = class_labels_given(self.source, y)
         labels = hard_labels(given, self.shape, ignore_index, device=self.given.device).flatten()
         if ignore_index is None:
             return self, labels

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_whole
 from duda.devices import on_exact_device
-from duda.inputs import binary_labels, hard_labels, label_shares
-from duda.predictions.given import ClassesGiven, class_arrays, labels_given
+from duda.inputs import hard_labels, label_shares
+from duda.predictions.given import ClassesGiven, class_arrays, class_labels_given
 from duda.probabilities import check_logits, check_probs, log_probs_from
 
 __all__ = ["Kind", "LabelledRows", "Rows", "check_kind"]
@@ -118,7 +118,7 @@ class LabelledRows:
         votes: bool = True,
         may_be_empty: bool = False,
     ) -> None:
-        y = labels_given(probs, y)
+        y = class_labels_given(probs, y)
         probs, logits = class_arrays(probs, logits, _OF_NUMBERS)
         self._from_logits = logits is not None
         if logits is not None:
@@ -185,7 +185,7 @@ class LabelledRows:
         shape = tuple(self._values.shape)
         if y is None:
             raise TypeError("`y` is missing: give the labels to compare with.")
-        target = binary_labels(as_tensor(y, "y"), shape)
+        target = as_tensor(y, "y")
         soft = target.is_floating_point() or tuple(target.shape) == shape
         if not votes or not soft:
             return hard_labels(target, shape, self._ignore_index, device=self.device)

@@ -144,7 +144,8 @@ class KeepsTargetScale(Annealing, KeepsDtype):
                     "give each `duda.fit` the same `target_scale=duda.TargetScale.of(y)`."
                 )
         for units in brought:
-            if not torch.equal(units.balance, brought[0].balance):
+            same = units is brought[0]  # as a rule, where no number need be read
+            if not same and not torch.equal(units.balance, brought[0].balance):
                 raise ValueError(
                     "networks were trained with weights of classes that were counted in different "
                     "targets, expected the same: give `Categorical(weight=[...])`."

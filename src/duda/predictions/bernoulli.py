@@ -208,6 +208,11 @@ tensor([1.1935], dtype=torch.float64))
             "`duda.Categorical()`."
         )
 
+    def class_numbers_of(self, y: ArrayLike) -> Tensor:
+        """Return labels in the form of `as_classes`, without a dimension for a single one."""
+        labels, single = self.numbers_of(y), self.said_shape[0] == 1
+        return labels.squeeze(1) if single and labels.ndim == 1 + len(self.said_shape) else labels
+
     def with_score(self, own_score: ArrayLike) -> Self:
         """Return the prediction with a score of its own, `(N, *positions)`; infinite ones pass."""
         scored = replace(self, own_score=own_score)  # type: ignore[arg-type] # made a tensor there

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from duda.checks import ArrayLike, as_tensor, check_not_empty, check_same_shape, check_whole
 from duda.devices import exact_device
-from duda.inputs import binary_labels, numbers, scores, spreads, which_count
+from duda.inputs import numbers, scores, spreads, which_count
 from duda.predictions.base import Prediction
 from duda.predictions.bernoulli import BernoulliPrediction
 from duda.predictions.classes import ClassPrediction
@@ -24,6 +24,7 @@ __all__ = [
     "ScoresGiven",
     "centres",
     "class_arrays",
+    "class_labels_given",
     "labels_given",
     "like_given",
     "number_prediction",
@@ -107,6 +108,13 @@ def labels_given(source: object, y: Y) -> Y | Tensor:
     if isinstance(source, ClassPrediction | BernoulliPrediction):
         return source.numbers_of(y)  # type: ignore[arg-type] # whatever labels are
     return y
+
+
+def class_labels_given(source: object, y: Y) -> Y | Tensor:
+    """Return labels as `labels_given` does, those beside several labels as of `as_classes`."""
+    if isinstance(source, BernoulliPrediction):
+        return source.class_numbers_of(y)  # type: ignore[arg-type] # whatever labels are
+    return labels_given(source, y)
 
 
 def like_given(source: object, classes: ClassPrediction) -> ClassPrediction | BernoulliPrediction:
@@ -198,8 +206,6 @@ def targets_counted(
     """
     place = exact_device(prediction.device)
     values = as_tensor(labels_given(prediction, y), "y").to(place)
-    if isinstance(prediction, ClassPrediction):
-        values = binary_labels(values, tuple(prediction.log_probs.shape))
     if ignore_index is None and mask is None:
         return values, None
     labels = getattr(prediction, "labels", None)

@@ -13,7 +13,7 @@ from torch import Tensor
 from duda.checks import ArrayLike
 from duda.class_names import ClassNames, check_names
 from duda.devices import exact_device
-from duda.inputs import hard_labels
+from duda.inputs import binary_labels, hard_labels
 
 __all__ = ["NamedLabels"]
 
@@ -61,10 +61,14 @@ class NamedLabels:
     def numbers_of(self, y: Y) -> Y | Tensor:
         """Return the numbers of the classes where labels are names of them, else `y` as it is.
 
+        Of two classes they may be as a loss on one logit takes them, 0.0 and 1.0.
+
         Raises:
             ValueError: if one is none of the names.
         """
-        return ClassNames(self.classes).coded(y, "y") if self.classes else y
+        if self.classes:
+            return ClassNames(self.classes).coded(y, "y")
+        return binary_labels(y, tuple(self.log_probs.shape))
 
     def _target(self, y: ArrayLike) -> Int[Tensor, "N 1 *positions"]:
         return self._labels_like(y).unsqueeze(1)
