@@ -35,4 +35,7 @@ def quantiles(
     if lower:
         return low
     high = ordered[(below + 1).clamp(max=len(values) - 1)]
-    return torch.lerp(low, high, (places - below).view(-1, *[1] * (values.ndim - 1)))
+    part = (places - below).view(-1, *[1] * (values.ndim - 1))
+    between = torch.lerp(low, high, part)
+    # Between two neighbors among floats is nothing, and the lower one is not above itself.
+    return torch.where((part > 0) & (between <= low), high, between)

@@ -1,9 +1,10 @@
 import math
+from random import Random
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from duda.evaluation import reliability, reliability_of
@@ -356,6 +357,7 @@ def test_ties_are_never_split():
 
 
 @settings(deadline=None)
+@example([(0.0, False), (1.0, False), (0.5, False), (1 - 2**-53, False)], 4, Random(0))
 @given(answers, st.integers(1, 25), st.randoms(use_true_random=False))
 def test_quantile_bins(pairs, bins, random):
     confidence, correct = zip(*pairs, strict=True)
