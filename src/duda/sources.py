@@ -48,9 +48,11 @@ class Source(ABC):
 
     Attributes:
         name: of the argument that they came as.
+        nan_targets: whether NaN says that a target is missing.
     """
 
     name: str
+    nan_targets: bool
 
     @abstractmethod
     def examples(self) -> int | None:
@@ -95,7 +97,13 @@ class Source(ABC):
 
     def _check(self, x: Batch, y: Tensor | None, number: int) -> None:
         """Raise a `ValueError` if a batch, counted from 1, is not finite, or has other rows."""
-        check_batch(x, y, self.name, number if self.numbered() else None)
+        check_batch(x, self._known(y), self.name, number if self.numbered() else None)
+
+    def _known(self, y: Tensor | None) -> Tensor | None:
+        """Return the targets that have to be finite."""
+        if y is None or not self.nan_targets or not y.is_floating_point():
+            return y
+        return y.masked_fill(y.isnan(), 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +117,7 @@ class TensorSource(Source):
     y: Tensor | None
     batch_size: int
     name: str
+    nan_targets: bool = False
 
     def examples(self) -> int:
         """Return the number of examples."""
@@ -134,13 +143,13 @@ class TensorSource(Source):
         def look() -> None:
             super(TensorSource, self)._check(*self.rows(start, start + self.batch_size), number)
 
-        for _, values in named_parts(x, y, self.name):
+        for _, values in named_parts(x, self._known(y), self.name):
             doubt_finite(values, look)
 
     def whole(self) -> tuple[Batch, Tensor]:
         """Return all inputs and targets."""
         x, y = self.rows(0, self.examples())
-        check_batch(x, y, self.name)
+        check_batch(x, self._known(y), self.name)
         return x, cast(Tensor, y)
 
     def rows(self, start: int, stop: int) -> tuple[Batch, Tensor | None]:
@@ -164,6 +173,7 @@ class LoaderSource(Source):
     taken: Mapping[str, bool] = field(default_factory=dict)
     names: ClassNames | None = None
     whole_targets: Callable[[Any], Any] | None = None
+    nan_targets: bool = False
 
     def examples(self) -> int | None:
         """Return how many examples a reading gives, or None where only counting tells."""
@@ -251,6 +261,7 @@ def read_pairs(
     whole_targets: Callable[[Any], Any] | None = None,
     shuffle: bool = False,
     drop_last: bool = False,
+    nan_targets: bool = False,
 ) -> TensorSource | LoaderSource:
     """Return inputs and targets that can be read.
 
@@ -264,6 +275,7 @@ def read_pairs(
         whole_targets: makes one tensor of targets for several outputs.
         shuffle: read a Dataset in random order.
         drop_last: leave out the last batch of a Dataset where it is smaller.
+        nan_targets: whether NaN says that a target is missing.
 
     Raises:
         ValueError: if there are no examples, or not as many targets as inputs.
@@ -274,7 +286,7 @@ def read_pairs(
     expected = "a pair (x, y) of tensors or arrays, a Dataset or a DataLoader"
     if is_loadable(data):
         loader = _loader(data, batch_size, name, expected, rule, True, shuffle, drop_last)
-        return replace(loader, names=names, whole_targets=whole_targets)
+        return replace(loader, names=names, whole_targets=whole_targets, nan_targets=nan_targets)
     x, y = told(data, rule) if rule else split(data)
     if y is None:
         raise TypeError(f"`{name}` is a {type(data).__name__}, expected {expected}: {SAY}.")
@@ -284,7 +296,7 @@ def read_pairs(
     arrays, targets = arrays_of(inputs, name, expected, f" of {name}"), array_of(y, f"y of {name}")
     targets = as_tensor(targets, f"y of {name}")
     check_rows(arrays, targets, name)
-    return TensorSource(arrays, targets, batch_size, name)
+    return TensorSource(arrays, targets, batch_size, name, nan_targets)
 
 
 def _loader(

@@ -325,3 +325,19 @@ def test_validation_goes_by_the_labels_as_they_are() -> None:
 def test_what_cannot_be_is_told(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("positions", [(), (5,)], ids=str)
+@pytest.mark.parametrize("ignored", [None, 3])
+def test_weights_of_examples_and_of_classes_multiply(
+    positions: tuple[int, ...], ignored: int | None
+) -> None:
+    logits, y = data(*positions)
+    likelihood = Categorical(ignored, weight=WEIGHT, focal=1.0)
+    loss = likelihood.loss(logits, y)
+    torch.testing.assert_close(likelihood.loss(logits, y, weight=torch.ones(N)), loss)
+    twice = torch.ones(N)
+    twice[2] = 2
+    row = likelihood.loss(logits[2:3], y[2:3]) * likelihood.loss_weight(y[2:3])
+    expected = loss + row / likelihood.loss_weight(y)
+    torch.testing.assert_close(likelihood.loss(logits, y, weight=twice), expected)

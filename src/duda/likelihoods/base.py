@@ -148,6 +148,10 @@ class Likelihood(ABC):
         """Return the mean squared error of the predicted mean, by which noise is learned."""
         raise TypeError(f"a {type(self).__name__} has no noise of its own.")
 
+    def numbers_in(self, y: Shaped[Tensor, "N *targets"]) -> int | Int[Tensor, ""]:
+        """Return over how many numbers that error is a mean."""
+        return y.numel()
+
     @abstractmethod
     def width(self, targets: int) -> int:
         """Return how many raw outputs the network needs for `targets` classes or target columns."""
@@ -242,11 +246,11 @@ class Likelihood(ABC):
             return self.annealed_loss(outputs.unsqueeze(0), y.unsqueeze(0), annealed)
 
         each: Tensor = vmap(alone, randomness="different")(outputs, y)
-        terms = self.terms(y)
-        if not isinstance(terms, Tensor):
+        weight = self.loss_weight(y)
+        if not isinstance(weight, Tensor):
             return each
-        counts = vmap(self.terms)(y.unsqueeze(1))
-        return each * counts * (len(y) / terms.clamp(min=1))
+        weights = vmap(self.loss_weight)(y.unsqueeze(1))
+        return each * weights * (len(y) / weight.where(weight > 0, 1))
 
     def prediction_loss(
         self, prediction: Prediction, y: Shaped[Tensor, "N *targets"]

@@ -43,4 +43,4 @@ class BetaGaussian(Gaussian):
         """Return the weighted terms, summed over the D outputs, then averaged."""
         mean, variance = self.moments(at_least_float32(outputs))
         each = minus_log_density(self.beside(y, mean), mean, variance)
-        return (variance.detach() ** self.beta * each).sum(1).mean()
+        return self.averaged(variance.detach() ** self.beta * each, y, in_units=False)

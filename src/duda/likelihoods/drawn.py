@@ -71,7 +71,7 @@ class DrawnLikelihood(NumberLikelihood):
         parameters = self.parameters(outputs)
         target = self.beside(y, parameters[0])
         each = -self.prediction.member_log_prob(target, *parameters)
-        return each.sum(1).mean() + self.log_unit()
+        return self.averaged(each, y)
 
     def told(self, draws: Float[Tensor, "M N K*D *positions"]) -> NumberPrediction:
         """Return the prediction of parameters, in units of the target."""

@@ -73,7 +73,10 @@ class FixedGaussian(AnyGaussian):
     ) -> Float[Tensor, ""]:
         """Return the mean of (y - μ)²."""
         mean, _ = self.moments(at_least_float32(outputs))
-        return (self.beside(y, mean) - mean).square().mean()
+        errors = (self.beside(y, mean) - mean).square()
+        if self.missing is None:
+            return errors.mean()
+        return errors.sum() / torch.as_tensor(self.numbers_in(y)).clamp(min=1)
 
     def width(self, targets: int) -> int:
         """Return D: a mean for each target."""

@@ -15,6 +15,7 @@ from duda.checks import at_least_float32, check_at_least_0, check_count
 from duda.doubts import doubt
 from duda.likelihoods.base import Reduction
 from duda.likelihoods.class_draws import ClassReduction
+from duda.likelihoods.missing import marked_missing
 from duda.likelihoods.numbers import NumberLikelihood
 from duda.likelihoods.outputs import CHANCE, check_no_probs, in_groups, outputs_first
 from duda.likelihoods.running import RunningMoments
@@ -90,11 +91,13 @@ class Histogram(NumberLikelihood):
         def noted() -> Iterator[Tensor]:
             for y in batches:
                 if y.numel():
-                    each = self._columns(y).double().movedim(1, -1)
-                    ends.append(each.flatten(0, -2).aminmax(dim=0))
-                yield y
+                    rows = self._columns(y).double().movedim(1, -1).flatten(0, -2)
+                    missing = rows.isnan()
+                    low = rows.masked_fill(missing, torch.inf).amin(0)
+                    ends.append((low, rows.masked_fill(missing, -torch.inf).amax(0)))
+                yield marked_missing(y, self.missing)
 
-        found = TargetScale.of(noted(), self.output_dim)
+        found = TargetScale.of(noted(), self.output_dim, missing=self.missing is not None)
         low = torch.stack([each[0] for each in ends]).amin(0)
         high = torch.stack([each[1] for each in ends]).amax(0)
         reach = torch.maximum(high - found.mean, found.mean - low) * _MARGIN / _REACH
@@ -150,7 +153,8 @@ class Histogram(NumberLikelihood):
         doubt(lambda: self._outside(y).any(), lambda: self._fail(y), y.nbytes)
 
     def _columns(self, y: Tensor) -> Float[Tensor, "N D *positions"]:
-        """Return targets with the outputs, be it a single one, on dimension 1."""
+        """Return targets with the outputs, be it a single one, on dimension 1; missing as NaN."""
+        y = marked_missing(y, self.missing)
         return outputs_first(y if y.ndim > 1 else y.unsqueeze(1), self.output_dim)
 
     def _outside(self, y: Tensor) -> Bool[Tensor, "N D *positions"]:
@@ -159,7 +163,7 @@ class Histogram(NumberLikelihood):
         y = y if self.target_scale is None else self.target_scale.in_units(y)
         first, last = self.bin_edges(y.device)[[0, -1]]
         outside: Tensor = ~((y >= first) & (y <= last))
-        return outside
+        return outside if self.missing is None else outside & ~y.isnan()
 
     def _fail(self, y: Tensor) -> NoReturn:
         wrong = self._columns(y)[self._outside(y)]
@@ -197,10 +201,12 @@ class Histogram(NumberLikelihood):
     ) -> Float[Tensor, ""]:
         """Return -Σ share (log p - log width), summed over the D outputs, then averaged."""
         logits = self.logits(at_least_float32(outputs))
-        shares = self.shares(self.beside(y, logits[:, 0].double())).to(logits)
-        widths = self.bin_edges(logits.device).diff().log().to(logits)
+        edges = self.bin_edges(logits.device)
+        inside = torch.zeros_like(logits[:, 0], dtype=torch.float64) + edges[:2].mean()
+        shares = self.shares(self.beside(y, inside)).to(logits)
+        widths = edges.diff().log().to(logits)
         density = logits.log_softmax(1) - widths.view(-1, *[1] * (logits.ndim - 2))
-        return (shares * density).sum((1, 2)).mean().neg() + self.log_unit()
+        return self.averaged((shares * density).sum(1).neg(), y)
 
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws of logits."""

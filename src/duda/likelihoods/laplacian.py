@@ -57,7 +57,7 @@ class Laplacian(MomentLikelihood):
         """Return log 2b + |y - μ| / b, summed over the D outputs, then averaged."""
         location, scale = self._parameters(at_least_float32(outputs), dim=1)
         each = (2 * scale).log() + (self.beside(y, location) - location).abs() / scale
-        return each.sum(1).mean() + self.log_unit()
+        return self.averaged(each, y)
 
     def _parameters(self, outputs: Tensor, dim: int) -> tuple[Tensor, Tensor]:
         location, raw = self.split(outputs, dim, ("locations", "raw scales"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,11 +10,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from duda.checks import check_at_least_0, check_finite
+from duda.checks import check_at_least_0
 from duda.likelihoods.drawn import DrawnLikelihood
 from duda.likelihoods.gaussian import minus_log_density
-from duda.likelihoods.support import Support, check_support
-from duda.likelihoods.target_scale import TargetScale
+from duda.likelihoods.support import Support
 from duda.predictions.log_normal import LogNormalPrediction
 from duda.predictions.members import MembersPrediction
 
@@ -56,17 +54,6 @@ class LogNormal(DrawnLikelihood):
         """Return the logarithms of targets."""
         return y.log()
 
-    def scale_of(self, batches: Iterator[Tensor]) -> TargetScale:
-        """Return mean and standard deviation of the logarithms of targets."""
-
-        def logs() -> Iterator[Tensor]:
-            for y in batches:
-                check_finite(y, "y")
-                check_support(y, self.support)
-                yield y.double().log()
-
-        return TargetScale.of(logs(), self.output_dim)
-
     def negative_log_likelihood(
         self, outputs: Float[Tensor, "N 2*D *positions"], y: Shaped[Tensor, "N D *positions"]
     ) -> Float[Tensor, ""]:
@@ -74,7 +61,7 @@ class LogNormal(DrawnLikelihood):
         location, scale = self.parameters(outputs)
         log_y = self.placed(y, tuple(location.shape)).log().to(location)
         each = minus_log_density(self.beside(y, location), location, scale.square()) + log_y
-        return each.sum(1).mean() + self.log_unit()
+        return self.averaged(each, y)
 
     def told(self, draws: Float[Tensor, "M N 2*D *positions"]) -> LogNormalPrediction:
         """Return the prediction of locations and scales in the outputs' units."""

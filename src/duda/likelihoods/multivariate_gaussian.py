@@ -48,6 +48,11 @@ class MultivariateGaussian(DrawnLikelihood):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least_0(self.floor, "floor", "scale")
+        if self.missing is not None:
+            raise ValueError(
+                f"`missing` is {self.missing!r}, but numbers that are predicted together have to "
+                "be known together: give `duda.Gaussian`, or leave such examples out."
+            )
         if self.rank is not None:
             check_count(self.rank, "rank")
 

@@ -80,7 +80,7 @@ class NormalInverseGamma(MomentLikelihood):
             - log_gamma_step(alpha)
         )
         each = each + self.penalty * error.abs() * (2 * nu + alpha)
-        return each.sum(1).mean() + self.log_unit()
+        return self.averaged(each, y)
 
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws of raw outputs."""

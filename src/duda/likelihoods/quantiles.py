@@ -72,17 +72,17 @@ class Quantiles(NumberLikelihood):
         levels = levels.view(-1, *[1] * (quantiles.ndim - 2))
         above = self.beside(y, quantiles[:, 0]).unsqueeze(1) - quantiles
         each = torch.maximum(levels * above, (levels - 1) * above)
-        return each.sum((1, 2)).mean()
+        return self.averaged(each.sum(1), y, in_units=False)
 
     def prediction_loss(
         self, prediction: Prediction, y: Shaped[Tensor, "N D *positions"]
     ) -> Float[Tensor, ""]:
         """Return the pinball loss of the quantiles."""
-        y = self.placed(y, tuple(prediction.centre.shape))  # type: ignore[attr-defined]
-        each: Tensor = prediction.pinball(y)  # type: ignore[attr-defined] # of this family
+        target = self.filled(self.placed(y, tuple(prediction.centre.shape)))  # type: ignore[attr-defined]
+        each: Tensor = prediction.pinball(target)  # type: ignore[attr-defined] # of this family
         if self.target_scale is not None:
             each = each / self.target_scale.beside(each, dim=2)[0]
-        return each.sum((1, 2)).mean()
+        return self.averaged(each.sum(1), y, in_units=False)
 
     def reduction(self, keep_draws: bool = False) -> Reduction:
         """Return an empty reduction of draws of quantiles."""

@@ -55,27 +55,40 @@ class TargetScale:
         )
 
     @classmethod
-    def of(cls, y: ArrayLike | Iterator[Tensor], output_dim: int | None = None) -> TargetScale:
+    def of(
+        cls,
+        y: ArrayLike | Iterator[Tensor],
+        output_dim: int | None = None,
+        *,
+        missing: bool = False,
+    ) -> TargetScale:
         """Return the scale of some targets, over all examples and positions.
 
         Args:
             y: `(N)` or `(N, D, *positions)`, or an iterator over batches of them, which are read
                 once, such as `(y for _, y in loader)`.
             output_dim: -1 where they are `(N, *positions, D)`.
+            missing: leave out NaN.
 
         Raises:
             ValueError: if there are none, or some are not finite.
         """
-        moments = RunningMoments()
+        moments: list[RunningMoments] = []
         with doubts_together():
             for batch in y if isinstance(y, Iterator) else (as_tensor(y, "y"),):
-                check_finite(batch, "y", held=batch.nbytes)
+                if not missing:
+                    check_finite(batch, "y", held=batch.nbytes)
                 each = outputs_first(batch if batch.ndim > 1 else batch.reshape(-1, 1), output_dim)
-                moments.add(each.double().movedim(1, -1).flatten(0, -2))
-        if not moments.count:
+                rows = each.double().movedim(1, -1).flatten(0, -2)
+                columns = rows.unbind(1) if missing else [rows]  # of which each has its own number
+                moments = moments or [RunningMoments() for _ in columns]
+                for found, column in zip(moments, columns, strict=True):
+                    found.add(column[~column.isnan()].unsqueeze(1) if missing else column)
+        if not moments or not all(found.count for found in moments):
             raise ValueError("`y` holds no target, expected at least one.")
-        std = moments.variance.sqrt()
-        return cls(moments.mean, std.where(std > _ROUNDING * moments.mean.abs(), 1.0))
+        mean = torch.cat([found.mean for found in moments])
+        std = torch.cat([found.variance for found in moments]).sqrt()
+        return cls(mean, std.where(std > _ROUNDING * mean.abs(), 1.0))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, TargetScale):

@@ -68,12 +68,14 @@ class LearnedNoise(SeveralOutputs):
         if self.given_likelihood.learns_noise and self.training and torch.is_grad_enabled():
             likelihood = self.scaled_likelihood
             likelihood.check_targets(outputs, y)
-            self.add_errors(likelihood.squared_error(outputs.detach(), y), y.numel())
+            self.add_errors(likelihood.squared_error(outputs.detach(), y), likelihood.numbers_in(y))
 
-    def add_errors(self, mean: Tensor, count: int) -> None:
+    def add_errors(self, mean: Tensor, count: int | Tensor) -> None:
         """Let the noise follow the mean squared error of so many numbers."""
         self._errors.mul_(_KEPT).add_(torch.stack([mean.double(), torch.ones_like(mean)]) * count)
-        self.target_noise.copy_((self._errors[0] / self._errors[1]).sqrt().clamp(min=_LEAST))
+        total, numbers = self._errors
+        found = (total / numbers).sqrt().clamp(min=_LEAST)
+        self.target_noise.copy_(found.where(numbers > 0, self.target_noise))
 
     def on_epoch_start(self, state: FitState) -> None:
         """Forget the errors of earlier epochs, unless the loss needs a steady noise."""
@@ -89,13 +91,15 @@ class LearnedNoise(SeveralOutputs):
 
     def fit_noise(self, batches: Iterable[tuple[Batch, Tensor]]) -> None:
         """Find the noise with the greatest likelihood: the mean squared error, over all draws."""
-        likelihood, total, count = self.scaled_likelihood, torch.zeros_like(self.target_noise), 0
+        likelihood, total = self.scaled_likelihood, torch.zeros_like(self.target_noise)
+        count: int | Tensor = 0
         with preserved(self, seed=0), doubts_together():
             sampler = self.validation_sampler()
             for x, y in batches:
                 for draws in sampler(suited(x, self)):
                     likelihood.check_targets(draws[0], y)
                     means = torch.stack([likelihood.squared_error(each, y) for each in draws])
-                    total = total + means.to(total).sum() * y.numel()
-                    count += len(draws) * y.numel()
+                    numbers = likelihood.numbers_in(y)
+                    total = total + means.to(total).sum() * numbers
+                    count = count + len(draws) * numbers
         self.target_noise.copy_((total / count).sqrt().clamp(min=_LEAST))

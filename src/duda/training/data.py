@@ -206,6 +206,7 @@ def prepare(
     drop_last: bool = False,
     join_last: bool = False,
     weight: Any = None,
+    nan_targets: bool = False,
 ) -> TensorData | LoaderData:
     """Return `data` in batches, the last of them dropped, or joined to another, if asked for.
 
@@ -230,6 +231,7 @@ def prepare(
         whole_targets=whole_targets,
         shuffle=shuffle,
         drop_last=drop_last,
+        nan_targets=nan_targets,
     )
     if isinstance(source, LoaderSource):
         if not (weight is None or isinstance(weight, str)):

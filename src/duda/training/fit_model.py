@@ -14,6 +14,7 @@ from duda.checks import ArrayLike, counted
 from duda.class_names import ClassNames
 from duda.items import ItemRule
 from duda.likelihoods import TargetScale
+from duda.likelihoods.missing import takes_nan
 from duda.methods import UncertainModel
 from duda.methods.next_tokens import check_next_tokens
 from duda.methods.output_checks import first_outputs, note_outputs
@@ -200,6 +201,7 @@ def _prepared(
     names = ClassNames(model.classes) if model.likelihood.of_classes else None
     rule, weight = given.rule, given.weight
     whole = model.given_likelihood.whole
+    may_be_nan = takes_nan(model.likelihood)
     train = prepare(
         given.data,
         batch_size,
@@ -211,6 +213,7 @@ def _prepared(
         names=names,
         weight=weight,
         whole_targets=whole,
+        nan_targets=may_be_nan,
         drop_last=options.training.drop_last,
         join_last=any(map(has_batch_norm, parts)),
     )
@@ -227,6 +230,7 @@ def _prepared(
             names=names,
             weight=weight if isinstance(weight, str) else None,
             whole_targets=whole,
+            nan_targets=may_be_nan,
         )
     for found in (train, valid):
         if isinstance(found, TensorData):

@@ -155,8 +155,8 @@ class StackedTrainer(Trainer):
         """Return the loss of each member on its own batch, by which noise may be learned, too."""
         each, errors = stacked_losses(self.parts[0], self.weights, x, y, of_examples)
         if self.parts[0].training_likelihood.learns_noise:
-            for part, error in zip(self.parts, errors, strict=True):
-                part.add_errors(error, y[0].numel())
+            for part, error, own in zip(self.parts, errors, y, strict=True):
+                part.add_errors(error, part.training_likelihood.numbers_in(own))
         return each
 
     def _weights(self, data: TensorData, rows: Tensor) -> Tensor | int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import cast
 
 import torch
@@ -18,6 +19,7 @@ from duda.doubts import doubts_together
 from duda.hooks import FitState
 from duda.items import ItemRule
 from duda.likelihoods import Likelihood
+from duda.likelihoods.missing import takes_nan
 from duda.methods.base import UncertainModel, check_network
 from duda.methods.laplace.choice import by_evidence, by_validation, with_noise
 from duda.methods.laplace.confidence import tell_of_lost_confidence
@@ -112,10 +114,9 @@ class LastLayerPosterior(UncertainModel):
             ValueError: if the data do not fit, or the network does not end in its last layer.
         """
         size, names = check_count(batch_size, "batch_size"), ClassNames(self.classes)
-        train, held = read_pairs(data, size, rule=inputs, names=names), None
-        if validation is not None:
-            held = read_pairs(validation, size, "validation", inputs, names=names).pairs()
-        self._fit_to(train.pairs(), held)
+        read = partial(read_pairs, rule=inputs, names=names, nan_targets=takes_nan(self.likelihood))
+        held = None if validation is None else read(validation, size, "validation").pairs()
+        self._fit_to(read(data, size).pairs(), held)
         self.classes = names.known
 
     def on_fit_end(self, state: FitState) -> None:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from duda.checks import counted as said
 from duda.likelihoods import Gaussian, Likelihood
 from duda.methods.laplace.curvature import Curvature
 from duda.methods.laplace.information import output_information
@@ -80,6 +81,13 @@ def counted(likelihood: Likelihood, outputs: Tensor, features: Tensor, y: Tensor
     counts = likelihood.counted(y)
     if counts is None:
         return Pass(outputs, features, y)
+    missing = y[counts].numel() - int(likelihood.numbers_in(y))
+    if missing > 0 and not likelihood.of_classes:
+        raise ValueError(
+            f"`y` holds {said(missing, 'missing number')} beside known ones of the same example, "
+            "expected all of an example to be known, or none: a Laplace posterior has no place for "
+            "a part of them."
+        )
     return Pass(outputs[counts], features[counts], y[counts])
 
 
