@@ -103,7 +103,7 @@ def name_heads(network: nn.Module, names: tuple[str, ...]) -> None:
             "single output: choose it by `duda.layers.Outputs(network, ...)`, or copy the network."
         )
     if names:
-        setattr(network, _HEADS, names)
+        vars(network)[_HEADS] = names  # of a compiled network itself, not of the one inside
 
 
 def with_rows(outputs: Tensor, x: Batch) -> Float[Tensor, "N *outputs"]:

@@ -182,6 +182,21 @@ def test_a_target_that_misses_a_name_is_told_before_training() -> None:
         model.predict(x)
 
 
+def test_compare_takes_one_output() -> None:
+    with pytest.raises(TypeError, match=r"`likelihood` is a Joint of 'class' and 'box', expected"):
+        duda.compare(some_data(), likelihood=both(), epochs=1)
+
+
+def test_examples_have_weights_and_networks_may_be_compiled() -> None:
+    x, y = some_data()
+    network = still()
+    model = duda.Deterministic(network, both())
+    duda.fit(model, (x, y), epochs=1, seed=0, sample_weight=torch.rand(len(x)))
+    compiled = duda.Deterministic(torch.compile(network, backend="eager"), both())
+    compiled.target_scale = model.target_scale
+    assert same(compiled.predict(x), model.predict(x))
+
+
 def test_each_part_has_units_of_its_own() -> None:
     x, y = some_data(200)
     y = {"class": y["class"], "box": 1e5 + 1e3 * y["box"]}

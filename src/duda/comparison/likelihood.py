@@ -7,8 +7,18 @@ from torch import Tensor
 
 from duda.checks import nearest
 from duda.likelihoods import LIKELIHOODS, Likelihood
+from duda.packing import in_words
 
-__all__ = ["default_likelihood", "find_likelihood", "takes_counts"]
+__all__ = ["check_single", "default_likelihood", "find_likelihood", "takes_counts"]
+
+
+def check_single(given: object) -> None:
+    """Raise a `TypeError` if a likelihood is of several outputs, whose metrics are many."""
+    if isinstance(given, Likelihood) and given.heads:
+        raise TypeError(
+            f"`likelihood` is a {type(given).__name__} of {in_words(given.heads)}, expected that "
+            "of one output: compare by each, `duda.layers.Outputs(network, name)` takes it."
+        )
 
 
 def default_likelihood(y: Tensor) -> str:

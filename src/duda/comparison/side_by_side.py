@@ -10,7 +10,7 @@ from typing import Any
 from duda.checks import check_count
 from duda.comparison.comparison import Comparison
 from duda.comparison.dry_run import check_network, dry_run
-from duda.comparison.likelihood import find_likelihood, takes_counts
+from duda.comparison.likelihood import check_single, find_likelihood, takes_counts
 from duda.comparison.makers import Methods, NetworkFactory, check_methods, makers
 from duda.comparison.networks import network_factory, recipe
 from duda.comparison.options import fit_options
@@ -73,6 +73,7 @@ def compare(
         Exception: of the first method that failed, if all did.
     """
     check_methods(methods)
+    check_single(likelihood)
     seeds = check_count(seeds, "seeds")
     task = tasks(
         data,
