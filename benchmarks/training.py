@@ -20,11 +20,14 @@ from benchmarks.clock import machine, ratio, side_by_side
 ROUNDS = 5
 
 
-def mlp(width: int) -> Callable[[], nn.Module]:
-    """Return a factory of MLPs for tables."""
-    return lambda: nn.Sequential(
-        nn.Linear(13, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2)
-    )
+def mlp(width: int, norm: bool = False) -> Callable[[], nn.Module]:
+    """Return a factory of MLPs for tables, with or without BatchNorm."""
+
+    def hidden(inputs: int) -> list[nn.Module]:
+        norms = [nn.BatchNorm1d(width)] if norm else []
+        return [nn.Linear(inputs, width), *norms, nn.ReLU()]
+
+    return lambda: nn.Sequential(*hidden(13), *hidden(width), nn.Linear(width, 2))
 
 
 def cnn() -> nn.Module:
@@ -91,6 +94,8 @@ def main() -> None:
     ):
         name = f"MLP 13-{width}-{width}-2"
         print(row(name, mlp(width), duda.Gaussian(), members, tables, batch_size), flush=True)
+    name = "with BatchNorm"
+    print(row(name, mlp(100, norm=True), duda.Gaussian(), 20, tables, 32), flush=True)
     for batch_size in (32, 128):
         print(row("CNN 32-64", cnn, duda.Categorical(), 5, pictures, batch_size), flush=True)
 

@@ -92,6 +92,27 @@ def clipping(weights: Any) -> torch.optim.Optimizer:
     return made
 
 
+class Centered(nn.Module):
+    """A network that keeps the mean of its inputs in a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = mlp()
+        self.register_buffer("mean", torch.zeros(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean = 0.9 * self.mean + 0.1 * x.detach().mean(0)
+        outputs: Tensor = self.network(x - self.mean)
+        return outputs
+
+
+class Averaging(nn.Sequential):
+    """A network whose BatchNorm asks for its number of batches."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(3, 4), nn.BatchNorm1d(4, momentum=None), nn.Linear(4, 2))
+
+
 def without_biases(weights: Any) -> torch.optim.Optimizer:
     return torch.optim.SGD([weight for weight in weights if weight.ndim > 1], lr=0.1)
 
@@ -104,7 +125,9 @@ def rate_by_shape(weights: Any) -> torch.optim.Optimizer:
 @pytest.mark.parametrize(
     ("make", "arguments", "why"),
     [
-        (lambda: double_ensemble(noisy), {}, "has buffers"),
+        (lambda: double_ensemble(noisy), {}, "does not run under torch.vmap"),
+        (lambda: double_ensemble(Centered), {}, "has buffers of a Centered, as only BatchNorm may"),
+        (lambda: double_ensemble(Averaging), {}, "does not run under torch.vmap"),
         (lambda: double_ensemble(Hidden), {}, "does not run under torch.vmap"),
         (lambda: double_ensemble(Branching), {}, "does not run under torch.vmap"),
         (lambda: double_ensemble(Tied), {}, "has two names"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,17 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import duda
-from tests.training.models import Residual, classes, convolutional, double_ensemble, mlp, regression
+from tests.training.models import (
+    Residual,
+    classes,
+    convolutional,
+    double_ensemble,
+    mlp,
+    regression,
+    same,
+    values,
+)
+from tests.training.test_checkpoint import cut_off_each_epoch
 
 SGD = functools.partial(torch.optim.SGD, lr=0.003, momentum=0.9, weight_decay=1e-3)
 
@@ -113,3 +124,61 @@ def test_seconds_are_shared() -> None:
     history = duda.fit(double_ensemble(mlp), regression(), epochs=2, seed=0)
     assert history.vectorized
     assert torch.equal(history.seconds[0], history.seconds[3])
+
+
+def normalized() -> nn.Module:
+    layers = nn.Unflatten(1, (1, 3)), nn.Conv1d(1, 4, 2), nn.BatchNorm1d(4), nn.ReLU(), nn.Flatten()
+    return nn.Sequential(*layers, nn.Linear(8, 6), nn.BatchNorm1d(6, affine=False), nn.Linear(6, 2))
+
+
+@pytest.mark.parametrize("ema", [None, 0.8])
+@pytest.mark.parametrize("patience", [None, 2])
+def test_statistics_of_batch_norm_are_each_members_own(
+    ema: float | None, patience: int | None
+) -> None:
+    told: list[list[Tensor]] = [[], []]
+
+    class Listener:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def on_epoch_end(self, state: duda.training.FitState) -> None:
+            told[self.number].append(state.model.network[2].running_mean.clone())
+
+    model = double_ensemble(normalized)
+    models = [model, copy.deepcopy(model)]
+    histories = [
+        duda.fit(
+            one,
+            regression(49, torch.float64),  # of which the last batch takes one more
+            epochs=6,
+            seed=2,
+            vectorize=way,
+            lr=0.03,
+            training=duda.Training(ema=ema, batch_size=16),
+            validation=regression(30, torch.float64),
+            patience=patience,
+            callbacks=[Listener(number)],
+        )
+        for number, (one, way) in enumerate(zip(models, (False, True), strict=True))
+    ]
+    assert histories[0].best_epochs == histories[1].best_epochs
+    assert_close(*models)
+    if patience is None:
+        in_turn = torch.stack(told[0]).view(4, 6, 4).transpose(0, 1).reshape(24, 4)
+        torch.testing.assert_close(in_turn, torch.stack(told[1]))
+
+
+def test_statistics_go_on_with_their_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = functools.partial(double_ensemble, normalized)
+    arguments: dict[str, Any] = {"epochs": 3, "seed": 0, "vectorize": True, "batch_size": 16}
+    data = functools.partial(regression, 48, torch.float64)
+    whole = build()
+    duda.fit(whole, data(), **arguments)
+    found, _, attempts = cut_off_each_epoch(
+        build, tmp_path / "run", monkeypatch, data=data, **arguments
+    )
+    assert attempts >= 3
+    assert same(values(found), values(whole))

@@ -17,7 +17,7 @@ from duda.preservation import modes_kept
 from duda.training.data import LoaderData, TensorData
 from duda.training.optimizers import ELEMENTWISE, decay_groups, make_optimizer
 from duda.training.settings import Training
-from duda.training.vectorized import stack, stacked_losses
+from duda.training.vectorized import stack, stack_buffers, stacked_losses
 
 __all__ = ["choose", "obstacle"]
 
@@ -30,6 +30,7 @@ _FAST: tuple[type[nn.Module], ...] = (
     nn.Flatten,
     nn.Unflatten,
     nn.LayerNorm,
+    nn.BatchNorm1d,
     nn.ReLU,
     nn.LeakyReLU,
     nn.ELU,
@@ -45,6 +46,8 @@ _FAST: tuple[type[nn.Module], ...] = (
 )
 # Their vectorized form is a grouped convolution, which is slow on a CPU.
 _FAST_ON_A_GPU = (nn.Conv1d, nn.Conv2d, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d)
+
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)  # whose buffers torch.vmap writes to
 
 _LOSSES = (
     *(UncertainModel.loss, UncertainModel.training_loss, UncertainModel.validation_loss),
@@ -123,9 +126,9 @@ def obstacle(
         return "members share weights"
     if not all(weight.requires_grad for weight in weights):
         return "some weights require no gradient"
-    # The model's own, such as the noise, are no part of its forward pass.
-    if any(name.startswith("network.") for part in parts for name, _ in part.named_buffers()):
-        return "the network has buffers, such as those of BatchNorm"
+    strange = _kind_with_buffers(parts[0])
+    if strange is not None:
+        return f"the network has buffers of a {strange}, as only BatchNorm may"
     if any(_hooked(part) for part in parts):
         return "the network or a weight has hooks"
     stacked = stack(parts)
@@ -142,6 +145,15 @@ def obstacle(
     if not _elementwise(made[0], made[1], parts[0], training):
         return f"{type(made[0]).__name__} is not known to treat each weight alone and alike"
     return _failure(parts, stacked, data)
+
+
+def _kind_with_buffers(part: UncertainModel) -> str | None:
+    """Return the kind of a module of the network with buffers that are not those of BatchNorm."""
+    for name, module in part.named_modules():
+        own = any(True for _ in module.buffers(recurse=False))
+        if own and f"{name}.".startswith("network.") and type(module) not in _NORMS:
+            return type(module).__name__
+    return None
 
 
 def _hooked(part: nn.Module) -> bool:
@@ -222,7 +234,8 @@ def _failure(
         with modes_kept(parts[0].modules()), warnings.catch_warnings():
             parts[0].train()
             warnings.simplefilter("error")  # vmap warns where it has to loop
-            losses, _ = stacked_losses(parts[0], weights, data.x_rows(rows), data.y[rows])
+            tensors = weights | stack_buffers(parts)
+            losses, _ = stacked_losses(parts[0], tensors, data.x_rows(rows), data.y[rows])
             torch.autograd.grad(losses.sum(), list(weights.values()), allow_unused=True)
     except (RuntimeError, ValueError, TypeError, Warning) as error:
         return f"the network does not run under torch.vmap ({str(error).splitlines()[0]:.120s})"

@@ -16,6 +16,7 @@ from duda.hooks import FitState
 from duda.methods import UncertainModel
 from duda.preservation import devices_of, in_eval_mode, seeded
 from duda.training.augmented import Augmented, functions_of
+from duda.training.averages import averaged_names
 from duda.training.callbacks import Audience
 from duda.training.data import LoaderData, TensorData
 from duda.training.epoch_losses import EpochLosses
@@ -26,7 +27,7 @@ from duda.training.trainer import Trainer
 from duda.training.updates import Updates
 from duda.transfer import sent, together
 
-__all__ = ["StackedTrainer", "stack", "stacked_losses"]
+__all__ = ["StackedTrainer", "stack", "stack_buffers", "stacked_losses"]
 
 
 def stack(parts: list[UncertainModel]) -> dict[str, Tensor]:
@@ -38,6 +39,17 @@ def stack(parts: list[UncertainModel]) -> dict[str, Tensor]:
     }
 
 
+def stack_buffers(parts: list[UncertainModel]) -> dict[str, Tensor]:
+    """Return each buffer of the members' networks as one tensor, which their steps write to."""
+    each = [_buffers_of_network(part) for part in parts]
+    return {name: torch.stack([buffers[name] for buffers in each]) for name in each[0]}
+
+
+def _buffers_of_network(part: UncertainModel) -> dict[str, Tensor]:
+    # The model's own, such as the noise, are no part of its forward pass.
+    return {name: each for name, each in part.named_buffers() if name.startswith("network.")}
+
+
 def stacked_losses(
     part: UncertainModel,
     weights: dict[str, Tensor],
@@ -45,7 +57,10 @@ def stacked_losses(
     y: Tensor,
     of_examples: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the loss of each member on its own batch, and the squared error if it is needed."""
+    """Return the loss of each member on its own batch, and the squared error if it is needed.
+
+    Buffers among the weights, such as those of BatchNorm, are written to as by each member alone.
+    """
     likelihood, annealed = part.training_likelihood, part.annealed
 
     def loss(
@@ -79,9 +94,14 @@ class StackedTrainer(Trainer):
     """
 
     def __init__(self, parts: list[UncertainModel], options: Options, total: int | None) -> None:
-        self.weights = stack(parts)
+        self.weights, self.buffers = stack(parts), stack_buffers(parts)
+        averaged = averaged_names(parts[0])
         self.augment = functions_of(options.training.augment)
-        updates = Updates(options, self.weights.values(), self.values, total, stacked=True)
+
+        def followed() -> dict[str, Tensor]:
+            return {name: value for name, value in self.values().items() if name in averaged}
+
+        updates = Updates(options, self.weights.values(), followed, total, stacked=True)
         super().__init__(parts, 0, updates)
 
     def train(
@@ -153,7 +173,8 @@ class StackedTrainer(Trainer):
 
     def _losses(self, x: Tensor, y: Tensor, of_examples: Tensor | None) -> Tensor:
         """Return the loss of each member on its own batch, by which noise may be learned, too."""
-        each, errors = stacked_losses(self.parts[0], self.weights, x, y, of_examples)
+        tensors = self.weights | self.buffers
+        each, errors = stacked_losses(self.parts[0], tensors, x, y, of_examples)
         if self.parts[0].training_likelihood.learns_noise:
             for part, error, own in zip(self.parts, errors, y, strict=True):
                 part.add_errors(error, part.training_likelihood.numbers_in(own))
@@ -177,7 +198,7 @@ class StackedTrainer(Trainer):
             doubts_together() as doubts,
         ):
             for x, y in data.in_order():
-                each = forward(self.weights, x)
+                each = forward(self.weights | self.buffers, x)
                 part.likelihood.check_targets(each[0], y)
                 meanings = [member.likelihood for member in self.parts]
                 pairs = zip(meanings, each.unsqueeze(1), strict=True)
@@ -185,8 +206,8 @@ class StackedTrainer(Trainer):
             return mean.result(doubts)
 
     def values(self) -> dict[str, Tensor]:
-        """Return the stacked weights."""
-        return {name: weight.detach() for name, weight in self.weights.items()}
+        """Return the stacked weights and buffers."""
+        return {name: weight.detach() for name, weight in self.weights.items()} | self.buffers
 
     def remember(self, improved: list[bool]) -> None:
         """Keep the weights of the members that have improved as their best so far."""
@@ -201,16 +222,20 @@ class StackedTrainer(Trainer):
 
     @torch.no_grad()
     def write_back(self) -> None:
-        """Give the members the weights that they have now."""
+        """Give the members the weights and buffers that they have now."""
         for i, part in enumerate(self.parts):
             for name, weight in part.named_parameters():
                 weight.copy_(self.weights[name][i])
+            for name, buffer in _buffers_of_network(part).items():
+                buffer.copy_(self.buffers[name][i])
 
     @torch.no_grad()
     def take_over(self) -> None:
         """Train on with the weights that the members have, which a hook may have changed."""
         for name, weights in stack(self.parts).items():
             self.weights[name].copy_(weights)
+        for name, buffers in stack_buffers(self.parts).items():
+            self.buffers[name].copy_(buffers)
 
     def ruined_weights(self) -> Bool[Tensor, "M"]:
         """Return for each member whether some of its weights are not finite."""
