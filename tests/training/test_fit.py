@@ -17,6 +17,7 @@ from duda.likelihoods import LIKELIHOODS
 from duda.methods import METHODS
 from duda.sampling import preserved
 from duda.training import FitState
+from duda.training.data import prepare
 from tests.pairs import PAIRS, as_targets, takes_labels
 from tests.training.models import (
     classes,
@@ -316,3 +317,26 @@ def test_buffers_learn_too() -> None:
     model = plain(noisy)
     duda.fit(model, regression(), epochs=2, batch_size=10)
     assert int(model.network[1].num_batches_tracked) == 10
+
+
+def test_batches_for_a_gpu_are_pinned_before_they_are_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pinned: list[int] = []
+
+    def pin_memory(self: Tensor) -> Tensor:
+        pinned.append(len(self))
+        return self
+
+    monkeypatch.setattr(Tensor, "pin_memory", pin_memory)
+    monkeypatch.setattr("duda.training.data.sent", lambda values, *_: values)
+    found = prepare(
+        DataLoader(TensorDataset(*regression(8)), 4),
+        4,
+        torch.device("cuda"),
+        torch.float32,
+        "data",
+        False,
+    )
+    assert [len(y) for _, y in found.in_order()] == [4, 4]
+    assert pinned == [4] * 4

@@ -106,5 +106,5 @@ def test_the_page_on_accelerate_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_the_page_runs_with_accelerate_itself(precision: str) -> None:
-    pytest.importorskip("accelerate")
+    pytest.importorskip("accelerate").state.AcceleratorState._reset_state(True)
     run_page({}, precision)

@@ -135,6 +135,8 @@ class LoaderData:
 
     def _read(self) -> Iterator[tuple[Batch, Tensor]]:
         for x, y in self.source.pairs():
+            if self.device.type == "cuda":  # so that nobody waits while they are sent
+                x, y = each_input(x, _pinned), _pinned(y)
             yield _moved(x, y, self.device, self.dtype)
 
     def examples(self) -> int | None:
@@ -258,6 +260,10 @@ def _moved(x: Batch, y: Tensor, device: torch.device, dtype: torch.dtype) -> tup
     x = each_input(x, lambda part: sent(part, device, dtype_for(part.dtype, dtype)))
     # Numbers are large beside their noise at times, so targets keep their digits.
     return x, sent(at_least_float32(y) if y.is_floating_point() else y, device)
+
+
+def _pinned(values: Tensor) -> Tensor:
+    return values.pin_memory() if values.device.type == "cpu" else values
 
 
 @contextmanager
