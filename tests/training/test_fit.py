@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import logging
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from duda.methods import METHODS
 from duda.sampling import preserved
 from duda.training import FitState
 from duda.training.data import prepare
+from duda.training.sending import fits
 from tests.pairs import PAIRS, as_targets, takes_labels
 from tests.training.models import (
     classes,
@@ -329,7 +331,7 @@ def test_batches_for_a_gpu_are_pinned_before_they_are_sent(
         return self
 
     monkeypatch.setattr(Tensor, "pin_memory", pin_memory)
-    monkeypatch.setattr("duda.training.data.sent", lambda values, *_: values)
+    monkeypatch.setattr("duda.training.sending.sent", lambda values, *_: values)
     found = prepare(
         DataLoader(TensorDataset(*regression(8)), 4),
         4,
@@ -339,4 +341,31 @@ def test_batches_for_a_gpu_are_pinned_before_they_are_sent(
         False,
     )
     assert [len(y) for _, y in found.in_order()] == [4, 4]
-    assert pinned == [4] * 4
+    assert pinned == [4, 4]
+
+
+def test_inputs_too_large_for_a_gpu_are_told_by_what_it_has_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, free = regression(8)[0], [2 * 8 * 3 * 4]
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[0], 10**9))
+    assert fits(x, torch.device("cuda"))
+    free[0] -= 1
+    assert not fits({"a": x}, torch.device("cuda"))
+    assert fits(x, torch.device("cpu"))
+
+
+def test_inputs_on_the_host_train_the_same_weights(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    models = [ensemble(), ensemble()]
+    settings: dict[str, Any] = {"epochs": 2, "seed": 0, "batch_size": 16}
+    settings |= {"validation": regression(20), "sample_weight": torch.ones(50)}
+    duda.fit(models[0], regression(), vectorize=False, **settings)
+    monkeypatch.setattr("duda.training.data.fits", lambda *_: False)
+    with caplog.at_level(logging.INFO, "duda"):
+        history = duda.fit(models[1], regression(), **settings)
+    assert not history.vectorized
+    assert same(values(models[0]), values(models[1]))
+    assert "the inputs of `data` stay on the host" in caplog.text
+    assert "one after the other, because the device has no room for the inputs" in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,18 +12,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from duda.batches import Batch, dtype_for, each_input
-from duda.checks import at_least_float32
+from duda.batches import Batch, each_input
 from duda.class_names import ClassNames
 from duda.items import ItemRule
 from duda.sources import Labelled, LoaderSource, read_pairs
 from duda.training.first_batch import first_identity, tensors_identity
 from duda.training.last_batch import last_joined, split_rows
 from duda.training.seeds import epoch_seed
+from duda.training.sending import fits, moved, pinned
 from duda.training.weights import read_weights, split_weight, without_weight
 from duda.transfer import sent
 
 __all__ = ["Examples", "LoaderData", "TensorData", "prepare"]
+
+_log = logging.getLogger(__name__)
 
 
 class Examples(NamedTuple):
@@ -37,7 +40,8 @@ class Examples(NamedTuple):
 class TensorData:
     """Inputs and targets as tensors, on the model's device and in its dtype.
 
-    What `drop_last` and `join_last` say of the last batch holds for training.
+    What `drop_last` and `join_last` say of the last batch holds for training. Inputs that are too
+    large for a GPU stay on the host, and are sent batch by batch.
     """
 
     x: Batch
@@ -46,6 +50,7 @@ class TensorData:
     drop_last: bool = False
     join_last: bool = False
     weight: Tensor | None = None
+    on_host: bool = False  # the inputs alone
 
     @property
     def device(self) -> torch.device:
@@ -63,7 +68,8 @@ class TensorData:
     def order(self, seed: int) -> Tensor:
         """Return the permutation of the examples that belongs to a seed of `epoch_seed`."""
         generator = torch.Generator().manual_seed(seed)
-        return sent(torch.randperm(len(self.y), generator=generator), self.y.device)
+        order = torch.randperm(len(self.y), generator=generator)
+        return order if self.on_host else sent(order, self.device)
 
     def shuffled(self, seed: int, member: int, epoch: int) -> Iterator[Examples]:
         """Yield the epoch's batches for a member."""
@@ -85,7 +91,10 @@ class TensorData:
 
     def x_rows(self, rows: Tensor | slice) -> Batch:
         """Return the inputs of some examples."""
-        return each_input(self.x, lambda values: values[rows])
+        found = each_input(self.x, lambda values: values[rows])
+        if not self.on_host:
+            return found
+        return each_input(pinned(found, self.device), lambda part: sent(part, self.device))
 
     def batches(self) -> int | None:
         """Return the number of batches in an epoch."""
@@ -135,9 +144,7 @@ class LoaderData:
 
     def _read(self) -> Iterator[tuple[Batch, Tensor]]:
         for x, y in self.source.pairs():
-            if self.device.type == "cuda":  # so that nobody waits while they are sent
-                x, y = each_input(x, _pinned), _pinned(y)
-            yield _moved(x, y, self.device, self.dtype)
+            yield moved(pinned(x, self.device), y, self.device, self.dtype)
 
     def examples(self) -> int | None:
         """Return the number of examples in an epoch, or None where only counting tells."""
@@ -245,25 +252,33 @@ def prepare(
     x, y = source.whole()
     if isinstance(weight, str):
         x, weight = split_weight(x, weight) if shuffle else (without_weight(x, weight), None)
-    if weight is not None:
-        weight = read_weights(weight, len(y), device, dtype)
     if drop_last and len(y) < batch_size:
         raise ValueError(
             f"`drop_last` is True, but `{name}` has {len(y)} examples, fewer than the "
             f"{batch_size} of a batch: give a smaller `batch_size`."
         )
-    return TensorData(*_moved(x, y, device, dtype), batch_size, drop_last, join_last, weight)
+    batches = {"batch_size": batch_size, "drop_last": drop_last, "join_last": join_last}
+    return _tensors(x, y, weight, device, dtype, name, **batches)
 
 
-def _moved(x: Batch, y: Tensor, device: torch.device, dtype: torch.dtype) -> tuple[Batch, Tensor]:
-    """Return inputs and targets on the device, and in floats that suit the model."""
-    x = each_input(x, lambda part: sent(part, device, dtype_for(part.dtype, dtype)))
-    # Numbers are large beside their noise at times, so targets keep their digits.
-    return x, sent(at_least_float32(y) if y.is_floating_point() else y, device)
-
-
-def _pinned(values: Tensor) -> Tensor:
-    return values.pin_memory() if values.device.type == "cpu" else values
+def _tensors(
+    x: Batch,
+    y: Tensor,
+    weight: Any,
+    device: torch.device,
+    dtype: torch.dtype,
+    name: str,
+    **batches: Any,
+) -> TensorData:
+    """Return data on the device, or the inputs on the host where these are too large for it."""
+    if weight is not None:
+        weight = read_weights(weight, len(y), device, dtype)
+    on_host = not fits(x, device)
+    if on_host:
+        _log.info("the inputs of `%s` stay on the host, as the device has no room for them", name)
+    x, _ = moved(x, y[:0], torch.device("cpu") if on_host else device, dtype)
+    _, y = moved({}, y, device, dtype)
+    return TensorData(x, y, weight=weight, on_host=on_host, **batches)
 
 
 @contextmanager

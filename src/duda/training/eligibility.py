@@ -102,6 +102,8 @@ def obstacle(
         return "`data` is no pair of tensors"
     if isinstance(data.x, dict):
         return "the inputs have names"
+    if data.on_host:
+        return "the device has no room for the inputs"
     if training.precision is not None:
         return "`precision` is by torch.autocast, which does not reach into torch.vmap"
     for name in ("compile", "channels_last"):

@@ -244,7 +244,7 @@ def _check_targets(part: UncertainModel, data: TensorData, names: ClassNames | N
     """Check all targets at once, against the outputs for a few examples."""
     outputs = first_outputs(part, data.x_rows(slice(3)))
     note_outputs(part, outputs)
-    check_next_tokens(part, data.x, data.y)
+    check_next_tokens(part, data.x, data.y.cpu() if data.on_host else data.y)
     if names and names.known:
         _check_classes(part, outputs, names.known)
     outputs = outputs[:1].expand(len(data.y), *outputs.shape[1:])
