@@ -35,14 +35,19 @@ CHECKS = """
             same.append(torch.equal(*others))
         if rank == 0:
             print(method, all(moved), all(same))
+    del model, others
+    import gc
+
+    gc.collect()
+    distributed.barrier()
     distributed.destroy_process_group()
 """
 
 
 def test_one_model_trains_in_two_processes(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
-    end = "\n    distributed.destroy_process_group()\n"
-    script.write_text(code("several-devices.md").replace(end, CHECKS))
+    before, after = code("several-devices.md").split("    distributed.barrier()", 1)
+    script.write_text(before + CHECKS + after.split("destroy_process_group()", 1)[1])
     done = subprocess.run(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
