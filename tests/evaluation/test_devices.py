@@ -33,6 +33,7 @@ def cases(n: int) -> dict[str, Case]:
     counts = torch.randint(1, 5, (n, 5), generator=g)
     votes = counts / counts.sum(1, keepdim=True)
     answer = duda.ClassPrediction.from_probs(probs)
+    bits = torch.nn.functional.one_hot(y, probs.shape[1])
     score, bad, loss = answer.score, answer.is_bad(y), torch.rand(n, generator=g)
     mean, noise = torch.randn(2, n, 2, generator=g, dtype=torch.float64)
     std = torch.rand(n, 2, generator=g, dtype=torch.float64) + 0.1
@@ -64,6 +65,7 @@ def cases(n: int) -> dict[str, Case]:
         "interval_width": (e.interval_width, mean - std, mean + std),
         "joint_nll": (e.joint_nll, mixed, target),
         "joint_nll_of_draws": (e.joint_nll_of_draws, some[0]),
+        "multilabel": (e.multilabel, duda.BernoulliPrediction.from_probs(probs), bits),
         "nll": (e.nll, answer, y),
         "nll, logits": (lambda logits, y: e.nll(logits=logits, y=y), logits, y),
         "nll, votes": (e.nll, answer, votes),

@@ -29,6 +29,7 @@ from duda.evaluation.intervals import (
     pinball_of_quantiles,
 )
 from duda.evaluation.joint import joint_nll, joint_nll_of_draws
+from duda.evaluation.multilabel import LabelScores, multilabel
 from duda.evaluation.null_band import NullBand
 from duda.evaluation.old_names import MOVED
 from duda.evaluation.old_names import features_of as features_of
@@ -50,6 +51,7 @@ __all__ = [
     "BrierParts",
     "Confusion",
     "Coverage",
+    "LabelScores",
     "NullBand",
     "PatchUncertainty",
     "Pit",
@@ -79,6 +81,7 @@ __all__ = [
     "joint_nll",
     "joint_nll_of_draws",
     "mae",
+    "multilabel",
     "nll",
     "ood",
     "pavpu",

@@ -159,12 +159,13 @@ tensor([1.1935], dtype=torch.float64))
         Args:
             threshold: a probability, for all labels or for each.
         """
-        levels = torch.as_tensor(threshold, dtype=torch.float64, device=self.device)
+        levels = torch.as_tensor(threshold, dtype=torch.float64)
         if levels.ndim > 1 or not bool(((levels >= 0) & (levels <= 1)).all()):
             raise ValueError(
                 f"`threshold` is {threshold!r}, expected a probability, for all labels or for each."
             )
         probs = self.probs.double()
+        levels = levels.to(probs.device)
         return (probs >= levels.view(-1, *[1] * (probs.ndim - 2))).long()
 
     def as_classes(self) -> ClassPrediction:
@@ -175,14 +176,19 @@ tensor([1.1935], dtype=torch.float64))
         """
         found = self.by_label
         if self.said_shape[0] == 1:
-            found = replace(
-                found,
-                log_probs=found.log_probs[:, :, 0],
-                aleatoric=found.aleatoric[:, 0],
-                votes=found.votes[:, :, 0],
-                draws=None if found.draws is None else found.draws[:, :, :, 0],
-            )
+            found = _only(found, 0)
         return found.with_joint(self.joint, self.drawn)
+
+    def of_label(self, number: int) -> ClassPrediction:
+        """Return what is said of one label, as the classes 0 and 1: for its reliability, say.
+
+        Raises:
+            IndexError: if there is no such label.
+        """
+        count = self.said_shape[0]
+        if not -count <= number < count:
+            raise IndexError(f"`number` is {number}, expected a label of {count}, from 0.")
+        return _only(self.by_label, number).with_joint(self.joint, self.drawn)
 
     def with_labels(self, classes: ClassPrediction) -> Self:
         """Return the prediction with what was made of `as_classes`: other probabilities."""
@@ -253,6 +259,17 @@ tensor([1.1935], dtype=torch.float64))
             "nll": Terms(found["nll"].values.sum(1)),
             "auroc_errors": Terms(score, "ranking", bad),
         }
+
+
+def _only(found: ClassPrediction, label: int) -> ClassPrediction:
+    """Return the classes 0 and 1 of a single label."""
+    return replace(
+        found,
+        log_probs=found.log_probs[:, :, label],
+        aleatoric=found.aleatoric[:, label],
+        votes=found.votes[:, :, label],
+        draws=None if found.draws is None else found.draws[:, :, :, label],
+    )
 
 
 def _with_one_label(found: ClassPrediction) -> ClassPrediction:
