@@ -18,27 +18,21 @@ from torch import Tensor, nn
 from duda.streams import draw_key, draw_keys
 
 Numbers = tuple[Tensor, ...]
-STEP, MIXING = 0x9E3779B97F4A7C15, ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
-
-
-def signed(number: int) -> int:
-    return (number + 2**63) % 2**64 - 2**63
 
 
 @lru_cache
 def places(size: int) -> Tensor:
-    return torch.arange(1, size + 1).mul_(signed(STEP))
+    return draw_keys(0, range(size))
 
 
 def kept(features: Tensor, draws: int, seed: int) -> Tensor:
     """Return masks of half of the features by a seed, each draw's by its own number."""
     torch.manual_seed(seed)
     keys = draw_keys(int(torch.randint(2**63 - 1, ())), range(draws)).unsqueeze(1)
-    words = places(-(-features.numel() // 8)) + (keys ^ draw_key(0, 0))
-    for shift, factor in MIXING:  # SplitMix64
-        words ^= (words >> shift) & (2 ** (64 - shift) - 1)
-        if factor > 1:
-            words *= signed(factor)
+    keys ^= draw_key(0, 0)
+    words = (places(-(-features.numel() // 8)) ^ keys) * (keys | 1)
+    words += words >> 32
+    words *= 0x9E3779B97F4A7C15 - 2**64
     return words.view(torch.uint8).view(draws, *features.shape) >= 128
 
 

@@ -47,7 +47,8 @@ class Axis:
         fill = [1] * (ndim - x.ndim)
         if not self.hides(x):
             return x
-        x = get_unwrapped(x).movedim(maybe_get_bdim(x), 0)
+        dim, x = maybe_get_bdim(x), get_unwrapped(x)
+        x = x.movedim(dim, 0) if dim else x
         return x.reshape(len(x), *fill, *x.shape[1:]) if fill else x
 
     def spread(self, x: Tensor) -> Tensor:

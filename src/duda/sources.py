@@ -159,7 +159,8 @@ class TensorSource(Source):
         if isinstance(self.x, dict):
             named = self.x.items()
             return {k: as_tensor(v[start:stop], f"x[{k!r}]{of}") for k, v in named}, y
-        return as_tensor(self.x[start:stop], f"x{of}"), y
+        x = self.x if stop - start >= len(self.x) else self.x[start:stop]  # one call less
+        return as_tensor(x, f"x{of}"), y
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,27 +1,27 @@
 """Random numbers by draw, call and place, which are the same whatever is drawn beside them.
 
-Number i of a draw's k-th random call is a hash of the seed, the draw's number, k and i. So draws
-may be taken in any order, some at once or one by one, here or on a GPU, and the numbers of a row
-do not depend on how many rows there are. The hash is that of SplitMix64 (Steele et al. 2014,
-variant 13 of its mixing function), used as a counter-based generator (Salmon et al. 2011).
+Number i of a draw's k-th random call is a hash of the seed, the draw's number, k and i
+(`random_words.py`). So draws may be taken in any order, some at once or one by one, here or on a
+GPU, and the numbers of a row do not depend on how many rows there are.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import lru_cache, wraps
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch._C._functorch import is_batchedtensor
 from torch.func import vmap
 
 from duda.draw_axis import Axis
+from duda.random_words import Numbers, draw_key, draw_keys, numbers
 
 __all__ = [
+    "INTEGERS_AS_WIDE",
     "RowStream",
     "Sharing",
     "Stream",
@@ -35,39 +35,21 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_STEP = 0x9E3779B97F4A7C15  # between the counters that are hashed: 2⁶⁴ over the golden ratio
-_MIXING = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
-_CACHED_WORDS = 2**15  # more than these of one draw are made draw by draw, in the CPU's caches
+INTEGERS_AS_WIDE = {
+    torch.float64: torch.int64,
+    torch.float32: torch.int32,
+    torch.float16: torch.int16,
+    torch.bfloat16: torch.int16,
+}
 _SIGNIFICANT = {torch.float64: 53, torch.float32: 24, torch.float16: 11, torch.bfloat16: 8}
+_OUTERMOST = 4.46  # of 2¹⁶ normal numbers, for sums of two to have their law to 5 deviations
+_TURN = (21 + 20j) / 29  # of length 1
 
 
 def new_seed() -> int:
     """Return a seed for `random_draws` from torch's global generator."""
     seed: Any = torch.randint(2**63 - 1, ()).tolist()  # no call of torch more, as `item` is
     return int(seed)
-
-
-def draw_key(seed: int, number: int) -> int:
-    """Return what all randomness of a draw follows from: 64 bits, as a signed integer.
-
-    >>> draw_key(0, 0), draw_key(0, 1)
-    (-2152535657050944081, 7960286522194355700)
-    """
-    z = (seed + _STEP * (number + 1)) % 2**64
-    for shift, factor in _MIXING:
-        z = (z ^ z >> shift) * factor % 2**64
-    return _signed(z)
-
-
-def draw_keys(seed: int, numbers: Sequence[int] | Tensor) -> Tensor:
-    """Return the keys of several draws, like their numbers on the CPU.
-
-    They are few, for which numpy is several times faster than a call of torch for each step.
-    """
-    z: Any = (np.asarray(numbers).astype(np.uint64) + 1) * _STEP + seed % 2**64
-    for shift, factor in _MIXING:
-        z = (z ^ z >> shift) * factor
-    return torch.from_numpy(z.view(np.int64))
 
 
 def draw_generator(seed: int, number: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -144,22 +126,24 @@ class Stream:
         """Return the probability with which the masks of this pass drop."""
         return 0.5 if self.probing and 0 < p < 1 else p
 
-    def integers(
-        self,
-        shape: Iterable[int],
-        dtype: torch.dtype,
-        device: torch.device | None = None,
-        change: Callable[[Tensor], Tensor] = lambda numbers: numbers,
+    def numbers(
+        self, kind: Numbers, shape: Iterable[int], device: torch.device | None = None
     ) -> Tensor:
-        """Return integers of 8 to 64 bits, uniform over all values of `dtype`, changed."""
+        """Return the numbers of the next random call, which asks for such a shape."""
         call, shape = len(self.shapes), tuple(shape)
         self.shapes.append(shape)
         drawn = shape if self.sharing is None else self.sharing.drawn(call, shape)
         start = 0 if self.start is None else self.start(call, shape)
-        numbers = change(_integers(self._keys.to(device), call, drawn, dtype, start))
+        found = numbers(self._keys.to(device) ^ draw_key(0, call), kind, drawn, start)
         if self.axis is not None:
-            numbers = self.axis.hidden(numbers)
-        return numbers if self.sharing is None else self.sharing.spread(call, numbers, shape)
+            found = self.axis.hidden(found)
+        return found if self.sharing is None else self.sharing.spread(call, found, shape)
+
+    def integers(
+        self, shape: Iterable[int], dtype: torch.dtype, device: torch.device | None = None
+    ) -> Tensor:
+        """Return integers of 8 to 64 bits, uniform over all values of `dtype`."""
+        return self.numbers(_integers(dtype), shape, device)
 
     def in_the_open(self, compute: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
         """Return what is computed of tensors, one of which depends on the draw.
@@ -187,14 +171,7 @@ class Stream:
         device: torch.device | None = None,
     ) -> Tensor:
         """Return multiples of 2⁻²⁴ from [0, 1), or of what `dtype` can tell apart below 1."""
-        bits = _SIGNIFICANT[dtype]
-
-        def to_uniform(numbers: Tensor) -> Tensor:
-            shift = 8 * numbers.dtype.itemsize - bits
-            highest = (numbers >> shift).bitwise_and_(2**bits - 1)
-            return highest.to(dtype).mul_(2.0**-bits)
-
-        return self.integers(shape, _integer_type(dtype), device, to_uniform)
+        return self.numbers(_uniform(dtype), shape, device)
 
     def normal(
         self,
@@ -202,16 +179,8 @@ class Stream:
         dtype: torch.dtype = torch.float32,
         device: torch.device | None = None,
     ) -> Tensor:
-        """Return standard normal numbers, of size 5.4 at most, or 8.3 in double precision."""
-        bits = max(_SIGNIFICANT[dtype], 24)
-        wide = torch.float64 if dtype is torch.float64 else torch.float32
-
-        def to_normal(numbers: Tensor) -> Tensor:
-            shift = 8 * numbers.dtype.itemsize - bits
-            middles = (numbers >> shift).to(wide).add_(0.5).mul_(2.0 ** (1 - bits))  # in (-1, 1)
-            return middles.erfinv_().mul_(math.sqrt(2)).to(dtype)
-
-        return self.integers(shape, _integer_type(dtype), device, to_normal)
+        """Return standard normal numbers, of size 6.3 at most, or 8.3 in double precision."""
+        return self.numbers(_normal(dtype), shape, device)
 
 
 class RowStream(Stream):
@@ -231,18 +200,14 @@ class RowStream(Stream):
         self.draws = len(keys)
         self.repeated = False
 
-    def integers(
-        self,
-        shape: Iterable[int],
-        dtype: torch.dtype,
-        device: torch.device | None = None,
-        change: Callable[[Tensor], Tensor] = lambda numbers: numbers,
+    def numbers(
+        self, kind: Numbers, shape: Iterable[int], device: torch.device | None = None
     ) -> Tensor:
-        """Return the integers of all draws."""
+        """Return the numbers of all draws."""
         if not self.repeated:
-            return super().integers(shape, dtype, device, change)
+            return super().numbers(kind, shape, device)
         rows, *others = shape
-        return super().integers((rows // self.draws, *others), dtype, device, change).flatten(0, 1)
+        return super().numbers(kind, (rows // self.draws, *others), device).flatten(0, 1)
 
 
 class _OfEachDraw(NamedTuple):
@@ -252,52 +217,51 @@ class _OfEachDraw(NamedTuple):
     spread: Callable[[int, Tensor, tuple[int, ...]], Tensor]
 
 
-def _integer_type(dtype: torch.dtype) -> torch.dtype:
-    return torch.int64 if dtype is torch.float64 else torch.int32
+@lru_cache
+def _integers(dtype: torch.dtype) -> Numbers:
+    return Numbers(dtype, 8 // dtype.itemsize, lambda words: words.view(dtype))
 
 
-def _integers(
-    keys: Tensor, call: int, shape: tuple[int, ...], dtype: torch.dtype, start: int
-) -> Tensor:
-    """Return integers of a call for each key, `(*keys, *shape)`, after so many others."""
-    size, of_word = math.prod(shape), 8 // dtype.itemsize
-    first, skipped = divmod(start, of_word)
-    words = _words(keys ^ draw_key(0, call), first, -(-(skipped + size) // of_word))
-    numbers = words.view(dtype)
-    if numbers.shape[-1] != size:
-        numbers = numbers[..., skipped : skipped + size]
-    return numbers.reshape((*keys.shape, *shape))
+@lru_cache
+def _uniform(dtype: torch.dtype) -> Numbers:
+    bits, integers = _SIGNIFICANT[dtype], INTEGERS_AS_WIDE[dtype]
+
+    def read(words: Tensor) -> Tensor:
+        highest = words.view(integers) >> (8 * dtype.itemsize - bits)
+        return highest.bitwise_and_(2**bits - 1).to(dtype).mul_(2.0**-bits)
+
+    return Numbers(dtype, 8 // dtype.itemsize, read)
 
 
-def _words(keys: Tensor, first: int, size: int) -> Tensor:
-    """Return 64 random bits for each key and place from the first one on, `(*keys, size)`."""
-    places = (_known_places if size <= _CACHED_WORDS else _places)(first, size, keys.device)
-    if keys.ndim == 0 or size <= _CACHED_WORDS or keys.device.type != "cpu":
-        return _mixed(places + keys.unsqueeze(-1))
-    words = torch.empty(len(keys), size, dtype=torch.int64)
-    for row, key in zip(words, keys, strict=True):
-        _mixed(torch.add(places, key, out=row))
-    return words
+@lru_cache
+def _normal(dtype: torch.dtype) -> Numbers:
+    if dtype is torch.float64:
+        return Numbers(dtype, 1, _by_inverse)
+    return Numbers(dtype, 4, lambda words: _by_pairs(words).to(dtype))
 
 
-def _places(first: int, size: int, device: torch.device) -> Tensor:
-    """Return what is added to a key for each place, which nobody may write to."""
-    return torch.arange(first + 1, first + size + 1, device=device).mul_(_signed(_STEP))
+def _by_inverse(words: Tensor) -> Tensor:
+    """Return a normal number of each word, by the inverse of their law."""
+    middles = (words >> 11).double().add_(0.5).mul_(2.0**-52)  # in (-1, 1)
+    return middles.erfinv_().mul_(math.sqrt(2))
 
 
-_known_places = lru_cache(maxsize=16)(_places)
+def _by_pairs(words: Tensor) -> Tensor:
+    """Return four normal numbers of each word.
+
+    A table knows one for each 16 bits. Two that are independent and normal are a point in the
+    plane, and are so still when it is turned, which makes 2³² of their 2¹⁶ values.
+    """
+    places = words.view(torch.int16).int().add_(2**15)
+    known = _table(words.device).index_select(0, places.view(-1))
+    turned = known.view(torch.complex64).mul_(_TURN)
+    return turned.view(torch.float32).view(places.shape)
 
 
-def _mixed(z: Tensor) -> Tensor:
-    """Return the hashes of 64-bit numbers, written over them."""
-    for shift, factor in _MIXING:
-        # Integers are signed here, and shifting them copies the sign, which is masked again.
-        z.bitwise_xor_((z >> shift).bitwise_and_(2 ** (64 - shift) - 1))
-        if factor > 1:
-            z.mul_(_signed(factor))
-    return z
-
-
-def _signed(number: int) -> int:
-    """Return the int64 that has the lowest 64 bits of `number`."""
-    return (number + 2**63) % 2**64 - 2**63
+@lru_cache(maxsize=16)
+def _table(device: torch.device) -> Tensor:
+    """Return the middles of 2¹⁶ parts of the normal law, which are equally probable."""
+    places = torch.arange(2**16, dtype=torch.float64, device="cpu")
+    middles = torch.special.ndtri(places.add_(0.5).mul_(2.0**-16))
+    middles[0], middles[-1] = -_OUTERMOST, _OUTERMOST
+    return middles.div_(middles.square().mean().sqrt()).float().to(device)

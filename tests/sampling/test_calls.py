@@ -19,7 +19,7 @@ X = torch.rand(128, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 # What makes another view of a tensor, and computes nothing.
 VIEWS = {"alias", "detach", "expand", "lift_fresh", "select", "slice", "split_with_sizes", "t"}
 VIEWS |= {"transpose", "unsqueeze", "view", "_unsafe_view", "promote_types", "empty", "empty_like"}
-HASH = {"bitwise_xor", "add", "__rshift__", "bitwise_and_", "bitwise_xor_", "mul_"}  # SplitMix64
+HASH = {"bitwise_xor", "bitwise_or", "__rshift__", "add_", "mul_"}
 
 
 def computing(names: list[str]) -> list[str]:
@@ -64,14 +64,14 @@ def test_draws_of_a_graph_call_little_but_the_hash_of_their_numbers(
     hand = calls_of(lambda: draws_by_hand(network))
     found = calls_of(lambda: list(random_draws(network, X, DRAWS, DRAWS, HiddenDropout, seed=0)))
     others = [name for name in computing(found) if name not in HASH]
-    assert len(computing(found)) - len(others) == 13  # on the numbers of all draws at once
+    assert len(computing(found)) - len(others) == 7  # on the numbers of all draws at once
     assert len(others) <= 1.5 * len(computing(hand))
 
 
 @pytest.mark.parametrize("draws", [2, DRAWS, 500])
 def test_calls_do_not_grow_with_the_draws(network: nn.Sequential, draws: int) -> None:
     found = calls_of(lambda: list(random_draws(network, X, draws, draws, HiddenDropout, seed=0)))
-    assert len(computing(found)) <= 22
+    assert len(computing(found)) <= 16
 
 
 def test_a_prepared_prediction_makes_few_calls(network: nn.Sequential) -> None:

@@ -33,9 +33,8 @@ def entropy(log_probs: Float[Tensor, "..."], dim: int) -> Float[Tensor, "..."]:
     >>> entropy(torch.tensor([200.0, 0.0]).log_softmax(0), dim=0)
     tensor(0.)
     """
-    probs = log_probs.exp()
-    finite = log_probs.clamp(min=torch.finfo(log_probs.dtype).min)  # or 0 * inf is NaN
-    return (probs * finite.neg()).sum(dim, dtype=torch.float64).to(log_probs.dtype)
+    terms = log_probs.exp() * log_probs  # 0 * inf is NaN, and counts as 0
+    return (0.0 - terms.nansum(dim, dtype=torch.float64)).to(log_probs.dtype)  # not -0
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -15,7 +15,7 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.autograd import forward_ad
 
 from duda.sampling.calls.random_calls import Function, Handler
-from duda.streams import Stream, unseen
+from duda.streams import INTEGERS_AS_WIDE, Stream, unseen
 
 if TYPE_CHECKING:
     from duda.sampling.randomness import Randomness
@@ -31,12 +31,6 @@ _ALPHA_CHANNELS = (
 )
 _ALPHA = (F.alpha_dropout, torch.alpha_dropout, torch.alpha_dropout_, *_ALPHA_CHANNELS)
 _CHANNELS_OF_ANY = (torch.feature_dropout, torch.feature_dropout_, *_ALPHA_CHANNELS)
-_OF_ITS_SIZE = {
-    torch.float64: torch.int64,
-    torch.float32: torch.int32,
-    torch.float16: torch.int16,
-    torch.bfloat16: torch.int16,
-}
 _SELU_FLOOR = -1.7580993408473766  # what SELU tends to, which alpha dropout puts in
 
 
@@ -82,7 +76,7 @@ class Mask:
     def dropped(self, x: Tensor, bits: Tensor) -> Tensor:
         """Return `x` with dropped entries zero, and the others scaled by one over their share."""
         scaled = x * (1 / self.share if self.share else 0.0)
-        as_integers = _OF_ITS_SIZE.get(x.dtype)
+        as_integers = INTEGERS_AS_WIDE.get(x.dtype)
         if as_integers is None or self.share == 0 or _differentiated(x):
             return torch.where(self.kept(bits), scaled, 0)
         # Products of integers with 0 and 1 are zero for infinities as well, and several times

@@ -59,8 +59,10 @@ def _integers(mode: Randomness, stream: Stream, func: Function, args: Any, kwarg
         return words.bitwise_and_(width - 1).to(like.dtype).add_(low)
 
     if 0 < width <= 256 and width & (width - 1) == 0:  # as for signs, and several times cheaper
-        return stream.integers(like.shape, torch.uint8, like.device, in_bits).contiguous()
-    return stream.integers(like.shape, torch.int64, like.device, between).contiguous()
+        bits = stream.integers(like.shape, torch.uint8, like.device)
+        return stream.in_the_open(in_bits, bits).contiguous()
+    words = stream.integers(like.shape, torch.int64, like.device)
+    return stream.in_the_open(between, words).contiguous()
 
 
 def _hits(stream: Stream, like: Tensor, p: float | Tensor) -> Tensor:
