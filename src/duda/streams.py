@@ -262,6 +262,6 @@ def _by_pairs(words: Tensor) -> Tensor:
 def _table(device: torch.device) -> Tensor:
     """Return the middles of 2¹⁶ parts of the normal law, which are equally probable."""
     places = torch.arange(2**16, dtype=torch.float64, device="cpu")
-    middles = torch.special.ndtri(places.add_(0.5).mul_(2.0**-16))
+    middles: Tensor = torch.special.ndtri(places.add_(0.5).mul_(2.0**-16))
     middles[0], middles[-1] = -_OUTERMOST, _OUTERMOST
     return middles.div_(middles.square().mean().sqrt()).float().to(device)

@@ -1,14 +1,17 @@
-"""An error that comes once costs one prediction its speed, and short memory halves the draws."""
+"""An error that comes once costs one prediction its speed, and short memory halves the tiles."""
 
 from __future__ import annotations
 
 import logging
+from unittest.mock import patch
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import duda
+from duda.draw_axis import Axis
+from duda.sampling.captures import CapturedRunner
 
 SAMPLES = 20
 
@@ -83,8 +86,117 @@ def test_short_memory_halves_the_draws_at_a_time(
     assert "too little memory" in caplog.text
     assert "one by one" not in caplog.text
     model.network[2].most = 0
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(torch.OutOfMemoryError, match="for one draw of 1 row of a Sequential: take"):
         model.predict(x, seed=0)
+
+
+class Limited(nn.Module):
+    """Takes so many entries at most, of all draws, and notes what it was given.
+
+    Args:
+        most: how many.
+    """
+
+    def __init__(self, most: float = float("inf")) -> None:
+        super().__init__()
+        self.most = most
+        self.seen: list[tuple[int, int]] = []
+
+    def forward(self, h: Tensor) -> Tensor:
+        axis = Axis.of(h)
+        draws = 1 if axis is None else axis.size
+        if draws * len(h) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        self.seen.append((draws, len(h)))
+        return h
+
+
+class Trunk(nn.Linear):
+    """A linear layer that counts its rows."""
+
+    rows = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.rows += len(x)
+        return super().forward(x)
+
+
+def limited(kind: str, last: nn.Module) -> duda.UncertainModel:
+    torch.manual_seed(0)
+    parts = [Trunk(4, 8), nn.Dropout(0.5), nn.Linear(8, 3), Limited(), last]
+    net, likelihood = nn.Sequential(*parts), duda.Categorical()
+    if kind == "dropout":
+        return duda.MCDropout(net, likelihood, samples=SAMPLES)
+    if kind == "dropconnect":
+        return duda.MCDropConnect(net, likelihood, 0.5, 1, samples=SAMPLES)
+    return duda.Variational(net, likelihood, estimator=kind, samples=SAMPLES)
+
+
+class OneByOne(nn.Module):
+    """Looks at its numbers, as vmap cannot."""
+
+    def forward(self, h: Tensor) -> Tensor:
+        return h if float(h.sum()) < 1e9 else -h
+
+
+class Together(nn.Module):
+    """Lets rows know of each other."""
+
+    def forward(self, h: Tensor) -> Tensor:
+        return h - h.mean(0)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("kind", ["dropout", "dropconnect", "weight", "local", "flipout"])
+def test_short_memory_halves_the_rows_first(kind: str, joint: bool) -> None:
+    model, x = limited(kind, nn.Identity()), torch.randn(22, 4)
+    expected = model.predict(x, seed=0, joint=joint, keep_draws=True).draws
+    memory = model.network[3]
+    memory.most, memory.seen, model.network[0].rows = 6 * SAMPLES, [], 0
+    found = model.predict(x, seed=0, joint=joint, keep_draws=True).draws
+    torch.testing.assert_close(found, expected)
+    whole = [rows for draws, rows in memory.seen if draws == SAMPLES]
+    assert whole == [6, 6, 6, 4]
+    memory.most = SAMPLES // 3  # not even one row with all draws
+    found = model.predict(x, seed=0, joint=joint, keep_draws=True).draws
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_trunk_runs_once_for_each_tile_that_fits() -> None:
+    model, x = limited("dropout", nn.Identity()), torch.randn(22, 4)
+    model.predict(x, seed=0)
+    model.network[3].most, model.network[0].rows = 6 * SAMPLES, 0
+    model.predict(x, seed=0)
+    assert model.network[0].rows == 22 + 11 + 22  # twice not, and then for tiles of 6
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_short_memory_halves_the_rows_of_draws_one_by_one(joint: bool) -> None:
+    model, x = limited("dropout", OneByOne()), torch.randn(22, 4)
+    expected = model.predict(x, seed=0, joint=joint, keep_draws=True).draws
+    model.network[3].most = 6
+    found = model.predict(x, seed=0, joint=joint, keep_draws=True).draws
+    torch.testing.assert_close(found, expected)
+
+
+def test_rows_that_need_each_other_stay_together_in_short_memory() -> None:
+    model, x = limited("dropout", Together()), torch.randn(22, 4)
+    expected = model.predict(x, seed=0, keep_draws=True).draws
+    model.network[3].most = 3 * 22
+    torch.testing.assert_close(model.predict(x, seed=0, keep_draws=True).draws, expected)
+    model.network[3].most = 21
+    with pytest.raises(torch.OutOfMemoryError, match=r"one draw of 22 rows .* `batch_size`"):
+        model.predict(x, seed=0)
+
+
+def test_a_captured_network_goes_on_by_itself_in_short_memory() -> None:
+    model, x = limited("dropout", nn.Identity()), torch.randn(22, 4)
+    model.prepare(x)
+    expected = model.predict(x, seed=0, keep_draws=True).draws
+    error = torch.OutOfMemoryError("CUDA out of memory.")
+    with patch.object(CapturedRunner, "run", side_effect=error):
+        found = model.predict(x, seed=0, keep_draws=True).draws
+    torch.testing.assert_close(found, expected)
 
 
 def test_an_error_of_the_network_itself_comes_through(model: duda.MCDropout) -> None:

@@ -26,10 +26,17 @@ from duda.sampling.captures import (
     timed,
 )
 from duda.sampling.joint import Examples, examples_in_calls
+from duda.sampling.memory import Fitting, Runner
 from duda.sampling.networks import without_slow_rules
 from duda.sampling.prefix import Prefix
 from duda.sampling.randomness import HiddenDropout, Randomness
-from duda.sampling.tiles import draws_at_a_time, is_first_tile, rows_that_fit, starts_of
+from duda.sampling.tiles import (
+    are_apart,
+    draws_at_a_time,
+    is_first_tile,
+    rows_that_fit,
+    starts_of,
+)
 from duda.streams import Stream, draw_key, draw_keys
 from duda.transfer import sent
 from duda.trees import tensors
@@ -46,7 +53,6 @@ _OF_VMAP = re.compile(
 _OF_VALUES = re.compile(
     r"data-dependent|\.item\(\)|can output dynamic|data pointer|nobody sees it|no randomness", re.I
 )
-_OF_MEMORY = re.compile("out of memory|allocate memory|not enough memory|alloc_failed", re.I)
 
 _needs_loop: WeakKeyDictionary[nn.Module, set[Hashable]] = WeakKeyDictionary()
 
@@ -94,9 +100,18 @@ def random_draws(
     form = (plan is None, *_form(x))
     vmapped = vmapped and form not in _needs_loop.get(network, ())
     examples = examples_in_calls(network, x, randomness, seed) if joint else None
-    of_kind = _Runner if plan is None else partial(CapturedRunner, plan)
-    new_runner = partial(of_kind, network, x, randomness, seed, examples)
-    chunks = _in_chunks(new_runner, samples, chunk, vmapped)
+
+    def made(some: Batch, vmapped: bool) -> Runner:
+        own = None if examples is None else Examples(rows_of(some), examples.places)
+        whole = rows_of(some) == rows_of(x)
+        of_kind = partial(CapturedRunner, plan) if plan is not None and whole else _Runner
+        return of_kind(network, some, randomness, seed, own, vmapped=vmapped)
+
+    def new_runner(vmapped: bool) -> Fitting:
+        apart = partial(are_apart, network, x, randomness)
+        return Fitting(partial(made, vmapped=vmapped), network, x, apart, vmapped=vmapped)
+
+    chunks = _in_chunks(new_runner, samples, chunk, vmapped, captured=plan is not None)
     chunks = timed(network, randomness(), chunks, first) if plan is None else chunks
     for draws, needs_loop in chunks:
         if needs_loop:
@@ -122,10 +137,11 @@ def _form(x: Batch) -> tuple[Hashable, ...]:
 
 
 def _in_chunks(
-    new_runner: Callable[..., _Runner | CapturedRunner],
+    new_runner: Callable[..., Fitting],
     samples: int,
     chunk: int | None,
     vmapped: bool,
+    captured: bool,
 ) -> Iterator[tuple[Tensor, bool]]:
     """Yield draws, and whether the first of them has shown that the network needs a loop."""
     runner, done = new_runner(vmapped=vmapped), 0
@@ -135,9 +151,9 @@ def _in_chunks(
             with without_slow_rules():
                 draws = runner.run(done, size, last=done + size == samples)
         except Exception as error:
-            short, by_vmap = _is_of_memory(error), _is_of_vmap(error)
-            if not runner.vmapped or (short and size == 1):
+            if not runner.vmapped or isinstance(error, torch.OutOfMemoryError):
                 raise
+            by_vmap = _is_of_vmap(error)
             said = str(error).strip().split(". ")[0] or type(error).__name__
             of_values = bool(_OF_VALUES.search(str(error)))
         else:
@@ -145,25 +161,15 @@ def _in_chunks(
             yield draws, False
             continue
         name = type(runner.network).__name__
-        if short:
-            _log.warning("%s has too little memory for %d draws at a time: %s", name, size, said)
-            chunk, runner = size // 2, new_runner(vmapped=True)
-            continue
         # Whatever was said: the loop shows whether it is the network's own error.
         runner = new_runner(vmapped=False)
         draws = runner.run(done, 1)
         why = "because vmap cannot" if by_vmap else "this time"
-        helps = isinstance(runner, _Runner) and not of_values
-        prepare = ", or try `prepare(x)`," * helps
+        prepare = ", or try `prepare(x)`," * (not captured and not of_values)
         remedy = f"; write that otherwise{prepare} for a speed of many draws at once"
         _log.warning("%s runs its draws one by one, %s: %s%s", name, why, said, remedy * by_vmap)
         yield draws, by_vmap and done == 0
         done += 1
-
-
-def _is_of_memory(error: Exception) -> bool:
-    """Return whether an error says that memory is short."""
-    return isinstance(error, MemoryError) or bool(_OF_MEMORY.search(str(error)))
 
 
 def _is_of_vmap(error: Exception) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +33,7 @@ from duda.transfer import sent
 from duda.trees import tensors
 
 __all__ = [
+    "are_apart",
     "draws_at_a_time",
     "from_row",
     "is_first_tile",
@@ -50,6 +51,7 @@ _ROWS = 3  # by which a network is measured
 _GUESS = 2**15  # bytes of a row, where they cannot be measured
 _WHOLE = 8  # rows whose masks end with a word of random bits, whatever their width
 
+_Start = Callable[[int, tuple[int, ...]], int]
 _first_row: ContextVar[int] = ContextVar("_first_row", default=0)
 
 
@@ -90,7 +92,7 @@ def rows_that_fit(
         return rows
     fitting = int((memory_for(x) / samples - found.fixed) // max(1, found.each))
     tiles = ceil(rows / max(1, fitting))
-    if tiles * found.fixed > _LITTLE * rows * found.each or not _are_apart(network, x, randomness):
+    if tiles * found.fixed > _LITTLE * rows * found.each or not are_apart(network, x, randomness):
         return rows
     alike = ceil(rows / tiles)
     return alike if alike < _WHOLE else ceil(alike / _WHOLE) * _WHOLE
@@ -108,8 +110,8 @@ def draws_at_a_time(network: nn.Module, x: Batch, randomness: Callable[[], Rando
 
 @contextmanager
 def from_row(first: int) -> Iterator[None]:
-    """Let draws be made for rows that come after so many others of a batch."""
-    token = _first_row.set(first)
+    """Let draws be made for rows that come after so many others, of a batch or of a tile of it."""
+    token = _first_row.set(_first_row.get() + first)
     try:
         yield
     finally:
@@ -121,9 +123,7 @@ def is_first_tile() -> bool:
     return _first_row.get() == 0
 
 
-def starts_of(
-    network: nn.Module, x: Batch, randomness: Callable[[], Randomness]
-) -> Callable[[int, tuple[int, ...]], int] | None:
+def starts_of(network: nn.Module, x: Batch, randomness: Callable[[], Randomness]) -> _Start | None:
     """Return where the numbers of some rows begin, among those that a random call asks for.
 
     None, if they are the first rows.
@@ -165,10 +165,12 @@ def _measure(
 def _measure_anew(
     network: nn.Module, x: Batch, randomness: Callable[[], Randomness]
 ) -> _Measured | None:
-    try:
-        run = _Run(network, randomness)
-        few, more = (run(_rows(x, range(rows))) for rows in (1, _ROWS))
-    except Exception:  # whatever a network has against it
+    for vmapped in (True, False):  # which shows no bytes, but where the numbers of rows are
+        with suppress(Exception):  # whatever a network has against it
+            run = partial(_Run(network, randomness), vmapped=vmapped)
+            few, more = (run(_rows(x, range(rows))) for rows in (1, _ROWS))
+            break
+    else:
         return None
     each = max(0.0, (more.bytes - few.bytes) / (_ROWS - 1))
     by_row = len(few.shapes) == len(more.shapes)
@@ -180,7 +182,7 @@ def _measure_anew(
     )
 
 
-def _are_apart(network: nn.Module, x: Batch, randomness: Callable[[], Randomness]) -> bool:
+def are_apart(network: nn.Module, x: Batch, randomness: Callable[[], Randomness]) -> bool:
     """Return whether rows come out the same in a tile of their own."""
     known, key = _apart.setdefault(network, {}), _form(network, x, randomness)
     if rows_of(x) < _ROWS or any(map(_hooks_of, modules_in(network))):
@@ -189,12 +191,12 @@ def _are_apart(network: nn.Module, x: Batch, randomness: Callable[[], Randomness
         return known[key]
     places = [number * (rows_of(x) - 1) // (_ROWS - 1) for number in range(_ROWS)]
     try:
-        run = _Run(network, randomness)
+        run = partial(_Run(network, randomness), vmapped=False)
         together = run(_rows(x, places)).outputs
         first = run(_rows(x, places[:1])).outputs
         with from_row(1):
             others = _rows(x, places[1:])
-            rest = run(others, starts_of(network, others, randomness)).outputs
+            rest = run(others, start=starts_of(network, others, randomness)).outputs
         apart = all(agree(together, torch.cat([first, rest])))
     except Exception:  # as of networks that take so many rows and no other number
         apart = False
@@ -253,9 +255,7 @@ class _Run:
                 del hooks[key]
         self.randomness = randomness
 
-    def __call__(
-        self, x: Batch, start: Callable[[int, tuple[int, ...]], int] | None = None
-    ) -> _Seen:
+    def __call__(self, x: Batch, *, vmapped: bool, start: _Start | None = None) -> _Seen:
         device, numbers = next(tensors(x)).device, torch.zeros(1, dtype=torch.int64)
         seen: _Seen
 
@@ -271,8 +271,11 @@ class _Run:
 
         with preserved(self.network, seed=0), without_slow_rules():
             keys = sent(draw_keys(0, numbers), device)
-            outputs = vmap(one_draw, randomness="different")(sent(numbers, device), keys)
-        seen.outputs = outputs[0]
+            draws = sent(numbers, device), keys
+            if vmapped:
+                seen.outputs = vmap(one_draw, randomness="different")(*draws)[0]
+            else:
+                one_draw(*(each[0] for each in draws))
         return seen
 
 
