@@ -256,7 +256,7 @@ def test_digits_are_learned(estimator: str, kind: str) -> None:
         ),
     }
     model = model_of(networks[kind](), estimator=estimator)
-    duda.fit(model, split.train, epochs=6, lr=3e-3, batch_size=32, seed=0)
+    duda.fit(model, split.train, epochs=8, lr=3e-3, batch_size=32, seed=0)
     x, y = split.test
     answer = model.predict(x, seed=0)
     assert (answer.labels == y).float().mean() >= 0.9
