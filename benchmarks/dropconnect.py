@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import duda
 from benchmarks.clock import machine, ratio, side_by_side
 from benchmarks.resnet import ResNet20
+from benchmarks.sampling import Transformer
 
 SAMPLES = 10
 LAYERS = (0, 4, 7, 10, 13, 16, 18, 19)
@@ -31,20 +32,22 @@ def main(arguments: Sequence[str] = ()) -> None:
     """Print the tables, and draw the curve if asked to."""
     parser = argparse.ArgumentParser("benchmarks.dropconnect", description=__doc__)
     parser.add_argument("--figure", type=Path, help="where to draw the curve, as .png or .svg")
-    figure = parser.parse_args(arguments).figure
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    asked = parser.parse_args(arguments)
+    figure, device = asked.figure, asked.device
     torch.set_grad_enabled(False)
     torch.set_num_threads(1)
-    print(f"{SAMPLES} draws, {machine()}")
-    _over_by_hand()
-    _at_once_or_in_turn()
-    curve = _over_layers()
+    print(f"{SAMPLES} draws, {machine(device)}")
+    _over_by_hand(device)
+    _at_once_or_in_turn(device)
+    curve = _over_layers(device)
     if figure is not None:
         _draw(curve, figure)
 
 
-def _over_layers() -> list[tuple[int, float, float]]:
+def _over_layers(device: torch.device) -> list[tuple[int, float, float]]:
     """Return λ, time and arithmetic as shares of those with λ = 0, and print them."""
-    network, x = ResNet20().eval(), torch.randn(32, 3, 32, 32)
+    network, x = ResNet20().eval().to(device), torch.randn(32, 3, 32, 32, device=device)
     models = {
         count: duda.MCDropConnect(network, duda.Categorical(), 0.1, count, SAMPLES)
         for count in LAYERS
@@ -71,21 +74,21 @@ def _flops(way: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
-def _at_once_or_in_turn() -> None:
+def _at_once_or_in_turn(device: torch.device) -> None:
     """Print how many times longer draws take at once, by vmap, than in turn."""
     print("\n  network                     rows   at once / in turn: MC-DropConnect   Variational")
     for name, network, shape in NETWORKS:
         for rows in (1, 8, 64):
-            x = torch.randn(rows, *shape)
+            x = torch.randn(rows, *shape, device=device)
             ratios = []
             for method in (duda.MCDropConnect, duda.Variational):
-                seconds = side_by_side(_both(method, network(), x), rounds=3)
+                seconds = side_by_side(_both(method, network().to(device), x), rounds=3)
                 ratios.append(ratio(seconds, "at once", "in turn"))
             print(f"  {name:<27} {rows:4d} {ratios[0]:35.2f} {ratios[1]:13.2f}")
 
 
 def _both(method: type[duda.UncertainModel], network: nn.Module, x: Tensor) -> Ways:
-    model = method(network, duda.Categorical(), samples=SAMPLES)
+    model = method(network, duda.Categorical(), samples=SAMPLES).to(x.device)
 
     def predict(at_once: bool) -> object:
         with patch(f"{method.__module__}.fast_in_vmap", lambda *_: at_once):
@@ -94,12 +97,13 @@ def _both(method: type[duda.UncertainModel], network: nn.Module, x: Tensor) -> W
     return {"at once": lambda: predict(True), "in turn": lambda: predict(False)}
 
 
-def _over_by_hand() -> None:
+def _over_by_hand(device: torch.device) -> None:
     """Print how many times longer `predict` takes than the same draws in a loop by hand."""
     print("\n  network                     rows   / by hand: MC-DropConnect   Variational")
     for name, network, shape in NETWORKS:
         for rows in (1, 32):
-            seconds = side_by_side(_beside_by_hand(network(), torch.randn(rows, *shape)), rounds=5)
+            x = torch.randn(rows, *shape, device=device)
+            seconds = side_by_side(_beside_by_hand(network().to(device), x), rounds=5)
             shares = ratio(seconds, "dropconnect", "masks"), ratio(seconds, "variational", "noise")
             print(f"  {name:<27} {rows:4d} {shares[0]:27.2f} {shares[1]:13.2f}")
 
@@ -109,11 +113,11 @@ def _beside_by_hand(network: nn.Module, x: Tensor) -> Ways:
     stds = {name: torch.full_like(weight, 0.01) for name, weight in weights.items()}
     models = {
         "dropconnect": duda.MCDropConnect(network, duda.Categorical(), 0.1, samples=SAMPLES),
-        "variational": duda.Variational(network, duda.Categorical(), samples=SAMPLES),
+        "variational": duda.Variational(network, duda.Categorical(), samples=SAMPLES).to(x.device),
     }
 
     def by_hand(draw: Callable[[str, Tensor], Tensor]) -> Tensor:
-        total = torch.zeros(())
+        total = torch.zeros((), device=x.device)
         for _ in range(SAMPLES):
             drawn = {name: draw(name, weight) for name, weight in weights.items()}
             total = total + functional_call(network, drawn, (x,)).softmax(1)
@@ -152,6 +156,7 @@ NETWORKS: tuple[tuple[str, Callable[[], nn.Module], tuple[int, ...]], ...] = (
     ("MLP 13-400-400-2", partial(_perceptron, 400), (13,)),
     ("5 convolutions, 16 channels", partial(_convolutional, 16), (3, 32, 32)),
     ("5 convolutions, 64 channels", partial(_convolutional, 64), (3, 16, 16)),
+    ("transformer, 2 layers of 64", lambda: Transformer(eager=False).eval(), (16, 64)),
 )
 
 

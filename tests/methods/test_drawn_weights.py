@@ -61,7 +61,7 @@ def test_a_layers_numbers_are_drawn_by_one_call_where_draws_are_made_at_once(
     network = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3)).eval()
     model, x = METHODS[method](network), torch.randn(rows, 5)
     model.predict(x, seed=0, chunk=DRAWS)
-    with patch.object(Stream, "integers", autospec=True, side_effect=Stream.integers) as drawn:
+    with patch.object(Stream, "numbers", autospec=True, side_effect=Stream.numbers) as drawn:
         model.predict(x, seed=0, chunk=DRAWS)
     # Masks of two weights; weights and biases of both; noise of two layers; or these and signs.
     calls = {"dropconnect": 2, "weight": 4, "local": 2, "flipout": 4 + 2 * 2}

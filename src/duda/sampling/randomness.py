@@ -225,8 +225,8 @@ def convolutions(network: nn.Module, names: Collection[str]) -> list[Tensor]:
 def fast_in_vmap(network: nn.Module, names: Collection[str], x: Batch) -> bool:
     """Return whether draws of the weights with these names are faster made at once than in turn.
 
-    They are, but for convolutions on a CPU that follow one another: their inputs differ by draw as
-    well, which makes them grouped convolutions (benchmarks/dropconnect.py).
+    They are, in attention too, but for convolutions on a CPU that follow one another: their inputs
+    differ by draw as well, which makes them grouped convolutions (benchmarks/dropconnect.py).
     """
     found = convolutions(network, names)
     on_a_cpu = any(weight.device.type == "cpu" for weight in found)
