@@ -148,7 +148,7 @@ class Traffic(NamedTuple):
             return cls([each.cpu() for each in found], *counts)
 
 
-SMALL, LARGE = cases(200), cases(2000)
+SMALL, LARGE = cases(200), cases(600)
 
 
 @pytest.mark.parametrize("name", SMALL)
