@@ -24,4 +24,6 @@ def as_targets(likelihood: Likelihood, y: Tensor) -> Tensor:
     support = getattr(likelihood, "support", "numbers")
     if support == "numbers":
         return y
+    if support == "shares":
+        return y.sigmoid()
     return y.exp().round() if support == "counts" else y.exp()

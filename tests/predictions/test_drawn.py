@@ -16,7 +16,13 @@ from scipy.integrate import quad
 from torch import Tensor
 
 from duda import load_prediction
-from duda.predictions import PREDICTIONS, AffinePrediction, DrawnPrediction, LogNormalPrediction
+from duda.predictions import (
+    PREDICTIONS,
+    AffinePrediction,
+    BetaPrediction,
+    DrawnPrediction,
+    LogNormalPrediction,
+)
 
 
 class Family(NamedTuple):
@@ -26,6 +32,9 @@ class Family(NamedTuple):
 
 
 FAMILIES = {
+    "beta": Family(
+        BetaPrediction, scipy.stats.beta, (lambda u: 0.3 + 3 * u, lambda u: 0.5 + 9 * u)
+    ),
     "log-normal": Family(
         LogNormalPrediction,
         lambda m, s: scipy.stats.lognorm(s, scale=np.exp(m)),

@@ -8,6 +8,7 @@ from duda.likelihoods.gaussian import Gaussian as Gaussian
 # The defaults come first, wherever likelihoods are listed.
 # isort: split
 from duda.likelihoods.bernoulli import Bernoulli as Bernoulli
+from duda.likelihoods.beta import Beta as Beta
 from duda.likelihoods.beta_gaussian import BetaGaussian as BetaGaussian
 from duda.likelihoods.dirichlet import Dirichlet as Dirichlet
 from duda.likelihoods.fixed_gaussian import FixedGaussian as FixedGaussian
@@ -15,6 +16,7 @@ from duda.likelihoods.histogram import Histogram as Histogram
 from duda.likelihoods.joint import Joint as Joint
 from duda.likelihoods.laplacian import Laplacian as Laplacian
 from duda.likelihoods.log_normal import LogNormal as LogNormal
+from duda.likelihoods.mixture import Mixture as Mixture
 from duda.likelihoods.multivariate_gaussian import MultivariateGaussian as MultivariateGaussian
 from duda.likelihoods.negative_binomial import NegativeBinomial as NegativeBinomial
 from duda.likelihoods.normal_inverse_gamma import NormalInverseGamma as NormalInverseGamma

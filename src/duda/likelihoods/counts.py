@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Shaped
@@ -11,10 +11,8 @@ from torch import Tensor
 
 from duda.checks import check_at_least_0
 from duda.devices import exact_device
-from duda.likelihoods.base import Likelihood
 from duda.likelihoods.drawn import DrawnLikelihood
 from duda.likelihoods.support import Support
-from duda.likelihoods.target_scale import TargetScale
 
 __all__ = ["CountLikelihood"]
 
@@ -35,21 +33,11 @@ class CountLikelihood(DrawnLikelihood):
     floor: float = 1e-6
 
     support: ClassVar[Support] = "counts"
+    has_units: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least_0(self.floor, "floor", "mean")
-        self.with_target_scale(self.target_scale)
-
-    @property
-    def takes_scale(self) -> bool:
-        """Whether outputs may be in units of their own: counts have none."""
-        return False
-
-    def with_target_scale(self, scale: TargetScale | None) -> Self:
-        """Raise a `TypeError` for units, as counts have none."""
-        Likelihood.with_target_scale(self, scale)
-        return self
 
     def means(self, raw: Tensor) -> Tensor:
         """Return exp(raw) + floor; from 30 on its tangent, so that no output is beyond floats."""

@@ -40,9 +40,11 @@ class NumberLikelihood(Likelihood):
 
     Attributes:
         support: which numbers can be targets.
+        has_units: whether these have units, as counts and shares have not.
     """
 
     support: ClassVar[Support] = "numbers"
+    has_units: ClassVar[bool] = True
 
     output_dim: int | None = field(default=None, kw_only=True)
     missing: float | Literal["nan"] | None = field(default=None, kw_only=True)
@@ -56,11 +58,13 @@ class NumberLikelihood(Likelihood):
                 f"`target_scale` is a {type(self.target_scale).__name__}, expected a "
                 "`duda.TargetScale`, or None for the units of the target."
             )
+        if not self.has_units:
+            super().with_target_scale(self.target_scale)
 
     @property
     def takes_scale(self) -> bool:
         """Whether outputs may be in units of their own."""
-        return True
+        return self.has_units
 
     def with_target_scale(self, scale: TargetScale | None) -> Self:
         """Return the likelihood of outputs in other units."""

@@ -11,7 +11,7 @@ from duda.doubts import doubt
 
 __all__ = ["Support", "check_support"]
 
-Support = Literal["numbers", "positive", "counts"]
+Support = Literal["numbers", "positive", "counts", "shares"]
 
 
 class _Kind(NamedTuple):
@@ -22,6 +22,11 @@ class _Kind(NamedTuple):
 _KINDS = {
     "positive": _Kind(
         lambda y: ~(y > 0), "numbers above 0: model zeros apart, or take a likelihood of counts"
+    ),
+    "shares": _Kind(
+        lambda y: ~((y > 0) & (y < 1)),
+        "shares above 0 and below 1: of n examples give `(y * (n - 1) + 0.5) / n`, or model 0 and "
+        "1 apart",
     ),
     "counts": _Kind(
         lambda y: ~((y >= 0) & (y == y.floor())),

@@ -102,7 +102,7 @@ class DrawnPrediction(MembersPrediction):
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor, Tensor]:
         """Mean, aleatoric and epistemic variance, by the law of total variance, in float64."""
-        means, variances = self.member_moments(*self._members())
+        means, variances = self._of_draws()
         mean = means.mean(0)
         gaps = torch.where(means == mean, 0.0, means - mean)  # where both are infinite, too
         epistemic = gaps.square().mean(0)
@@ -182,6 +182,10 @@ class DrawnPrediction(MembersPrediction):
     def _told(self, draws: Tensor) -> tuple[Tensor, ...]:
         """Return what the draws tell, one parameter after the other."""
         return draws.chunk(len(self.parameters), dim=2)
+
+    def _of_draws(self) -> tuple[Tensor, Tensor]:
+        """Return mean and variance of each draw, in float64."""
+        return self.member_moments(*self._members())
 
     def _members(self) -> tuple[Tensor, ...]:
         return self._told(self.draws.double())
