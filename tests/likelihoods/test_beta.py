@@ -48,3 +48,11 @@ def test_what_is_no_share_is_told(wrong: float) -> None:
 def test_a_bad_floor_is_told(wrong: float) -> None:
     with pytest.raises(ValueError, match="`floor` is"):
         Beta(floor=wrong)
+
+
+def test_a_share_that_is_missing_moves_nothing_however_sure_the_network_is() -> None:
+    outputs = torch.tensor([[3.0, 50.0]], requires_grad=True)
+    loss = Beta(missing="nan").loss(outputs, torch.tensor([[torch.nan]]))
+    (slope,) = torch.autograd.grad(loss, outputs)
+    assert float(loss.detach()) == 0
+    assert slope.tolist() == [[0.0, 0.0]]

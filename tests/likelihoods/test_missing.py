@@ -71,7 +71,7 @@ def test_the_loss_is_that_of_known_numbers(
             terms += bool(there.any())
         assert float(loss.detach()) == pytest.approx(total / terms, rel=1e-6)
         assert int(likelihood.terms(marked)) == terms
-        whole = y.where(known.any(1, keepdim=True), 1.0)
+        whole = y.where(known.any(1, keepdim=True), y[1])
         torch.testing.assert_close(
             likelihood.loss(outputs, whole),
             type(likelihood)(target_scale=likelihood.target_scale).loss(outputs, whole),

@@ -95,7 +95,7 @@ class Mixture(DrawnLikelihood):
         """Return -log Σ w N(y), summed over the D outputs, then averaged."""
         logs, mean, scale = self.gaussians(outputs)
         each = logs - minus_log_density(self.beside(y, mean[0]), mean, scale.square())
-        return -each.logsumexp(0).sum(1).mean() + self.log_unit()
+        return self.averaged(-each.logsumexp(0), y)
 
     def told(self, draws: Float[Tensor, "M N 3*K*D *positions"]) -> MixturePrediction:
         """Return the prediction of weights, means and scales, in units of the target."""

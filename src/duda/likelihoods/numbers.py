@@ -90,7 +90,8 @@ class NumberLikelihood(Likelihood):
         y = self.learned(self.placed(y, tuple(mean.shape)))
         y = (y if self.target_scale is None else self.target_scale.in_units(y)).to(mean.dtype)
         # So that the loss there, which does not count, is finite, and its gradient, too.
-        return y if self.missing is None else y.where(~y.isnan(), mean.detach())
+        inside = 0.5 if self.support == "shares" else mean.detach()
+        return y if self.missing is None else y.where(~y.isnan(), inside)
 
     def check_beside(self, y: Tensor, mean: Tensor, name: str) -> None:
         """Raise a `ValueError` unless there are finite targets for what is predicted."""
