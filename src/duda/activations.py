@@ -25,8 +25,8 @@ from duda.trees import rebuilt
 __all__ = ["plain_activations", "stored_tensors"]
 
 # What every module has, in which weights, buffers and hooks lie.
-_FIRST, *_ = _ALL = [*vars(nn.Module())]
-_OF_ALL_MODULES = frozenset(_ALL)
+_OF_ALL_MODULES = vars(nn.Module())
+_FIRST, _COUNT = next(iter(_OF_ALL_MODULES)), len(_OF_ALL_MODULES)
 _SETTINGS = frozenset({type(None), bool, int, float, complex, str, bytes, torch.dtype})
 
 _DEPTH = 4  # of lists, dicts and objects in each other
@@ -75,18 +75,21 @@ def _change_stored(modules: Iterable[nn.Module], change: Callable[[Tensor], Tens
     seen: set[int] = set()
     for module in modules:
         own = vars(module)
-        for name in _own_names(own):
+        # What not all modules have comes last, if they have the rest from the start.
+        count = len(own) - _COUNT if next(iter(own)) == _FIRST else len(own)
+        for name in [*islice(reversed(own), count)]:
+            if name in _OF_ALL_MODULES:
+                _change_all(own, change, seen)
+                break
             value = own[name]
             if type(value) not in _SETTINGS:
                 own[name] = _changed(value, change, seen)
 
 
-def _own_names(attributes: dict[str, Any]) -> list[str]:
-    """Return the names of attributes that not all modules have, which as a rule come last."""
-    last = [*islice(reversed(attributes), max(0, len(attributes) - len(_ALL)))]
-    if next(iter(attributes)) == _FIRST and _OF_ALL_MODULES.isdisjoint(last):
-        return last
-    return [name for name in attributes if name not in _OF_ALL_MODULES]
+def _change_all(own: dict[str, Any], change: Callable[[Tensor], Tensor], seen: set[int]) -> None:
+    for name, value in own.items():
+        if name not in _OF_ALL_MODULES:
+            own[name] = _changed(value, change, seen)
 
 
 def _changed(

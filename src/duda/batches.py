@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from duda.checks import check_finite, check_not_empty
+from duda.inside import modules_in
 from duda.transfer import sent
 
 __all__ = [
@@ -57,6 +58,8 @@ def joined(batches: Sequence[Batch]) -> Batch:
 
 def rows_of(x: Batch) -> int:
     """Return the number of examples of a batch."""
+    if isinstance(x, Tensor):  # whose own length is a call of Python
+        return x.shape[0]
     return len(next(iter(x.values())) if isinstance(x, Mapping) else x)
 
 
@@ -84,8 +87,10 @@ def weight_like(network: nn.Module) -> Tensor:
     torch.float64
     """
     first: Tensor | None = None
-    for each in chain(network.parameters(), network.buffers()):
-        if _computed_in(each.dtype):
+    modules = modules_in(network)
+    kept = chain((m._parameters for m in modules), (m._buffers for m in modules))
+    for each in chain.from_iterable(held.values() for held in kept):
+        if each is not None and _computed_in(each.dtype):
             return each
         first = each if first is None else first
     return torch.empty(0, dtype=torch.uint8) if first is None else first

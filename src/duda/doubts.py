@@ -6,7 +6,7 @@ To read a number back from a GPU is to wait for all that was asked of it before.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from itertools import islice
 from typing import NamedTuple
@@ -46,20 +46,18 @@ class Doubts:
     def settle(self, numbers: Sequence[Tensor] = ()) -> list[float]:
         """Look closely where a doubt is founded, and return other numbers, read with the doubts."""
         found, self._found, self._held = self._found, [], 0
-        with at_once():
-            asked = [number for each in found for number in each.numbers]
-            read = read_once([*([together(asked)] if asked else []), *numbers])
-            told = iter(read[: len(asked)])
-            for each in found:
-                if each.wrong(*islice(told, len(each.numbers))):
+        asked = [number for each in found for number in each.numbers]
+        read = read_once([*([together(asked)] if asked else []), *numbers])
+        told = iter(read[: len(asked)])
+        for each in found:
+            if each.wrong(*islice(told, len(each.numbers))):
+                with at_once():
                     each.look()
         return read[len(asked) :]
 
-    @contextmanager
-    def gathered(self) -> Iterator[None]:
+    def gathered(self) -> AbstractContextManager[None]:
         """Let doubts that come up in here wait until somebody settles them."""
-        with _way(self):
-            yield
+        return _way(self)
 
 
 _CERTAIN = Doubts()  # which nobody settles
@@ -94,7 +92,7 @@ def doubt(
     doubts = _now.get()
     if doubts is _CERTAIN:
         return
-    with torch.no_grad():
+    with torch.no_grad() if torch.is_grad_enabled() else nullcontext():
         numbers = found()
     new = _Doubt([numbers] if isinstance(numbers, Tensor) else numbers, wrong, look)
     if doubts is not None:
@@ -124,18 +122,14 @@ def doubts_together() -> Iterator[Doubts]:
     doubts.settle()
 
 
-@contextmanager
-def certain() -> Iterator[None]:
+def certain() -> AbstractContextManager[None]:
     """Doubt nothing in here, because it is checked elsewhere."""
-    with _way(_CERTAIN):
-        yield
+    return _way(_CERTAIN)
 
 
-@contextmanager
-def at_once() -> Iterator[None]:
+def at_once() -> AbstractContextManager[None]:
     """Settle each doubt that comes up in here by itself."""
-    with _way(None):
-        yield
+    return _way(None)
 
 
 def waiting() -> bool:

@@ -30,6 +30,7 @@ __all__ = [
     "draw_keys",
     "new_seed",
     "unseen",
+    "unseen_calls",
 ]
 
 P = ParamSpec("P")
@@ -61,8 +62,12 @@ def draw_generator(seed: int, number: int, device: torch.device | str = "cpu") -
     return torch.Generator(device).manual_seed(draw_key(seed, number))
 
 
+# Within it no mode gets to see a call of torch, which each would take its time.
+unseen_calls = torch._C.DisableTorchFunction
+
+
 def unseen(function: Callable[P, R]) -> Callable[P, R]:
-    """Return a function whose calls of torch no mode gets to see, which each would take its time.
+    """Return a function whose calls of torch no mode gets to see.
 
     >>> unseen(torch.add)(1, torch.tensor(2))
     tensor(3)
@@ -70,7 +75,7 @@ def unseen(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        with torch._C.DisableTorchFunction():
+        with unseen_calls():
             return function(*args, **kwargs)
 
     return call

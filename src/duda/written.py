@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from duda.inside import modules_in
 
-__all__ = ["Copies", "GuardingMode", "guarded", "guarding", "written"]
+__all__ = ["Copies", "GuardingMode", "guarded", "guarding", "habit_of", "written"]
 
 _ASSIGNMENTS = {"__setitem__", "__set__", "__iadd__", "__isub__", "__imul__", "__itruediv__"}
 _ASSIGNMENTS |= {"__ifloordiv__", "__imod__", "__ipow__", "__iand__", "__ior__", "__ixor__"}
@@ -41,7 +41,7 @@ def written(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> list
     out = kwargs.get("out")
     if out is not None:
         return _tensors(out)
-    habit = _habit(func)
+    habit = habit_of(func)
     if habit is None and "inplace" not in kwargs:
         return []
     if isinstance(func, OpOverload):
@@ -84,7 +84,7 @@ _HARMLESS = _Habit(always=False, inplace=None, opens=False)
 
 
 @lru_cache(maxsize=1024)
-def _habit(func: Callable[..., Any]) -> _Habit | None:
+def habit_of(func: Callable[..., Any]) -> _Habit | None:
     """Return what a function may write to, None if it is nothing."""
     name = getattr(func, "__name__", "")
     always = name in _ASSIGNMENTS or (name.endswith("_") and name[-2:] != "__")
@@ -134,7 +134,7 @@ class WeightGuard(TorchFunctionMode):
 
     def note(self, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> None:
         """Save the weights that a call may write to."""
-        if _habit(func) is not None or "out" in kwargs or "inplace" in kwargs:
+        if habit_of(func) is not None or "out" in kwargs or "inplace" in kwargs:
             for target in _touched(func, args, kwargs):
                 if not torch._C._functorch.is_functorch_wrapped_tensor(target):
                     self._save(_memory(target))

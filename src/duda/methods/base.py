@@ -28,7 +28,7 @@ from duda.predictions import Prediction
 from duda.progress import progress
 from duda.sampling import devices_of, from_row, new_seed, preserved, random_bytes, seeded
 from duda.sources import Inputs, read_inputs
-from duda.streams import unseen
+from duda.streams import unseen_calls
 from duda.uncompiled import as_written, uncompiled
 
 __all__ = ["UncertainModel", "check_count", "check_network", "one_draw"]
@@ -145,9 +145,10 @@ class UncertainModel(Losses, NamedClasses, ABC):
             reduction = self.likelihood.reduction(keep_draws)
             with from_row(first):
                 for draws in sampler(some, chunk):
-                    unseen(reduction.add)(draws)
-            with certain():  # the prediction for all batches is checked as a whole
-                parts.append(unseen(reduction.result)())
+                    with unseen_calls():
+                        reduction.add(draws)
+            with unseen_calls(), certain():  # the prediction for all batches is checked as a whole
+                parts.append(reduction.result())
         return parts[0] if len(parts) == 1 else type(parts[0]).concatenate(parts)
 
     @uncompiled
@@ -210,7 +211,8 @@ class UncertainModel(Losses, NamedClasses, ABC):
                         found = found_joint(sampler, here, joint, type(self).__name__)
                     part = self.predict_batch(here, sampler, chunk, keep_draws)
                 parts.append(check.add(here, part))
-            whole = unseen(type(parts[0]).concatenate)(parts).with_classes(self.classes)
+            with unseen_calls():
+                whole = type(parts[0]).concatenate(parts).with_classes(self.classes)
         return whole.with_joint(found, None if fixed else again)
 
     @uncompiled

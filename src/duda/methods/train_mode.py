@@ -45,9 +45,10 @@ def random_in_train_mode(network: nn.Module, x: Batch) -> list[nn.Module]:
     [Attention()]
     """
     network = getattr(network, "_orig_mod", network)  # of one that is compiled
-    if all(map(_known, modules_in(network))):
+    unknown = [module for module in modules_in(network) if not _known(module)]
+    if not unknown:
         return []
-    key = _structure(network, x)
+    key = _structure(network, unknown, x)
     known = _found.get(network)
     if known is None or known[0] != key:
         search = _Search(network, x)
@@ -68,12 +69,11 @@ def _known(module: nn.Module) -> bool:
     return own and not isinstance(module, nn.RReLU)
 
 
-def _structure(network: nn.Module, x: Batch) -> Hashable:
-    """Return what a search depends on: the modules, and such of their settings as may be a p."""
-    settings = (
-        (id(module), type(module), frozenset(_settings(module))) for module in modules_in(network)
-    )
-    return tuple((each.ndim, each.dtype) for each in tensors(x)), *settings
+def _structure(network: nn.Module, unknown: Iterable[nn.Module], x: Batch) -> Hashable:
+    """Return what a search depends on: the modules, and such settings of some as may be a p."""
+    settings = ((type(module), frozenset(_settings(module))) for module in unknown)
+    modules = tuple(map(id, modules_in(network)))
+    return tuple((each.ndim, each.dtype) for each in tensors(x)), modules, *settings
 
 
 def _settings(module: nn.Module) -> Iterator[tuple[str, float]]:

@@ -60,17 +60,25 @@ class OverExamples:
     @property
     def said_shape(self) -> tuple[int, ...]:
         """The shape of what is said of each example, such as (C, *positions)."""
-        value = next(iter(self._over_examples().values()))
+        _, value = self._first()
         return value.said_shape if isinstance(value, OverExamples) else tuple(value.shape[1:])
 
     def __len__(self) -> int:
-        name, value = next(iter(self._over_examples().items()))
+        name, value = self._first()
         return value.shape[1] if name == "draws" and isinstance(value, Tensor) else len(value)
 
     @property
     def device(self) -> torch.device:
         """Where the tensors lie."""
-        return next(iter(self._over_examples().values())).device
+        return self._first()[1].device
+
+    def _first(self) -> tuple[str, Tensor | OverExamples]:
+        """Return the first field that holds something for each example, and its name."""
+        for name in _names(type(self)):  # type: ignore[arg-type]
+            value = getattr(self, name)
+            if isinstance(value, (Tensor, OverExamples)) and name not in self.shared:
+                return name, value
+        raise StopIteration
 
     def __getitem__(
         self, index: int | slice | Sequence[int] | np.ndarray | Int[Tensor, "K"] | Bool[Tensor, "N"]

@@ -20,7 +20,7 @@ from duda.streams import Stream, new_seed
 from duda.thread_lock import one_thread
 from duda.trees import tensors
 from duda.uncompiled import as_written
-from duda.written import GuardingMode
+from duda.written import GuardingMode, habit_of
 
 __all__ = [
     "DrawnWeights",
@@ -67,12 +67,12 @@ class Randomness(GuardingMode):
     ) -> Any:
         """Call `func`, or what gives it the random numbers of the draw."""
         kwargs = kwargs or {}
-        if self.guard is not None:
+        if self.guard is not None and (kwargs or habit_of(func) is not None):
             self.guard.note(func, args, kwargs)
         if self._overwritten:
             self._check_overwritten(args)
         handler = HANDLERS.get(func)
-        if handler is None or self.stream is None or _has_its_own(kwargs):
+        if handler is None or self.stream is None or (kwargs and _has_its_own(kwargs)):
             return func(*args, **kwargs)
         return handler(self, self.stream, func, args, kwargs)
 

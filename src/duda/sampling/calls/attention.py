@@ -137,7 +137,8 @@ def _attention_in_steps(
         form = query.shape[-2], key.shape[-2]
         attn_mask = torch.ones(form, dtype=torch.bool, device=query.device).tril()
     masks = [] if attn_mask is None else [attn_mask]
-    batch = torch.broadcast_shapes(*(each.shape[:-2] for each in (query, key, *masks)))  # type: ignore[no-untyped-call]
+    first, *others = {each.shape[:-2]: each for each in (query, key, *masks)}
+    batch = torch.broadcast_shapes(first, *others) if others else first  # type: ignore[no-untyped-call]
     mask, bits = mask_of((*batch, query.shape[-2], key.shape[-2]), p, stream, query.device)
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     steps = partial(_attended, factor, mask)
