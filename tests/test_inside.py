@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import duda
 from duda.batches import Batch
+from duda.harmless import are_harmless
 from duda.inside import modules_in
 from duda.methods.sampler import Sampler
 from duda.preservation import preserved
@@ -83,7 +84,8 @@ def test_a_second_prediction_does_not_walk_by_generators(method: str, walks: lis
 @pytest.mark.parametrize("batches", [1, 3])
 def test_only_the_networks_calls_are_watched(batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """By one mode, that of the draws: calls pass two of them in twice the time."""
-    network, x, calls = mlp(), torch.randn(batches, 4), []
+    network, x, calls = nn.Sequential(*mlp(), nn.Sequential()), torch.randn(batches, 4), []
+    network[4].register_forward_hook(lambda *_: None)  # which might write
     model = duda.MCDropout(network, duda.Categorical())
     model.predict(x)
     note = WeightGuard.note
@@ -95,7 +97,7 @@ def test_only_the_networks_calls_are_watched(batches: int, monkeypatch: pytest.M
     monkeypatch.setattr(WeightGuard, "note", noted)
     monkeypatch.delattr(WeightGuard, "__torch_function__")
     model.predict(x, batch_size=1)
-    assert len(calls) == batches * 4
+    assert len(calls) == batches * 2  # relu and dropout can write in place
 
 
 class Writing(nn.Module):
@@ -206,3 +208,94 @@ def test_modes_and_gradients_that_change_between_predictions_stay() -> None:
         model.predict(x)
         assert network[2].training is training
         assert network[0].weight.requires_grad is training
+
+
+def hooked(module: nn.Module, write: Callable[[nn.Module], object]) -> None:
+    module.register_forward_pre_hook(lambda m, args: write(m) and None)
+
+
+def replaced(module: nn.Module, write: Callable[[nn.Module], object]) -> None:
+    forward = module.forward
+    module.forward = lambda x: (write(module), forward(x))[1]
+
+
+def subclassed(module: nn.Module, write: Callable[[nn.Module], object]) -> None:
+    def forward(self: nn.Module, x: Tensor) -> Tensor:
+        write(self)
+        return nn.Linear.forward(self, x)
+
+    module.__class__ = type("Own", (nn.Linear,), {"forward": forward})
+
+
+HARMS = {"hook": hooked, "forward": replaced, "class": subclassed}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_network_that_nobody_had_to_watch_is_watched_once_it_may_write(
+    method: str, harm: str
+) -> None:
+    model, x = METHODS[method](), torch.randn(2, 4)
+    assert are_harmless(modules_in(model)[1:])
+    model.predict(x, seed=0)
+    first = next(each for each in model.modules() if isinstance(each, nn.Linear))
+    HARMS[harm](first, lambda module: (module.weight.data.mul_(2), setattr(module, "kept", x + 1)))
+    before = first.weight.detach().clone()
+    for _ in range(2):
+        model.predict(x, seed=0)
+        assert torch.equal(first.weight, before)
+    copy.deepcopy(model)
+
+
+def test_all_layers_of_torch_that_are_called_harmless_are() -> None:
+    x = torch.randn(2, 4, 6, 6)
+    layers: list[tuple[nn.Module, Tensor]] = [
+        (nn.BatchNorm2d(4), x),
+        (nn.BatchNorm2d(4, track_running_stats=False), x),
+        (nn.InstanceNorm2d(4, affine=True, track_running_stats=True), x),
+        (nn.GroupNorm(2, 4), x),
+        (nn.Conv2d(4, 2, 3, padding_mode="circular"), x),
+        (nn.ConvTranspose2d(4, 2, 3), x),
+        (nn.PReLU(), x),
+        (nn.RReLU(), x),
+        (nn.ReLU(inplace=True), x.clone()),
+        (nn.FractionalMaxPool2d(2, output_ratio=0.5), x),
+        (nn.LocalResponseNorm(2), x),
+        (nn.Upsample(scale_factor=2), x),
+        (nn.TransformerEncoderLayer(6, 2, batch_first=True), x[:, 0]),
+        (nn.Bilinear(6, 6, 2), x),
+    ]
+    for layer, inputs in layers:
+        module = layer.eval()
+        assert are_harmless(module.modules())
+        attributes = {id(m): dict(vars(m)) for m in module.modules()}
+        weights = [*module.parameters(), *module.buffers()]
+        versions = [each._version for each in weights]
+        module(*[inputs] * (1 + isinstance(module, nn.Bilinear)))
+        assert [each._version for each in weights] == versions
+        assert all(vars(m) == attributes[id(m)] for m in module.modules())
+
+
+@pytest.mark.parametrize(
+    "module",
+    [nn.Embedding(3, 2, max_norm=1.0), nn.LSTM(2, 2), nn.LazyLinear(2), nn.Module()],
+    ids=lambda module: type(module).__name__,
+)
+def test_others_are_not(module: nn.Module) -> None:
+    assert not are_harmless([module])
+
+
+def test_a_global_hook_may_write() -> None:
+    model = METHODS["deterministic"]()
+    before = model.network[0].weight.detach().clone()
+
+    def write(module: nn.Module, args: Any) -> None:
+        if isinstance(module, nn.Linear):
+            module.weight.data.add_(1)
+
+    handle = nn.modules.module.register_module_forward_pre_hook(write)
+    try:
+        model.predict(torch.randn(2, 4))
+    finally:
+        handle.remove()
+    assert torch.equal(model.network[0].weight, before)

@@ -88,8 +88,9 @@ def weight_like(network: nn.Module) -> Tensor:
     """
     first: Tensor | None = None
     modules = modules_in(network)
-    kept = chain((m._parameters for m in modules), (m._buffers for m in modules))
-    for each in chain.from_iterable(held.values() for held in kept):
+    weights = (each for module in modules for each in module._parameters.values())
+    buffers = (each for module in modules for each in module._buffers.values())
+    for each in chain(weights, buffers):
         if each is not None and _computed_in(each.dtype):
             return each
         first = each if first is None else first

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from ctypes import string_at
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from duda.activations import plain_activations
 from duda.checks import check_whole
+from duda.harmless import are_harmless
 from duda.inside import modules_in
 from duda.thread_lock import one_thread
 from duda.written import Copies, guarded, guarding
@@ -31,7 +32,9 @@ __all__ = [
 
 
 @contextmanager
-def preserved(model: nn.Module, seed: int | None = None, *, watched: bool = True) -> Iterator[None]:
+def preserved(
+    model: nn.Module, seed: int | None = None, *, watched: bool = True, itself: bool = True
+) -> Iterator[None]:
     """Put `model` in eval mode, and leave it bit-identical at the end, also after an exception.
 
     With a `seed` the random state starts from it, and is what it was before afterwards.
@@ -41,18 +44,26 @@ def preserved(model: nn.Module, seed: int | None = None, *, watched: bool = True
         seed: of the random numbers.
         watched: whether all calls of torch are watched for writes to weights; otherwise those
             within `guarded` are, as calls of a network by `called`, and others take less time.
+        itself: whether the model's own code may write to something, too, not just modules in it.
     """
     with (
         one_thread,
         nullcontext() if seed is None else seeded(seed, devices_of(model)),
-        plain_activations(model),
         torch.inference_mode(False),
         torch.no_grad(),
-        in_eval_mode(model),
-        guarding(model),
-        guarded() if watched else nullcontext(),
     ):
-        yield
+        modules = modules_in(model)
+        if not itself and are_harmless(modules[1:]):
+            with _modes_of_eval(modules):
+                yield
+            return
+        with (
+            plain_activations(model),
+            in_eval_mode(model),
+            guarding(model),
+            guarded() if watched else nullcontext(),
+        ):
+            yield
 
 
 def devices_of(model: nn.Module) -> list[torch.device]:
@@ -86,15 +97,21 @@ def in_eval_mode(network: nn.Module) -> Iterator[None]:
         ]
         copies = Copies(buffer for _, _, buffer in buffers)
         try:
-            with modes_kept(modules):
-                for module in modules:
-                    if module.training:
-                        module.training = False
+            with _modes_of_eval(modules):
                 yield
         finally:
             for module, name, buffer in buffers:
                 module._buffers[name] = buffer
             copies.put_back()
+
+
+@contextmanager
+def _modes_of_eval(modules: Sequence[nn.Module]) -> Iterator[None]:
+    with modes_kept(modules):
+        for module in modules:
+            if module.training:
+                module.training = False
+        yield
 
 
 @contextmanager

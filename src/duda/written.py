@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 
+from duda.harmless import PLAIN_TENSORS
 from duda.inside import modules_in
 
 __all__ = ["Copies", "GuardingMode", "guarded", "guarding", "habit_of", "written"]
@@ -26,7 +27,6 @@ _EMBEDDINGS = (F.embedding, F.embedding_bag)  # which shrink long vectors in the
 _COMMON = {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64}
 _COMMON |= {torch.complex128, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32}
 _COMMON |= {torch.int64}
-_PLAIN = {Tensor, nn.Parameter, nn.Buffer}
 
 
 def written(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> list[Tensor]:
@@ -110,19 +110,29 @@ class WeightGuard(TorchFunctionMode):
         super().__init__()
         self.outer = outer
         self._saved: dict[int, Copies] = {}
-        self._places: list[tuple[nn.Module, str, Tensor]] = []
-        lying: dict[int, _Lying] = {}
+        self._places: list[tuple[nn.Module, str, Tensor | None]] = []
+        found: list[Tensor | None] = []
         for module in modules_in(model):
-            scripted = isinstance(module, torch.jit.ScriptModule)
-            for name, weight in module._parameters.items():
-                if weight is not None:
-                    lying[id(weight)] = _Lying.of(weight)
-                    if not scripted:
-                        self._places.append((module, name, weight))
-            for buffer in module._buffers.values():
-                if buffer is not None:
-                    lying[id(buffer)] = _Lying.of(buffer)
-        self._lying = [*lying.values()]
+            found += module._buffers.values()
+            weights = module._parameters
+            if weights:
+                found += weights.values()
+                if not isinstance(module, torch.jit.ScriptModule):
+                    self._places += [(module, *each) for each in weights.items()]
+        self._kept = [each for each in found if each is not None]
+        # Calls such as `set_`, which no mode gets to see, change where a tensor lies.
+        self._lying = [
+            (
+                each,
+                each.data_ptr(),
+                each.shape,
+                each.untyped_storage(),
+                each.storage_offset(),
+                each.stride(),
+            )
+            for each in self._kept
+            if _has_strides(each)
+        ]
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -150,9 +160,11 @@ class WeightGuard(TorchFunctionMode):
     def _sharing(self) -> dict[int, list[Tensor]]:
         """The tensors by the memory that they lay in at the start."""
         found: dict[int, list[Tensor]] = {}
-        for each in self._lying:
-            memory = id(each.tensor) if each.memory is None else each.memory.data_ptr()
-            found.setdefault(memory, []).append(each.tensor)
+        for tensor, _, _, memory, *_ in self._lying:
+            found.setdefault(memory.data_ptr(), []).append(tensor)
+        for tensor in self._kept:
+            if not _has_strides(tensor):
+                found.setdefault(_memory(tensor), []).append(tensor)
         return found
 
     def put_back(self) -> None:
@@ -161,9 +173,9 @@ class WeightGuard(TorchFunctionMode):
             for module, name, weight in self._places:
                 if module._parameters.get(name) is not weight:
                     setattr(module, name, weight)
-            for tensor, memory, start, form in self._lying:
-                if memory is not None and (start != tensor.data_ptr() or form[1] != tensor.shape):
-                    tensor.data = tensor.new_empty(0).set_(memory, *form)
+            for tensor, start, shape, memory, offset, stride in self._lying:
+                if start != tensor.data_ptr() or shape != tensor.shape:
+                    tensor.data = tensor.new_empty(0).set_(memory, offset, shape, stride)
             for copies in self._saved.values():
                 copies.put_back()
 
@@ -228,23 +240,6 @@ class GuardingMode(TorchFunctionMode):
             self.guard = None
 
 
-class _Lying(NamedTuple):
-    """Where a tensor lies, which calls such as `set_` change and no mode gets to see."""
-
-    tensor: Tensor
-    memory: torch.UntypedStorage | None = None  # of sparse and quantized ones
-    start: int = 0
-    form: tuple[Any, ...] = ()
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> _Lying:
-        """Return where a tensor lies now."""
-        if tensor.layout is not torch.strided or tensor.is_quantized:
-            return cls(tensor)
-        form = tensor.storage_offset(), tensor.shape, tensor.stride()
-        return cls(tensor, tensor.untyped_storage(), tensor.data_ptr(), form)
-
-
 class Copies:
     """What tensors hold, copied and written back in one piece for each device and dtype.
 
@@ -275,7 +270,7 @@ class Copies:
 
 def _group(tensor: Tensor) -> object:
     """Return what tensors share that can be copied as one; others are alone."""
-    plain = tensor.layout is torch.strided and type(tensor) in _PLAIN
+    plain = tensor.layout is torch.strided and type(tensor) in PLAIN_TENSORS
     if not plain or tensor.dtype not in _COMMON or tensor.is_conj() or tensor.is_neg():
         return id(tensor)
     return tensor.device, tensor.dtype, tensor.is_inference()
@@ -307,6 +302,10 @@ def _touched(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Ite
             yield args[1] if len(args) > 1 else kwargs["weight"]
     elif getattr(func, "__name__", "") in _OPENED:
         yield args[0]
+
+
+def _has_strides(tensor: Tensor) -> bool:
+    return tensor.layout is torch.strided and not tensor.is_quantized
 
 
 def _memory(tensor: Tensor) -> int:

@@ -118,6 +118,10 @@ class UncertainModel(Losses, NamedClasses, ABC):
                 not anyway.
         """
 
+    def only_calls(self) -> bool:
+        """Return whether a prediction by this very class does nothing but call its networks."""
+        return False
+
     def validation_sampler(self) -> Sampler:
         """Return the draws by which a training is judged: some of those of a prediction.
 
@@ -193,7 +197,7 @@ class UncertainModel(Losses, NamedClasses, ABC):
         with (
             as_written(),
             walked_once(self),
-            preserved(self, seed, watched=False),
+            preserved(self, seed, watched=False, itself=not self.only_calls()),
             following(x, seed),
             doubts_together(),
         ):

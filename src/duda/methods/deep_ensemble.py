@@ -68,6 +68,10 @@ class DeepEnsemble(Ensemble):
         """Return the members, each as a model that shares its network."""
         return [Deterministic(network, self.likelihood) for network in self.members]
 
+    def only_calls(self) -> bool:
+        """Return whether it is no subclass."""
+        return type(self) is DeepEnsemble
+
     def sampler(self, samples: int, joint: bool = False) -> Sampler:
         """Return what gives the outputs of the first `samples` members.
 

@@ -34,6 +34,10 @@ class Deterministic(UncertainModel):
         """Return the network's raw outputs."""
         return raw_outputs(self.network, x)
 
+    def only_calls(self) -> bool:
+        """Return whether it is no subclass."""
+        return type(self) is Deterministic
+
     def sampler(self, samples: int, joint: bool = False) -> Sampler:
         """Return what gives the one draw there is; more would only repeat it."""
         return one_draw(self, samples)

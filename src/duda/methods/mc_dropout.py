@@ -48,6 +48,10 @@ class MCDropout(UncertainModel):
         with HiddenDropout(random_in_train_mode(self.network, x)) as mode:
             return mode.call(self.network, x)
 
+    def only_calls(self) -> bool:
+        """Return whether it is no subclass."""
+        return type(self) is MCDropout
+
     def sampler(self, samples: int, joint: bool = False) -> Sampler:
         """Return what makes draws, which share all that comes before the first dropout.
 
