@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from operator import is_
 from types import ModuleType
 from typing import Any
@@ -75,9 +74,9 @@ def _change_stored(modules: Iterable[nn.Module], change: Callable[[Tensor], Tens
     seen: set[int] = set()
     for module in modules:
         own = vars(module)
+        names = [*own]
         # What not all modules have comes last, if they have the rest from the start.
-        count = len(own) - _COUNT if next(iter(own)) == _FIRST else len(own)
-        for name in [*islice(reversed(own), count)]:
+        for name in names[_COUNT:] if names[0] == _FIRST else names:
             if name in _OF_ALL_MODULES:
                 _change_all(own, change, seen)
                 break

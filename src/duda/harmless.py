@@ -60,7 +60,8 @@ def are_harmless(modules: Iterable[nn.Module]) -> bool:
         return False
     for module in modules:
         kind, own = type(module), vars(module)
-        if _FORWARDS.get(kind) is not kind.forward or "forward" in own:
+        forward = _FORWARDS.get(kind)
+        if forward is None or forward is not kind.forward or "forward" in own:
             return False
         if own["_forward_hooks"] or own["_forward_pre_hooks"]:
             return False

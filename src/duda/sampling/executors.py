@@ -25,6 +25,7 @@ from duda.sampling.captures import (
     captured,
     timed,
 )
+from duda.sampling.folding import Folding
 from duda.sampling.joint import Examples, examples_in_calls
 from duda.sampling.memory import Fitting, Runner
 from duda.sampling.networks import without_slow_rules
@@ -197,6 +198,8 @@ class _Runner:
         # Numbers that the examples share are the same in all tiles.
         self._start = starts_of(network, x, randomness) if examples is None else None
         self._prefix = Prefix(network)
+        folds = vmapped and examples is None
+        self._folding = Folding(network, x, randomness, self._start) if folds else None
         self._ran, self._remembers = False, True
 
     def chunk(self) -> int:
@@ -226,16 +229,24 @@ class _Runner:
             return outputs
 
         state, before = random_state(self.device), random_bytes(self.device)
+        folding = self._folding
         try:
-            draws = vmap(one_draw, randomness="different")(numbers, keys)
+            if folding:
+                draws = folding(keys)
+            else:
+                draws = vmap(one_draw, randomness="different")(numbers, keys)
         finally:
             moved = random_bytes(self.device) != before
             if moved:
                 set_random_state(state, self.device)
         if moved:
             raise NeedsLoop("it takes random numbers where nobody sees it")
+        if folding:
+            return draws
         if not differs and not found:
             raise NeedsLoop("it shows no randomness")
+        if folding is not None:
+            folding.learn(draws, keys)
         return draws
 
     def _single(self, first: int, numbers: Tensor, keys: Tensor) -> Tensor:

@@ -36,9 +36,11 @@ __all__ = [
     "are_apart",
     "draws_at_a_time",
     "from_row",
+    "hooked",
     "is_first_tile",
     "memory_for",
     "rows_that_fit",
+    "share_of_draws",
     "starts_of",
 ]
 
@@ -63,11 +65,13 @@ class _Measured:
         fixed: the bytes that a draw needs for any number of rows, such as for its weights.
         each: those that it needs for a row.
         by_row: for each random call, whether its numbers are those of one row after the other.
+        share: how much of all that is computed differs by draw.
     """
 
     fixed: float
     each: float
     by_row: tuple[bool, ...]
+    share: float
 
     def bytes_for(self, rows: int) -> float:
         """Return the bytes of one draw."""
@@ -106,6 +110,15 @@ def draws_at_a_time(network: nn.Module, x: Batch, randomness: Callable[[], Rando
     else:
         of_draw = found.bytes_for(rows_of(x))
     return max(1, int(memory_for(x) // max(1, of_draw)))
+
+
+def share_of_draws(network: nn.Module, x: Batch, randomness: Callable[[], Randomness]) -> float:
+    """Return how much of what is computed differs by draw, in rows that are asked for in turn.
+
+    It is 0 where that is not known, or where random numbers are not those of rows.
+    """
+    found = _measure(network, x, randomness)
+    return 0.0 if found is None or not all(found.by_row) else found.share
 
 
 @contextmanager
@@ -179,13 +192,14 @@ def _measure_anew(
         max(0.0, few.bytes - each),
         each,
         tuple(len(one) > 0 and other == (_ROWS * one[0], *one[1:]) for one, other in pairs),
+        more.bytes / max(1, more.bytes + more.common),
     )
 
 
 def are_apart(network: nn.Module, x: Batch, randomness: Callable[[], Randomness]) -> bool:
     """Return whether rows come out the same in a tile of their own."""
     known, key = _apart.setdefault(network, {}), _form(network, x, randomness)
-    if rows_of(x) < _ROWS or any(map(_hooks_of, modules_in(network))):
+    if rows_of(x) < _ROWS or hooked(network):
         return False
     if key in known:
         return known[key]
@@ -229,7 +243,17 @@ def _all_differ(x: Batch) -> bool:
 class _Seen:
     outputs: Tensor
     bytes: int
+    common: int
     shapes: list[tuple[int, ...]]
+
+
+def hooked(network: nn.Module) -> bool:
+    """Return whether a network has hooks that are not torch's own, which may look at rows."""
+    return any(
+        _hooks_of(module)
+        for module in modules_in(network)
+        if module._forward_hooks or module._forward_pre_hooks
+    )
 
 
 def _hooks_of(module: nn.Module) -> list[tuple[dict[int, Any], int]]:
@@ -264,9 +288,10 @@ class _Run:
             mode, counted = self.randomness(), _Counted()
             mode.draw, mode.stream = draw, Stream(key, start=start)
             mode.moved_to(self.copies)
+            own = each_input(x, Tensor.clone)
             with mode, counted:
-                outputs = mode.call(self.network, each_input(x, Tensor.clone))
-            seen = _Seen(outputs, counted.bytes, mode.stream.shapes)
+                outputs = mode.call(self.network, own)
+            seen = _Seen(outputs, counted.bytes, counted.common, mode.stream.shapes)
             return outputs
 
         with preserved(self.network, seed=0), without_slow_rules():
@@ -280,16 +305,23 @@ class _Run:
 
 
 class _Counted(TorchFunctionMode):
-    """Counts the bytes of one draw, in all that differs by draw."""
+    """Counts the bytes of one draw, in all that differs by draw, and those that all have in common.
+
+    Views of something else, such as parts, are counted for a draw alone.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.bytes = 0
+        self.bytes = self.common = 0
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Call `func`."""
         result = func(*args, **(kwargs or {}))
-        self.bytes += sum(each.nbytes for each in tensors(result) if is_batchedtensor(each))
+        for each in tensors(result):
+            if is_batchedtensor(each):
+                self.bytes += each.nbytes
+            elif not each._is_view():
+                self.common += each.nbytes
         return result
