@@ -63,8 +63,7 @@ def compare(
         steps: the same, in place of `epochs`.
         training: the same, how weights learn with all methods.
         classes: their names, for data of your own.
-        folder: where it will be saved: each run that has ended stays there until it is, and the
-            same call goes on from those after a kill.
+        folder: where it will be saved; after a kill the same call goes on from runs that had ended.
         tell: called with a line before each training, and one on each method left out.
 
     Raises:
@@ -75,14 +74,8 @@ def compare(
     check_methods(methods)
     check_single(likelihood)
     seeds = check_count(seeds, "seeds")
-    task = tasks(
-        data,
-        validation=validation,
-        test=test,
-        ood=ood,
-        classes=tuple(classes),
-        counts=takes_counts(likelihood),
-    )
+    counts, names = takes_counts(likelihood), tuple(classes)
+    task = tasks(data, validation=validation, test=test, ood=ood, classes=names, counts=counts)
     first = task(0)
     usual = None if first.split is None else recipe(first.split)
     options = fit_options(fit, usual, epochs=epochs, steps=steps, training=training)

@@ -14,6 +14,7 @@ from torch.func import vmap
 
 from duda.checks import check_same_shape
 from duda.doubts import waiting
+from duda.likelihoods.learned import Learned
 from duda.likelihoods.outputs import (
     CHANCE,
     CHANCE_IN_A_STEP,
@@ -21,7 +22,6 @@ from duda.likelihoods.outputs import (
     one_column,
     outputs_first,
 )
-from duda.likelihoods.target_scale import TargetScale
 from duda.predictions import Prediction
 
 __all__ = ["Likelihood", "Reduction"]
@@ -52,19 +52,16 @@ class Reduction(ABC):
         """Return the prediction that all draws so far make."""
 
 
-class Likelihood(ABC):
+class Likelihood(Learned, ABC):
     """The distribution of a target given a network's raw outputs `(N, ...)`.
 
     Attributes:
         of_classes: whether targets are labels, or shares of classes.
         by_label: whether several labels may hold together, each with a target of its own.
         annealing_epochs: epochs in which a term of the loss grows to its full weight, if one does.
-        output_dim: the dimension of outputs, and of targets that have one, that is not for
-            positions: 1 or -1; None where nobody has said so, and 1 is meant.
-        target_scale: the units of the outputs, where these are not the target's.
+        output_dim: the dimension of outputs, and of targets, that is not for positions: 1 or -1.
         heads: the names of a network's outputs, where it has several.
         learned_weights: the names of those whose weight in the loss a model learns.
-        learned_std: the noise that a model has learned, in units of the outputs, if it has.
     """
 
     of_classes: ClassVar[bool] = False
@@ -73,8 +70,6 @@ class Likelihood(ABC):
     heads: tuple[str, ...] = ()
     learned_weights: tuple[str, ...] = ()
     output_dim: int | None = None
-    learned_std: float | Tensor | None = None
-    target_scale: TargetScale | None = None
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -86,71 +81,9 @@ class Likelihood(ABC):
                 stacklevel=2,
             )
 
-    @property
-    def takes_scale(self) -> bool:
-        """Whether targets are numbers, which outputs may tell in units of their own."""
-        return False
-
-    def with_target_scale(self, scale: TargetScale | None) -> Likelihood:
-        """Return the likelihood of outputs in other units."""
-        if scale is None:
-            return self
-        raise TypeError(
-            f"`target_scale` is {scale}, but the targets of a {type(self).__name__} have no "
-            "units: leave it out."
-        )
-
-    def scale_of(self, batches: Iterator[Tensor]) -> TargetScale:
-        """Return units for the outputs, from batches of targets, which are read once.
-
-        Raises:
-            ValueError: if there are none, or some are no targets.
-        """
-        return TargetScale.of(batches, self.output_dim)
-
-    def find_scale(self, batches: Callable[[], Iterator[Any]]) -> TargetScale:
-        """Return units for the outputs, from batches of targets that can be read again."""
-        return self.scale_of(batches())
-
     def whole(self, y: Any) -> Any:
         """Return targets of several outputs as one tensor; those of a single one as they are."""
         return y
-
-    def with_log_variances(self, values: Tensor | None) -> Likelihood:
-        """Return the likelihood with what a model has learned of the noise of several outputs."""
-        return self
-
-    @property
-    def weighable(self) -> bool:
-        """Whether its weight among others can be learned: the outputs tell no noise of numbers."""
-        return self.of_classes or self.learns_noise
-
-    def log_unit(self) -> Tensor | float:
-        """Return by how much -log p of a target is more than in the outputs' units, nats."""
-        return 0.0
-
-    @property
-    def learns_noise(self) -> bool:
-        """Whether a training is to find the noise of the targets, which no output tells."""
-        return False
-
-    def noise(self) -> Tensor:
-        """Return the standard deviation of the noise, as far as it is known."""
-        raise TypeError(f"a {type(self).__name__} has no noise of its own.")
-
-    def with_noise(self, std: float | Tensor | None) -> Likelihood:
-        """Return the likelihood with noise that was learned, or with that of before."""
-        raise TypeError(f"a {type(self).__name__} has no noise of its own.")
-
-    def squared_error(
-        self, outputs: Float[Tensor, "N *outputs"], y: Shaped[Tensor, "N *targets"]
-    ) -> Float[Tensor, ""]:
-        """Return the mean squared error of the predicted mean, by which noise is learned."""
-        raise TypeError(f"a {type(self).__name__} has no noise of its own.")
-
-    def numbers_in(self, y: Shaped[Tensor, "N *targets"]) -> int | Int[Tensor, ""]:
-        """Return over how many numbers that error is a mean."""
-        return y.numel()
 
     @abstractmethod
     def width(self, targets: int) -> int:

@@ -52,8 +52,7 @@ def predict(
 
     Of each tile half of `overlap` is left out where another one follows. So maps are those of the
     whole picture if the network looks no farther than that from a pixel, and if tiles start where
-    its strides do: let `tile` and `overlap` be multiples of them. Memory goes with the tile, and
-    with the maps unless these have a `folder`.
+    its strides do. Memory goes with the tile, and with the maps unless these have a `folder`.
 
     Args:
         model: of a network that takes pictures of any size, and says something of each pixel.
@@ -69,7 +68,7 @@ def predict(
         joint: likewise: draws that are one function for all tiles have no seams between them.
 
     Returns:
-        Maps by name, `(H, W)` or with what else there is for each pixel before: `(C, H, W)`.
+        Maps by name, `(H, W)`, or `(C, H, W)` of what is more for each pixel.
 
     Raises:
         ValueError: if the picture has another shape, or what is predicted of a tile has.
@@ -83,10 +82,8 @@ def predict(
     """
     side, shared = check_count(tile, "tile"), check_whole(overlap, "overlap")
     if not 0 <= shared < side or shared % 2:
-        raise ValueError(
-            f"`overlap` is {shared}, expected an even number from 0 and below `tile`, which is "
-            f"{side}."
-        )
+        expected = f"expected an even number from 0 and below `tile`, which is {side}"
+        raise ValueError(f"`overlap` is {shared}, {expected}.")
     check_flag(joint, "joint")
     height, width = _sides(picture)
     tiles = list(_tiles(height, width, side, shared))

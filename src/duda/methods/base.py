@@ -179,12 +179,10 @@ class UncertainModel(Losses, NamedClasses, ABC):
                 come from torch's global generator.
             keep_draws: keep every draw in the prediction, which then grows with their number.
             joint: make each draw one function of the input, the same for all examples, batches and
-                predictions with this seed, as decisions on several examples together need it. What
-                is random is then drawn once a draw, not anew for each example.
+                predictions with this seed, as decisions on several examples together need it.
             batch_size: examples at a time (a DataLoader keeps its own batches).
             chunk: draws at a time; chosen by memory if not given.
-            inputs: from an item of `x`, such as a DataLoader's batch, to `(args, kwargs, y)`, for
-                items that are something else.
+            inputs: from an item of `x`, such as a DataLoader's batch, to `(args, kwargs, y)`.
 
         Raises:
             ValueError: if `x` is empty or not finite, or nothing in the network is random.

@@ -70,10 +70,9 @@ def fit(
 
     Args:
         model: what to train, left in the modes that it has.
-        data: `(x, y)`, a dict with `labels`, `label` or `y` in it, a Dataset of such items, or a
-            DataLoader; inputs as in `predict`, labels may be words.
+        data: `(x, y)`, a dict, a Dataset or a DataLoader, as in `predict`; labels may be words.
         epochs: how often each member sees the data, at most.
-        steps: how many steps each makes, at most, in place of `epochs`; the last epoch is cut off.
+        steps: how many steps each makes, at most, in place of `epochs`.
         training: how weights learn, as `compare` takes it; what is given here, too, goes first.
         optimizer: a function from parameters to an optimizer; Adam with `lr` 0.001 by default.
         lr: the learning rate, passed to `optimizer` if given.
@@ -85,36 +84,25 @@ def fit(
         vectorize: members as one vectorized step; by default where that is faster.
         callbacks: who is told of steps and epochs, as `duda.training.Callback` says.
         drop_last: leave out an epoch's last batch where it is smaller; a DataLoader says it itself.
-        target_scale: the units in which the network learns numbers, by default mean and std of the
-            training targets, or what the model has; None if it was trained in the target's own.
+        target_scale: units of numbers, by default of the training targets; None for their own.
         inputs: from an item of `data` to `(args, kwargs, y)`, as in `predict`.
-        sample_weight: by how much the loss of each example is multiplied: an array `(N,)`, or the
-            name of the input that holds it, which is then none of the network's. Weights of classes
-            are the likelihood's, as in `Categorical(weight=)`.
-        metrics: of the predictions for `validation` after each epoch, for history, bar and log:
-            names such as "accuracy" and "ece", or functions of prediction and targets by name.
-        log: who is told the figures of each epoch: a CSV file, by its ending, a folder for
-            TensorBoard, or a function of a dict.
+        sample_weight: a factor of each example's loss: an array `(N,)`, or the name of an input.
+        metrics: of predictions for `validation`: names such as "ece", or functions by name.
+        log: who is told each epoch's figures: a CSV file, a TensorBoard folder or a function.
 
     Raises:
-        ValueError: if an argument, the data or the checkpoint do not fit.
-        FloatingPointError: if a loss or weight becomes NaN or infinite.
+        ValueError: if something does not fit; `FloatingPointError` for a loss that is not finite.
 
     >>> import duda, torch
     >>> model = duda.Deterministic(torch.nn.Linear(2, 3), duda.Categorical())
     >>> duda.fit(model, (torch.zeros(9, 2), torch.arange(9) % 3), epochs=2, seed=0).losses.shape
     torch.Size([1, 2])
     """
-    _check(model, training, validation, patience=patience, metrics=metrics)
-    given = {"optimizer": optimizer, "lr": lr, "batch_size": batch_size, "drop_last": drop_last}
-    settings = (training or Training()).with_given(**given)
+    settings = _settings(training, optimizer, lr, batch_size, drop_last)
     options = Options(settings, epochs, steps, patience, seed, target_scale)
-    with modes_kept(model.modules()), laid_out(model, settings.channels_last):
-        given_data = _Given(data, validation, inputs, sample_weight)
-        watched = _Watched(callbacks, log_of(log), functions_by_name(metrics))
-        run = _run(model, given_data, options, checkpoint, vectorize, watched)
-        records = run.train()
-    return history_of(records, run.seed, vectorized=isinstance(run.trainers[0], StackedTrainer))
+    what = _Given(data, validation, inputs, sample_weight)
+    watched = _Watched(callbacks, log_of(log), functions_by_name(metrics))
+    return _trained(model, what, options, checkpoint, vectorize, watched)
 
 
 @dataclass(frozen=True)
@@ -136,27 +124,48 @@ class _Watched:
     metrics: Mapping[str, Callable[..., Any]]
 
 
-def _check(
-    model: UncertainModel,
+def _settings(
     training: Training | None,
-    validation: Labelled | None,
-    **needs_it: object,
-) -> None:
+    optimizer: OptimizerFactory | None,
+    lr: float | None,
+    batch_size: int | None,
+    drop_last: bool | None,
+) -> Training:
+    if training is not None and not isinstance(training, Training):
+        raise TypeError(
+            f"`training` is a {type(training).__name__}, expected a `duda.Training(...)`."
+        )
+    given = {"optimizer": optimizer, "lr": lr, "batch_size": batch_size, "drop_last": drop_last}
+    return (training or Training()).with_given(**given)
+
+
+def _check(model: UncertainModel, given: _Given, **needs_it: object) -> None:
     if not isinstance(model, UncertainModel):
         raise TypeError(
             f"`model` is a {type(model).__name__}, expected one of duda's, such as "
             "`duda.Deterministic(network, duda.Categorical())`."
         )
-    if training is not None and not isinstance(training, Training):
-        raise TypeError(
-            f"`training` is a {type(training).__name__}, expected a `duda.Training(...)`."
-        )
     for name, value in needs_it.items():
-        if value is not None and validation is None:
+        if value is not None and given.validation is None:
             raise ValueError(
                 f"`{name}` is {value!r}, but there is no `validation`, expected data that judge "
                 "the training."
             )
+
+
+def _trained(
+    model: UncertainModel,
+    given: _Given,
+    options: Options,
+    checkpoint: str | os.PathLike[str] | None,
+    vectorize: bool | None,
+    watched: _Watched,
+) -> History:
+    _check(model, given, patience=options.patience, metrics=[*watched.metrics] or None)
+    with modes_kept(model.modules()), laid_out(model, options.training.channels_last):
+        run = _run(model, given, options, checkpoint, vectorize, watched)
+        records = run.train()
+    return history_of(records, run.seed, vectorized=isinstance(run.trainers[0], StackedTrainer))
 
 
 def _run(

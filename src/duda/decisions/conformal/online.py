@@ -126,7 +126,8 @@ class OnlineConformal(Fitted):
         Raises:
             ValueError: before `fit`, or if there are not as many outputs as in `fit`.
         """
-        guess = self._guess(mean, std, lower, upper)
+        self.check_fitted()
+        guess = _fitting(guessed(self.score, self.alpha, mean, std, lower, upper), len(self.levels))
         wider = self._wider()[1].expand(len(guess.lower), -1)
         return self._intervals(guess, wider)
 
@@ -150,13 +151,13 @@ class OnlineConformal(Fitted):
             lower: ends of intervals.
             upper: the other ends.
             mask: which targets ever become known.
-            delay: after how many rows a target is known, of all outputs or of each: h for what lies
-                h rows ahead. At the end all are.
+            delay: after how many rows a target is known, of all outputs or of each; all at last.
 
         Raises:
             ValueError: before `fit`, or if shapes differ.
         """
-        guess = self._guess(mean, std, lower, upper)
+        self.check_fitted()
+        guess = _fitting(guessed(self.score, self.alpha, mean, std, lower, upper), len(self.levels))
         score, known = _scores(guess, y, mask)
         rows, outputs = score.shape
         later = _delays(delay, outputs)
@@ -187,22 +188,6 @@ class OnlineConformal(Fitted):
     def _rates(self) -> tuple[float, ...]:
         return _RATES if self.rate is None else (self.rate,)
 
-    def _guess(
-        self,
-        mean: NumbersGiven | None,
-        std: ArrayLike | None,
-        lower: ArrayLike | None,
-        upper: ArrayLike | None,
-    ) -> Guess:
-        self.check_fitted()
-        guess = guessed(self.score, self.alpha, mean, std, lower, upper)
-        if guess.lower.shape[1] != len(self.levels):
-            raise ValueError(
-                f"the predictions have {guess.lower.shape[1]} outputs, expected "
-                f"{len(self.levels)}, as `fit` saw: give both from the same network."
-            )
-        return Guess(guess.lower.cpu(), guess.upper.cpu(), guess.unit.cpu(), guess.shape)
-
     def _wider(self) -> tuple[Float[Tensor, "D K"], Float[Tensor, "D"]]:
         """Return by how many units intervals grow, by each rate and by their weighted level."""
         mixed = (self.weights * self.levels).sum(1, keepdim=True)
@@ -226,28 +211,31 @@ class OnlineConformal(Fitted):
         now = score[rows[outputs], outputs]
         wider = torch.stack([issued[int(rows[output])][output] for output in outputs.tolist()])
         if self.rate is None:
-            self._weigh(outputs, now)
+            less = (self.scores[outputs] < now[:, None]).sum(1)
+            apart = 1 - less[:, None] / (self.counts[outputs, None] + 1) - self.levels[outputs]
+            loss = self.alpha * apart - apart.clamp(max=0)  # of the level that would just have held
+            weights, squares = _weighed(self.weights[outputs], loss, self.squares[outputs])
+            self.weights[outputs], self.squares[outputs] = weights, squares
         rates = torch.tensor(self._rates, dtype=torch.float64)
         missed = (now[:, None] > wider).double()
         self.levels[outputs] += rates * (self.alpha - missed)
         self.scores[outputs] = torch.cat([self.scores[outputs, 1:], now[:, None]], 1)
         self.counts[outputs] = (self.counts[outputs] + 1).clamp(max=self.window)
 
-    def _weigh(self, outputs: Int[Tensor, "d"], now: Float[Tensor, "d"]) -> None:
-        """Weigh rates by the pinball loss of their levels, at that which would just have held."""
-        less = (self.scores[outputs] < now[:, None]).sum(1)
-        level = 1 - less / (self.counts[outputs] + 1)
-        apart = level[:, None] - self.levels[outputs]
-        loss = self.alpha * apart - apart.clamp(max=0)
-        found = _weighed(self.weights[outputs], loss, self.squares[outputs].sum(1, keepdim=True))
-        square = (self.weights[outputs] * loss.square()).sum(1, keepdim=True)
-        self.weights[outputs] = found
-        self.squares[outputs] = torch.cat([self.squares[outputs, 1:], square], 1)
-
     def _intervals(self, guess: Guess, wider: Float[Tensor, "N D"]) -> PredictionIntervals:
         lower, upper = guess.lower - wider * guess.unit, guess.upper + wider * guess.unit
         ends = lower.view(guess.shape), upper.view(guess.shape)
         return PredictionIntervals(*ends, self.alpha, self.counts)
+
+
+def _fitting(guess: Guess, outputs: int) -> Guess:
+    """Return predictions on the CPU, which are to be of so many outputs."""
+    if guess.lower.shape[1] != outputs:
+        raise ValueError(
+            f"the predictions have {guess.lower.shape[1]} outputs, expected {outputs}, as `fit` "
+            "saw: give both from the same network."
+        )
+    return Guess(guess.lower.cpu(), guess.upper.cpu(), guess.unit.cpu(), guess.shape)
 
 
 def _quantiles(
@@ -262,14 +250,18 @@ def _quantiles(
 
 
 def _weighed(
-    weights: Float[Tensor, "D K"], loss: Float[Tensor, "D K"], squares: Float[Tensor, "D 1"]
-) -> Float[Tensor, "D K"]:
-    """Return weights after a step: less for who lost, and a small share for everybody."""
-    count = weights.shape[1]
-    eta = ((math.log(_SPAN * count) + 2) / squares).sqrt()
+    weights: Float[Tensor, "d K"], loss: Float[Tensor, "d K"], squares: Float[Tensor, "d S"]
+) -> tuple[Float[Tensor, "d K"], Float[Tensor, "d S"]]:
+    """Return weights of rates after pinball losses of their levels, and the latest squares.
+
+    Who lost has less, and everybody a small share.
+    """
+    count, share = weights.shape[1], 1 / (2 * _SPAN)
+    eta = ((math.log(_SPAN * count) + 2) / squares.sum(1, keepdim=True)).sqrt()
     found = weights * (-eta * loss).exp()
-    share = 1 / (2 * _SPAN)
-    return (1 - share) * found / found.sum(1, keepdim=True) + share / count
+    square = (weights * loss.square()).sum(1, keepdim=True)
+    latest = torch.cat([squares[:, 1:], square], 1)
+    return (1 - share) * found / found.sum(1, keepdim=True) + share / count, latest
 
 
 def _scores(

@@ -50,8 +50,7 @@ class Variational(UncertainModel):
     - "flipout": weights, of which linear and convolutional layers flip the noise by signs of each
       example's own (Wen et al. 2018).
 
-    The weights of other layers are drawn as by "weight", and so are all of them for draws that are
-    to be joint.
+    Weights of other layers are drawn as by "weight", and so are all of them for joint draws.
 
     Args:
         network: any module with linear, convolutional, embedding, recurrent or attention layers.
