@@ -49,7 +49,7 @@ def exported(package: str) -> list[str]:
     """Return the names that a package makes public, and its registries.
 
     >>> exported("duda.likelihoods")[:3]
-    ['Bernoulli', 'BetaGaussian', 'Categorical']
+    ['Bernoulli', 'Beta', 'BetaGaussian']
     """
     return sorted(_public(package))
 

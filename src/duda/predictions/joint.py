@@ -93,6 +93,9 @@ class JointPrediction(Prediction):
     def _over_examples(self) -> dict[str, Any]:
         return dict(self.by_name)
 
+    def _first(self) -> tuple[str, Prediction]:
+        return next(iter(self.by_name.items()))
+
     @property
     def said_shape(self) -> tuple[int, ...]:
         """The shapes of what is said of each example, one after the other."""
